@@ -1,0 +1,164 @@
+//! Says what is in a photo.
+//!
+//!     cargo run --release --example classify -- photo.jpg --model vgg16 --weights vgg16.safetensors
+#![recursion_limit = "256"]
+
+mod cli;
+
+use alexnet_vgg::backend::{self, BackendName, Job};
+use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
+use alexnet_vgg::predict::{Ranked, top_k};
+use alexnet_vgg::vision::{self, Preset};
+use alexnet_vgg::weights::Weights;
+use burn::tensor::backend::Backend;
+use clap::Parser;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Ranked labels with probabilities for photos")]
+struct Args {
+    /// Photos: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
+    #[arg(required = true)]
+    photos: Vec<PathBuf>,
+    /// The network.
+    #[arg(long, default_value = "vgg16", value_parser = NetworkConfig::by_name)]
+    model: NetworkConfig,
+    /// Its weights: safetensors with torchvision's names.
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// How many labels to print for each photo.
+    #[arg(long, default_value_t = 5)]
+    top_k: usize,
+    /// Preprocessing that the weights were trained with: imagenet or caffe. Default: what the
+    /// weights file says, or imagenet.
+    #[arg(long, value_parser = Preset::by_name)]
+    preset: Option<Preset>,
+    /// Names of the classes, one a line. Default: ImageNet's, if there are 1000 classes.
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    /// Classes of the network.
+    #[arg(long, default_value_t = 1000)]
+    num_classes: usize,
+    /// ndarray, flex or wgpu.
+    #[arg(long, default_value_t = BackendName::preferred())]
+    backend: BackendName,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let preset = preset(args.preset, args.weights.as_deref())?;
+    let labels = labels(args.labels.as_deref(), args.num_classes)?;
+    let table = args.model.with_num_classes(args.num_classes).architecture();
+    if args.weights.is_none() {
+        println!(
+            "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n",
+            table.name
+        );
+    }
+    let job = Classify {
+        table,
+        weights: args.weights,
+        preset,
+        photos: args.photos,
+        top_k: args.top_k,
+        labels,
+    };
+    match args.backend.run(job)? {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of the photos could not be classified").into()),
+    }
+}
+
+/// The weights know best what they were trained on.
+fn preset(asked: Option<Preset>, weights: Option<&Path>) -> Result<Preset, Box<dyn Error>> {
+    let stated = match weights {
+        Some(path) => Weights::open(path)?.preset()?,
+        None => None,
+    };
+    match (asked, stated) {
+        (Some(asked), Some(stated)) if asked != stated => Err(format!(
+            "the weights were trained with preset {}, --preset asks for {}",
+            stated.name, asked.name
+        )
+        .into()),
+        (asked, stated) => Ok(asked.or(stated).unwrap_or_else(Preset::imagenet)),
+    }
+}
+
+fn labels(file: Option<&Path>, num_classes: usize) -> Result<Vec<String>, Box<dyn Error>> {
+    let labels: Vec<String> = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {error}", path.display()))?
+            .lines()
+            .map(String::from)
+            .collect(),
+        None if num_classes == 1000 => {
+            vision::imagenet_labels().into_iter().map(String::from).collect()
+        }
+        None => (0..num_classes).map(|class| format!("class {class}")).collect(),
+    };
+    match labels.len() == num_classes {
+        true => Ok(labels),
+        false => Err(format!("expected {num_classes} labels, found {}", labels.len()).into()),
+    }
+}
+
+struct Classify {
+    table: Architecture,
+    weights: Option<PathBuf>,
+    preset: Preset,
+    photos: Vec<PathBuf>,
+    top_k: usize,
+    labels: Vec<String>,
+}
+
+impl Job for Classify {
+    /// How many photos failed.
+    type Output = usize;
+
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<usize> {
+        B::seed(device, 0);
+        let network: Network<B> = match &self.weights {
+            Some(path) => Network::load(self.table.clone(), path, device)?,
+            None => Network::new(self.table.clone(), device)?,
+        };
+        let mut failed = 0;
+        for photo in &self.photos {
+            println!("{}", photo.display());
+            match self.classify(&network, photo, device) {
+                Ok(ranked) => ranked.iter().for_each(|ranked| {
+                    println!(
+                        "  {:6.2} %  {}",
+                        ranked.probability * 100.0,
+                        self.labels[ranked.class]
+                    );
+                }),
+                Err(error) => {
+                    eprintln!("  {error}");
+                    failed += 1;
+                }
+            }
+            println!();
+        }
+        Ok(failed)
+    }
+}
+
+impl Classify {
+    fn classify<B: Backend>(
+        &self,
+        network: &Network<B>,
+        photo: &Path,
+        device: &B::Device,
+    ) -> alexnet_vgg::Result<Vec<Ranked>> {
+        let pixels = vision::decode_file(photo)?;
+        let logits = network.try_forward(self.preset.batch(&[pixels], device)?)?;
+        let logits: Vec<f32> = backend::read(logits)?.iter::<f32>().collect();
+        top_k(&logits, self.top_k)
+    }
+}

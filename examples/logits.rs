@@ -1,0 +1,163 @@
+//! Tensors in, logits and inner layers out: the door through which to compare this crate with any
+//! other implementation. All files are safetensors.
+//!
+//!     cargo run --release --example logits -- --model vgg16 --weights vgg16.safetensors \
+//!         --input images.safetensors --output logits.safetensors --tap features.30 --tap fc7
+//!
+//! Reads `input` `[N, 3, H, W]` f32; writes `logits` `[N, classes]` and each tap under its own name.
+#![recursion_limit = "256"]
+
+mod cli;
+
+use alexnet_vgg::backend::{BackendName, Job};
+use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
+use alexnet_vgg::predict::expect_finite;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use clap::Parser;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Logits and inner layers of a batch of tensors")]
+struct Args {
+    /// The network.
+    #[arg(long, value_parser = NetworkConfig::by_name)]
+    model: NetworkConfig,
+    /// Its weights: safetensors with torchvision's names.
+    #[arg(long)]
+    weights: PathBuf,
+    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalised.
+    #[arg(long)]
+    input: PathBuf,
+    /// Safetensors file to write.
+    #[arg(long)]
+    output: PathBuf,
+    /// A layer whose output to write too, as torchvision (features.3) or the papers (conv3_1) call
+    /// it. May be repeated.
+    #[arg(long, value_name = "LAYER")]
+    tap: Vec<String>,
+    /// Classes of the network.
+    #[arg(long, default_value_t = 1000)]
+    num_classes: usize,
+    /// The weights have no classifier, or not this one: load the features and write only taps.
+    #[arg(long, requires = "tap")]
+    features_only: bool,
+    /// ndarray, flex or wgpu.
+    #[arg(long, default_value_t = BackendName::preferred())]
+    backend: BackendName,
+}
+
+/// A tensor on its way to a file.
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let images = read_input(&args.input)?;
+    let size = [images.shape[2], images.shape[3]];
+    let config = args.model.with_num_classes(args.num_classes).for_input(size);
+    let mut taps = args.tap;
+    let mut seen = HashSet::new();
+    taps.retain(|tap| seen.insert(tap.clone()));
+    let mut table = config.architecture();
+    if args.features_only {
+        table = table.without_classifier();
+    }
+    let outputs = args.backend.run(Logits {
+        table,
+        weights: args.weights,
+        images,
+        taps,
+        features_only: args.features_only,
+    })?;
+    write_output(&args.output, &outputs)
+}
+
+struct Logits {
+    table: Architecture,
+    weights: PathBuf,
+    images: TensorData,
+    taps: Vec<String>,
+    features_only: bool,
+}
+
+impl Job for Logits {
+    type Output = Vec<Output>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Vec<Output>> {
+        // One pass gives the logits too: they are what the last layer gives.
+        let mut layers = self.taps.clone();
+        let mut names = self.taps;
+        if !self.features_only {
+            layers.extend(self.table.steps()?.pop().map(|last| last.key));
+            names.push("logits".into());
+        }
+        for layer in &layers {
+            self.table.find(layer)?;
+        }
+        let network: Network<B> = match self.features_only {
+            true => Network::load_features(self.table, &self.weights, device)?,
+            false => Network::load(self.table, &self.weights, device)?,
+        };
+        let images = Tensor::from_data(self.images, device);
+        let taps = network.taps(images, &layers)?;
+        (names.into_iter().zip(taps))
+            .map(|(name, tap)| {
+                let data = tap.into_data()?;
+                let shape = data.shape.to_vec();
+                Ok(Output { name, shape, values: data.iter::<f32>().collect() })
+            })
+            .collect()
+    }
+}
+
+fn read_input(path: &Path) -> Result<TensorData, Box<dyn Error>> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let wrong = |found: &str| {
+        format!(
+            "{}: expected a safetensors file with tensor input, f32, [N, 3, H, W], found {found}",
+            path.display()
+        )
+    };
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error.to_string()))?;
+    let input = tensors.tensor("input").map_err(|error| wrong(&error.to_string()))?;
+    if input.dtype() != Dtype::F32 || input.shape().len() != 4 {
+        return Err(wrong(&format!("{:?} {:?}", input.dtype(), input.shape())).into());
+    }
+    let (chunks, _) = input.data().as_chunks::<4>();
+    let values: Vec<f32> = chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+    expect_finite(&format!("{} input", path.display()), &values)?;
+    Ok(TensorData::new(values, input.shape()))
+}
+
+fn write_output(path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
+    let bytes: Vec<Vec<u8>> = outputs
+        .iter()
+        .map(|output| output.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
+    let views = outputs
+        .iter()
+        .zip(&bytes)
+        .map(|(output, bytes)| {
+            let view = TensorView::new(Dtype::F32, output.shape.clone(), bytes)?;
+            Ok((output.name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+    safetensors::serialize_to_file(views, None, path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    for output in outputs {
+        println!("{} {:?}", output.name, output.shape);
+    }
+    Ok(())
+}

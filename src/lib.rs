@@ -1,0 +1,75 @@
+//! AlexNet and VGG for Rust programs, on the tensor framework [burn](https://burn.dev): every variant
+//! of both papers, with torchvision's weights, on CPU and GPU.
+//!
+//! ```
+//! use alexnet_vgg::backend::Cpu;
+//! use alexnet_vgg::models::{AlexNetConfig, VggConfig};
+//! use burn::tensor::{Distribution, Tensor};
+//!
+//! let device = Default::default();
+//! # let (width, side) = (0.1, 64); // small, for the documentation's test
+//! # let vgg = VggConfig::vgg16().with_width(width).init::<Cpu>(&device);
+//! # let alexnet = AlexNetConfig::paper().with_width(width).init::<Cpu>(&device);
+//! # /*
+//! let vgg = VggConfig::vgg16().init::<Cpu>(&device);
+//! let alexnet = AlexNetConfig::paper().init::<Cpu>(&device);
+//! let side = 224;
+//! # */
+//! let images = Tensor::random([1, 3, side, side], Distribution::Normal(0.0, 1.0), &device);
+//! let logits = vgg.forward(images.clone()); // [1, 3, 224, 224] -> [1, 1000]
+//! assert_eq!(logits.dims(), [1, 1000]);
+//! assert_eq!(alexnet.forward(images).dims(), [1, 1000]);
+//! ```
+//!
+//! From a photo to a label, with weights that PyTorch trained:
+//!
+//! ```no_run
+//! use alexnet_vgg::{backend::{self, Cpu}, models::{Vgg, VggConfig}, predict::top_k, vision};
+//!
+//! let device = Default::default();
+//! let vgg = Vgg::<Cpu>::load(VggConfig::vgg16(), "vgg16.safetensors", &device)?;
+//! let photo = vision::decode_file("photo.jpg")?;
+//! let images = vision::Preset::imagenet().batch(&[photo], &device)?;
+//! let logits: Vec<f32> = backend::read(vgg.try_forward(images)?)?.iter().collect();
+//! for ranked in top_k(&logits, 5)? {
+//!     println!("{:.1} %  {}", ranked.probability * 100.0, vision::imagenet_labels()[ranked.class]);
+//! }
+//! # Ok::<(), alexnet_vgg::Error>(())
+//! ```
+//!
+//! # The house
+//!
+//! A network is a *table*: a list of layers as data. Everything else reads it.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`models`] | the tables of all networks, and the burn module that walks a table |
+//! | [`summary`] | shapes, parameters, multiply-adds, receptive fields, without allocating a network |
+//! | [`small_kernels`] | VGG's argument for 3×3 kernels, with a network's own numbers |
+//! | [`weights`] | trained weights from files, strictly |
+//! | [`vision`] | from a photo's file to a normalised batch |
+//! | [`predict`] | from logits to ranked labels |
+//! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
+//!
+//! # Features of the package
+//!
+//! `ndarray` (default) and `flex` are CPU backends, `wgpu` is the GPU. A crate that names the
+//! `wgpu` backend needs `#![recursion_limit = "256"]`.
+#![deny(unsafe_code, missing_docs)]
+#![recursion_limit = "256"]
+
+pub mod backend;
+mod error;
+pub mod models;
+pub mod predict;
+pub mod small_kernels;
+pub mod summary;
+pub mod vision;
+pub mod weights;
+
+pub use error::{Error, Result};
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

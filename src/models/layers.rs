@@ -1,0 +1,106 @@
+//! The two layers that burn has too, but that AlexNet and VGG need otherwise.
+
+use crate::error::Result;
+use crate::models::table::Parameter;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use std::ops::Range;
+
+/// Local response normalisation over channels, in the 2012 paper's reading: see
+/// [`Layer::Lrn`](super::Layer::Lrn).
+///
+/// burn's own `LocalResponseNorm` divides alpha by the window, moves channels last and back, and
+/// takes a general power; on the `Flex` backend that is up to half of AlexNet's time. Here the sum
+/// over neighbouring channels is a convolution: seen as a picture of `C` rows and `H·W` columns, the
+/// squares are filtered by one column of `size` alphas. The constant `k` is that convolution's bias.
+#[derive(Module, Clone, Debug)]
+pub struct Lrn {
+    size: usize,
+    alpha: f64,
+    beta: f64,
+    k: f64,
+}
+
+impl Lrn {
+    /// `size` channels in the sum (odd), and the constants of the paper's section 3.3.
+    ///
+    /// # Panics
+    /// If `size` is even: the window would have no middle.
+    pub fn new(size: usize, alpha: f64, beta: f64, k: f64) -> Self {
+        assert!(size % 2 == 1, "LRN: expected an odd number of channels, found {size}");
+        Self { size, alpha, beta, k }
+    }
+
+    /// `[N, C, H, W]` to the same shape.
+    pub fn forward<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [n, c, h, w] = x.dims();
+        let device = x.device();
+        let column = Tensor::full([1, 1, self.size, 1], self.alpha, &device);
+        let k = Tensor::full([1], self.k, &device);
+        let options = ConvOptions::new([1, 1], [self.size / 2, 0], [1, 1], 1);
+        let squares = (x.clone() * x.clone()).reshape([n, 1, c, h * w]);
+        let scale = conv2d(squares, column, Some(k), options).reshape([n, c, h, w]);
+        x / self.power(scale)
+    }
+
+    /// `scale^beta`. Two square roots are several times faster than a general power, and the
+    /// published beta is theirs: s^¾ = √s · √√s.
+    fn power<B: Backend>(&self, scale: Tensor<B, 4>) -> Tensor<B, 4> {
+        if self.beta == 0.75 {
+            let root = scale.sqrt();
+            root.clone() * root.sqrt()
+        } else {
+            scale.powf_scalar(self.beta)
+        }
+    }
+}
+
+/// A fully connected layer that keeps its weight `[out, in]`, as PyTorch's files have it.
+///
+/// burn's own `Linear` keeps `[in, out]`, so loading would turn 494 MB of VGG's weights around. This
+/// one computes `(W · xᵀ)ᵀ`, which no backend has to copy the weight for. The weight may be in
+/// several tensors of whole rows, because on many GPUs VGG's first linear layer (392 MiB) is larger
+/// than the largest buffer.
+#[derive(Module, Debug)]
+pub struct Linear<B: Backend> {
+    /// Rows of the weight, together `[out, in]`; a single tensor where the device allows it.
+    pub weight: Vec<Param<Tensor<B, 2>>>,
+    /// `[out]`
+    pub bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> Linear<B> {
+    /// Asks `tensor` for the weight in pieces of at most `largest` bytes.
+    pub(super) fn new(
+        weight: &Parameter,
+        bias: Param<Tensor<B, 1>>,
+        largest: Option<u64>,
+        mut tensor: impl FnMut(&Parameter, Range<usize>) -> Result<Param<Tensor<B, 2>>>,
+    ) -> Result<Self> {
+        let rows = weight.shape[0];
+        let row_bytes = weight.shape[1] as u64 * size_of::<f32>() as u64;
+        let rows_at_once = match largest {
+            Some(bytes) => ((bytes / row_bytes) as usize).clamp(1, rows),
+            None => rows,
+        };
+        let weight = (0..rows)
+            .step_by(rows_at_once)
+            .map(|start| tensor(weight, start..(start + rows_at_once).min(rows)))
+            .collect::<Result<_>>()?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `[N, in]` to `[N, out]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let columns = x.transpose();
+        let product = |rows: &Param<Tensor<B, 2>>| rows.val().matmul(columns.clone());
+        let out = match self.weight.as_slice() {
+            [whole] => product(whole),
+            pieces => Tensor::cat(pieces.iter().map(product).collect(), 0),
+        };
+        out.transpose() + self.bias.val().unsqueeze()
+    }
+}

@@ -1,0 +1,40 @@
+//! The networks: their tables, and the burn module that walks a table.
+//!
+//! - `table`: what a network is, as data.
+//! - `alexnet`, `vgg`: the published networks, row by row.
+//! - `network`: the burn module of any table, with its taps.
+//! - `registry`: networks by name.
+
+mod alexnet;
+mod layers;
+mod network;
+mod registry;
+mod table;
+mod vgg;
+
+pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};
+pub use layers::{Linear, Lrn};
+pub use network::{AlexNet, Network, Tap, Vgg};
+pub use registry::NetworkConfig;
+pub use table::{
+    Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
+    WeightInit,
+};
+pub use vgg::{VggConfig, VggConfiguration, VggInit};
+
+use burn::tensor::backend::Backend;
+
+/// `channels * width`, to the nearest even number, at least 2: even, so that the two groups of
+/// AlexNet always divide.
+fn even(channels: usize, width: f64) -> usize {
+    // A width that is not a number becomes 0 channels, which the table refuses.
+    match (channels as f64 * width / 2.0).round() as usize {
+        0 if width > 0.0 => 2,
+        half => half.saturating_mul(2),
+    }
+}
+
+/// The configs' `init`, which burn's habit makes infallible.
+fn init_or_panic<B: Backend>(architecture: Architecture, device: &B::Device) -> Network<B> {
+    Network::new(architecture, device).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,708 @@
+//! A network is a table: an [`Architecture`] lists its layers as plain data.
+//!
+//! AlexNet and VGG are chains: features, a pool to a fixed size, a classifier. So a list says all
+//! there is to say, and everything else in this crate *reads* that list and keeps none of its own:
+//! the burn module, the summary, the names of the weights. [`Architecture::walk`] is how they read
+//! it: one [`Step`] a layer, with both of its names, its shapes and its parameters, all checked.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A whole network as data.
+///
+/// The configs [`AlexNetConfig`](super::AlexNetConfig) and [`VggConfig`](super::VggConfig) write
+/// such tables; you can write your own, any chain of [`Layer`]s will run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// The name it is known by: `vgg16_bn`.
+    pub name: String,
+    /// Channels, height and width of the input that the network was designed for.
+    /// Other heights and widths work too, see [`Architecture::walk`].
+    pub input: [usize; 3],
+    /// The convolutional part, `[N, C, H, W]` all along.
+    pub features: Vec<Layer>,
+    /// Height and width that an adaptive average pool brings the features to. It does nothing at
+    /// the designed input size, and lets every other size through to the classifier.
+    pub pool: [usize; 2],
+    /// The part after the pool, on vectors: `[N, features]`. May be empty.
+    pub classifier: Vec<Layer>,
+    /// How the paper counts its convolutions.
+    pub numbering: Numbering,
+}
+
+/// One row of an [`Architecture`]. Kernels and strides are square, as in both papers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Layer {
+    /// 2-d convolution with bias. Weight `[out, in / groups, kernel, kernel]`, bias `[out]`.
+    Conv {
+        /// Output channels.
+        out: usize,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Step between two outputs.
+        stride: usize,
+        /// Zeros added on each side.
+        padding: usize,
+        /// Groups of channels that do not see each other: 2 for the layers that the 2012 network
+        /// kept apart on its two GPUs (AlexNet paper, section 3.5).
+        groups: usize,
+        /// What the parameters are before training.
+        init: Init,
+    },
+    /// Batch normalisation (Ioffe and Szegedy, 2015), epsilon 1e-5, momentum 0.1 as in torchvision.
+    BatchNorm,
+    /// `max(x, 0)`.
+    Relu,
+    /// `tanh(x)`: what AlexNet's ReLU is compared with in its section 3.1.
+    Tanh,
+    /// Local response normalisation (AlexNet paper, section 3.3), in the paper's reading:
+    /// `x / (k + alpha * sum of x² over size channels)^beta`. The sum is **not** divided by `size`;
+    /// PyTorch, Caffe and ONNX do divide, so their `alpha` is `size` times this one.
+    Lrn {
+        /// Channels in the sum, centred on the normalised one. The paper's `n`.
+        size: usize,
+        /// Weight of the sum.
+        alpha: f64,
+        /// Exponent.
+        beta: f64,
+        /// Constant.
+        k: f64,
+    },
+    /// Max pooling without padding; a window that does not fit is left out (floor).
+    MaxPool {
+        /// Side of the window.
+        kernel: usize,
+        /// Step between two windows; smaller than the kernel means overlapping pools
+        /// (AlexNet paper, section 3.4).
+        stride: usize,
+    },
+    /// Adaptive average pooling: window `i` of `n` covers `floor(i*len/n) .. ceil((i+1)*len/n)`.
+    AdaptiveAvgPool {
+        /// Height and width of the output.
+        size: [usize; 2],
+    },
+    /// Dropout: active only on an autodiff backend, does nothing elsewhere.
+    Dropout {
+        /// Probability that a value is set to zero.
+        p: f64,
+    },
+    /// Fully connected. Weight `[out, in]`, bias `[out]`, as PyTorch stores them.
+    Linear {
+        /// Output features.
+        out: usize,
+        /// What the parameters are before training.
+        init: Init,
+    },
+}
+
+impl std::fmt::Display for Layer {
+    /// `Conv 11x11, 96, stride 4, padding 2`: what differs from the plainest layer of its kind.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Layer::Conv { out, kernel, stride, padding, groups, .. } => {
+                write!(f, "Conv {kernel}x{kernel}, {out}")?;
+                for (what, value, plain) in
+                    [("stride", stride, 1), ("padding", padding, 0), ("groups", groups, 1)]
+                {
+                    if value != plain {
+                        write!(f, ", {what} {value}")?;
+                    }
+                }
+                Ok(())
+            }
+            Layer::BatchNorm => f.write_str("BatchNorm"),
+            Layer::Relu => f.write_str("ReLU"),
+            Layer::Tanh => f.write_str("tanh"),
+            Layer::Lrn { size, .. } => write!(f, "LRN over {size}"),
+            Layer::MaxPool { kernel, stride } => {
+                write!(f, "MaxPool {kernel}x{kernel}, stride {stride}")
+            }
+            Layer::AdaptiveAvgPool { size: [h, w] } => write!(f, "AvgPool to {h}x{w}"),
+            Layer::Dropout { p } => write!(f, "Dropout {p}"),
+            Layer::Linear { out, .. } => write!(f, "Linear {out}"),
+        }
+    }
+}
+
+/// What the weights and biases of a layer are before training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Init {
+    /// Distribution of the weights.
+    pub weight: WeightInit,
+    /// Value or distribution of the biases.
+    pub bias: BiasInit,
+}
+
+/// Distribution of fresh weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WeightInit {
+    /// N(0, std²).
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// N(0, 2 / fan_out): He et al. 2015, as torchvision's VGG has it.
+    KaimingNormalFanOut,
+    /// U(-1/√fan_in, 1/√fan_in): PyTorch's default for convolutions and linear layers.
+    TorchDefault,
+}
+
+/// Value or distribution of fresh biases.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum BiasInit {
+    /// All the same.
+    Constant(f64),
+    /// U(-1/√fan_in, 1/√fan_in): PyTorch's default.
+    TorchDefault,
+}
+
+/// How a paper counts convolutions, and so what its layers are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Numbering {
+    /// One after the other, as AlexNet: `conv1` .. `conv5`, `fc6`.
+    Sequential,
+    /// By blocks between pools, as VGG: `conv1_1`, `conv1_2`, `pool1`, `conv2_1` .. `fc6`.
+    Blocks,
+}
+
+/// The part of a network that a layer stands in. Its [`Display`](std::fmt::Display) is torchvision's
+/// attribute: `features`, `avgpool`, `classifier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The convolutional part.
+    Features,
+    /// The adaptive pool between the two.
+    AvgPool,
+    /// The linear part.
+    Classifier,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Part::Features => "features",
+            Part::AvgPool => "avgpool",
+            Part::Classifier => "classifier",
+        })
+    }
+}
+
+/// The shape of one image on its way, without the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Shape {
+    /// `[C, H, W]`
+    Map([usize; 3]),
+    /// `[features]`
+    Vector([usize; 1]),
+}
+
+impl Shape {
+    /// The dimensions, batch not included.
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Shape::Map(dims) => dims,
+            Shape::Vector(dims) => dims,
+        }
+    }
+
+    /// Number of values.
+    pub fn elements(&self) -> u64 {
+        self.dims().iter().map(|&dim| dim as u64).product()
+    }
+
+    fn channels(&self) -> usize {
+        self.dims()[0]
+    }
+}
+
+impl Layer {
+    /// `(kernel, stride, padding)` of a layer that slides a window over a map.
+    pub fn window(&self) -> Option<(usize, usize, usize)> {
+        match *self {
+            Layer::Conv { kernel, stride, padding, .. } => Some((kernel, stride, padding)),
+            Layer::MaxPool { kernel, stride } => Some((kernel, stride, 0)),
+            _ => None,
+        }
+    }
+}
+
+/// One layer as a reader of the table meets it, in forward order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Where it stands.
+    pub part: Part,
+    /// torchvision's name: `features.24`, `avgpool`, `classifier.6`.
+    pub key: String,
+    /// The papers' (and Caffe's) name: `conv5_1`, `relu5_1`, `pool5`, `fc7`. `conv5_1` is what the
+    /// convolution itself gives, `relu5_1` is after its ReLU.
+    pub name: String,
+    /// The row of the table.
+    pub layer: Layer,
+    /// Shape of one image going in.
+    pub input: Shape,
+    /// Shape of one image coming out.
+    pub output: Shape,
+    /// Its tensors, in PyTorch's order.
+    pub parameters: Vec<Parameter>,
+    /// Multiplications (each with its addition) for one image, counted as torchvision publishes
+    /// them: convolutions and linear layers, biases left out.
+    pub multiply_adds: u64,
+}
+
+/// One tensor of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// torchvision's name: `features.0.weight`.
+    pub key: String,
+    /// Its shape as PyTorch stores it.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// Its value before training.
+    pub fill: Fill,
+}
+
+/// Value of a [`Parameter`] before training: an [`Init`] whose fans are known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// All the same.
+    Constant(f64),
+    /// N(0, std²).
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// U(-bound, bound).
+    Uniform {
+        /// Largest magnitude.
+        bound: f64,
+    },
+}
+
+impl Init {
+    fn is_valid(&self) -> bool {
+        let weight = match self.weight {
+            WeightInit::Normal { std } => std.is_finite() && std >= 0.0,
+            WeightInit::KaimingNormalFanOut | WeightInit::TorchDefault => true,
+        };
+        weight && !matches!(self.bias, BiasInit::Constant(value) if !value.is_finite())
+    }
+
+    fn weight(&self, fan_in: u64, fan_out: u64) -> Fill {
+        match self.weight {
+            WeightInit::Normal { std } => Fill::Normal { std },
+            WeightInit::KaimingNormalFanOut => Fill::Normal { std: (2.0 / fan_out as f64).sqrt() },
+            WeightInit::TorchDefault => Fill::Uniform { bound: (fan_in as f64).sqrt().recip() },
+        }
+    }
+
+    fn bias(&self, fan_in: u64) -> Fill {
+        match self.bias {
+            BiasInit::Constant(value) => Fill::Constant(value),
+            BiasInit::TorchDefault => Fill::Uniform { bound: (fan_in as f64).sqrt().recip() },
+        }
+    }
+}
+
+impl Parameter {
+    /// Number of values.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|&dim| dim as u64).product()
+    }
+}
+
+/// What a [`Parameter`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weight of a convolution or linear layer, scale of a batch norm. Trained.
+    Weight,
+    /// Bias of any of them. Trained.
+    Bias,
+    /// Running mean of a batch norm: a buffer, not counted as a parameter.
+    RunningMean,
+    /// Running variance of a batch norm: a buffer, not counted as a parameter.
+    RunningVar,
+}
+
+impl Role {
+    /// Whether training changes it by gradient, and published parameter counts include it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, Role::Weight | Role::Bias)
+    }
+
+    fn attribute(self) -> &'static str {
+        match self {
+            Role::Weight => "weight",
+            Role::Bias => "bias",
+            Role::RunningMean => "running_mean",
+            Role::RunningVar => "running_var",
+        }
+    }
+}
+
+impl Architecture {
+    /// The layers in forward order with their names, shapes and parameters for an input of
+    /// `[height, width]`.
+    ///
+    /// # Errors
+    /// [`Error::InputTooSmall`] if nothing is left of the input at some layer, and [`Error::Table`]
+    /// if the table is contradictory or its numbers do not fit in 64 bits.
+    pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Step>> {
+        let mut names = Names::new(self.numbering);
+        let mut shape = Shape::Map([self.input[0], height, width]);
+        let pool = Layer::AdaptiveAvgPool { size: self.pool };
+        let rows = (self.features.iter().map(|layer| (Part::Features, layer)))
+            .chain([(Part::AvgPool, &pool)])
+            .chain(self.classifier.iter().map(|layer| (Part::Classifier, layer)));
+
+        let mut steps: Vec<Step> = Vec::with_capacity(self.len());
+        let mut index = 0;
+        for (part, &layer) in rows {
+            index = match steps.last() {
+                Some(before) if before.part == part => index + 1,
+                _ => 0,
+            };
+            if part == Part::Classifier && index == 0 {
+                shape = Shape::Vector([self.flat(shape)?]);
+            }
+            let key = match part {
+                Part::AvgPool => part.to_string(),
+                _ => format!("{part}.{index}"),
+            };
+            let row = Row { network: &self.name, key: &key, layer, input: shape };
+            let output = row.output().map_err(|error| match error {
+                Error::InputTooSmall { network, layer, .. } => Error::InputTooSmall {
+                    network,
+                    layer,
+                    minimum: self.minimum_input(),
+                    found: [height, width],
+                },
+                other => other,
+            })?;
+            let parameters = row.parameters(&key)?;
+            steps.push(Step {
+                part,
+                name: names.next(&layer),
+                layer,
+                input: shape,
+                output,
+                multiply_adds: row.multiply_adds(output)?,
+                parameters,
+                key,
+            });
+            shape = output;
+        }
+        Ok(steps)
+    }
+
+    /// [`walk`](Self::walk) at the size that the network was designed for. Parameters do not depend
+    /// on the size, so this is how to read them.
+    ///
+    /// # Errors
+    /// As for [`walk`](Self::walk).
+    pub fn steps(&self) -> Result<Vec<Step>> {
+        self.walk([self.input[1], self.input[2]])
+    }
+
+    /// Every tensor of the network, in PyTorch's order.
+    ///
+    /// # Errors
+    /// As for [`walk`](Self::walk).
+    pub fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.steps()?.into_iter().flat_map(|step| step.parameters).collect())
+    }
+
+    /// The smallest height and width that the network takes: the receptive arithmetic backwards,
+    /// from one pixel at the end of the features.
+    pub fn minimum_input(&self) -> usize {
+        self.features.iter().rev().fold(1, |needed: usize, layer| {
+            let Some((kernel, stride, padding)) = layer.window() else { return needed };
+            (needed - 1)
+                .saturating_mul(stride)
+                .saturating_add(kernel)
+                .saturating_sub(padding.saturating_mul(2))
+                .max(1)
+        })
+    }
+
+    /// Number of classes: what the last linear layer gives, or the flattened features if there is
+    /// no classifier.
+    ///
+    /// # Errors
+    /// As for [`walk`](Self::walk).
+    pub fn num_classes(&self) -> Result<usize> {
+        let last = self.steps()?.last().map(|step| step.output);
+        match last {
+            Some(shape) => self.flat(shape),
+            None => Ok(0),
+        }
+    }
+
+    /// The same network with its classifier left out: what remains gives the pooled features as one
+    /// vector an image, for transfer learning.
+    pub fn without_classifier(mut self) -> Self {
+        self.classifier.clear();
+        self
+    }
+
+    /// Index in forward order of the layer that `name` means, by torchvision's or the papers' names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`], which lists them all; and as for [`walk`](Self::walk).
+    pub fn find(&self, name: &str) -> Result<usize> {
+        let steps = self.steps()?;
+        steps.iter().position(|step| step.key == name || step.name == name).ok_or_else(|| {
+            Error::UnknownLayer {
+                network: self.name.clone(),
+                name: name.into(),
+                known: (steps.iter())
+                    .map(|step| format!("{} = {}", step.key, step.name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.features.len() + 1 + self.classifier.len()
+    }
+
+    fn flat(&self, shape: Shape) -> Result<usize> {
+        let elements = product(&self.name, shape.dims())?;
+        usize::try_from(elements).map_err(|_| too_large(&self.name))
+    }
+}
+
+/// A layer that meets its input: the shape arithmetic of every kind of layer, in one place.
+struct Row<'a> {
+    network: &'a str,
+    key: &'a str,
+    layer: Layer,
+    input: Shape,
+}
+
+impl Row<'_> {
+    fn place(&self) -> String {
+        format!("{} {}", self.network, self.key)
+    }
+
+    fn output(&self) -> Result<Shape> {
+        self.expect(self.input.channels() > 0, "at least 1 input channel", 0)?;
+        if let Layer::Conv { init, .. } | Layer::Linear { init, .. } = self.layer {
+            self.expect(init.is_valid(), "a finite bias and standard deviation >= 0", init)?;
+        }
+        let output = match (self.layer, self.input) {
+            (Layer::Conv { out, kernel, stride, padding, groups, .. }, Shape::Map([c, h, w])) => {
+                self.expect(out > 0, "at least 1 output channel", out)?;
+                self.expect(groups > 0, "at least 1 group", groups)?;
+                let divides = c.is_multiple_of(groups) && out.is_multiple_of(groups);
+                let wanted = format!("groups that divide {c} input and {out} output channels");
+                self.expect(divides, &wanted, groups)?;
+                let [h, w] = self.windows([h, w], kernel, stride, padding)?;
+                Shape::Map([out, h, w])
+            }
+            (Layer::MaxPool { kernel, stride }, Shape::Map([c, h, w])) => {
+                let [h, w] = self.windows([h, w], kernel, stride, 0)?;
+                Shape::Map([c, h, w])
+            }
+            (Layer::AdaptiveAvgPool { size }, Shape::Map([c, h, w])) => {
+                self.expect(size[0] > 0 && size[1] > 0, "a pool of at least 1x1", size)?;
+                if h == 0 || w == 0 {
+                    return Err(self.too_small());
+                }
+                Shape::Map([c, size[0], size[1]])
+            }
+            (Layer::Lrn { size, alpha, beta, k }, Shape::Map(_)) => {
+                let odd = size % 2 == 1 && size <= LARGEST_LRN;
+                self.expect(odd, "an odd number of channels up to 65,535", size)?;
+                let finite = alpha.is_finite() && beta.is_finite() && k.is_finite();
+                self.expect(finite, "finite constants", self.layer)?;
+                self.input
+            }
+            (Layer::BatchNorm, Shape::Map(_)) => self.input,
+            (Layer::Linear { out, .. }, Shape::Vector(_)) => {
+                self.expect(out > 0, "at least 1 output feature", out)?;
+                Shape::Vector([out])
+            }
+            (Layer::Relu | Layer::Tanh, _) => self.input,
+            (Layer::Dropout { p }, _) => {
+                self.expect((0.0..1.0).contains(&p), "a probability in 0 <= p < 1", p)?;
+                self.input
+            }
+            (layer, Shape::Map(_)) => {
+                return self
+                    .expect(false, "a layer that works on maps", layer)
+                    .map(|()| self.input);
+            }
+            (layer, Shape::Vector(_)) => {
+                return self
+                    .expect(false, "a layer that works on vectors", layer)
+                    .map(|()| self.input);
+            }
+        };
+        product(&self.place(), output.dims())?;
+        Ok(output)
+    }
+
+    /// How many windows fit, in both directions: `floor((len + 2 padding - kernel) / stride) + 1`.
+    fn windows(
+        &self,
+        size: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<[usize; 2]> {
+        self.expect(kernel > 0, "a kernel of at least 1", kernel)?;
+        self.expect(stride > 0, "a stride of at least 1", stride)?;
+        let count = |len: usize| {
+            let padded = padding.checked_mul(2).and_then(|both| both.checked_add(len));
+            let padded = padded.ok_or_else(|| too_large(&self.place()))?;
+            if len == 0 || padded < kernel {
+                return Err(self.too_small());
+            }
+            Ok((padded - kernel) / stride + 1)
+        };
+        Ok([count(size[0])?, count(size[1])?])
+    }
+
+    fn parameters(&self, key: &str) -> Result<Vec<Parameter>> {
+        let channels = self.input.channels();
+        let weight_and_bias = |weight: Vec<usize>, fan_out: u64, init: Init| {
+            let fan_in = product(&self.place(), &weight[1..])?;
+            let bias = vec![weight[0]];
+            Ok(vec![
+                (Role::Weight, weight, init.weight(fan_in, fan_out)),
+                (Role::Bias, bias, init.bias(fan_in)),
+            ])
+        };
+        let tensors = match self.layer {
+            Layer::Conv { out, kernel, groups, init, .. } => {
+                let fan_out = product(&self.place(), &[out / groups, kernel, kernel])?;
+                weight_and_bias(vec![out, channels / groups, kernel, kernel], fan_out, init)?
+            }
+            Layer::Linear { out, init } => weight_and_bias(vec![out, channels], out as u64, init)?,
+            // Starts as the identity, whatever the network's initialisation.
+            Layer::BatchNorm => [
+                (Role::Weight, 1.0),
+                (Role::Bias, 0.0),
+                (Role::RunningMean, 0.0),
+                (Role::RunningVar, 1.0),
+            ]
+            .map(|(role, value)| (role, vec![channels], Fill::Constant(value)))
+            .to_vec(),
+            _ => Vec::new(),
+        };
+        tensors
+            .into_iter()
+            .map(|(role, shape, fill)| {
+                product(&self.place(), &shape)?;
+                let key = format!("{key}.{}", role.attribute());
+                Ok(Parameter { key, shape, role, fill })
+            })
+            .collect()
+    }
+
+    fn multiply_adds(&self, output: Shape) -> Result<u64> {
+        let channels = self.input.channels();
+        match (self.layer, output) {
+            (Layer::Conv { kernel, groups, .. }, Shape::Map([c, h, w])) => {
+                product(&self.place(), &[c, h, w, channels / groups, kernel, kernel])
+            }
+            (Layer::Linear { out, .. }, _) => product(&self.place(), &[out, channels]),
+            _ => Ok(0),
+        }
+    }
+
+    fn expect(&self, holds: bool, expected: &str, found: impl std::fmt::Debug) -> Result<()> {
+        if holds {
+            return Ok(());
+        }
+        Err(Error::Table {
+            place: self.place(),
+            expected: expected.into(),
+            found: format!("{found:?}"),
+        })
+    }
+
+    /// Completed by [`Architecture::walk`], which knows the whole network.
+    fn too_small(&self) -> Error {
+        Error::InputTooSmall {
+            network: self.network.into(),
+            layer: self.key.into(),
+            minimum: 0,
+            found: [0, 0],
+        }
+    }
+}
+
+/// Most values or multiplications that a layer may describe: far beyond any machine, and far enough
+/// below 64 bits that no reader of the table can overflow.
+const LARGEST: u64 = 1 << 56;
+/// More neighbours than any network has channels.
+const LARGEST_LRN: usize = u16::MAX as usize;
+
+fn product(place: &str, factors: &[usize]) -> Result<u64> {
+    factors
+        .iter()
+        .try_fold(1u64, |product, &factor| product.checked_mul(factor as u64))
+        .filter(|&product| product <= LARGEST)
+        .ok_or_else(|| too_large(place))
+}
+
+fn too_large(place: &str) -> Error {
+    Error::Table {
+        place: place.into(),
+        expected: "sizes whose product fits in 56 bits".into(),
+        found: "larger ones".into(),
+    }
+}
+
+/// Gives the papers' names in forward order.
+struct Names {
+    numbering: Numbering,
+    /// Block of convolutions, then number of the fully connected layer.
+    level: usize,
+    within_block: usize,
+    after_pool: bool,
+    label: String,
+}
+
+impl Names {
+    fn new(numbering: Numbering) -> Self {
+        Names { numbering, level: 0, within_block: 0, after_pool: true, label: String::from("0") }
+    }
+
+    fn next(&mut self, layer: &Layer) -> String {
+        match layer {
+            Layer::Conv { .. } => {
+                if self.numbering == Numbering::Sequential || self.after_pool {
+                    self.level += 1;
+                    self.within_block = 0;
+                    self.after_pool = false;
+                }
+                self.within_block += 1;
+                self.label = match self.numbering {
+                    Numbering::Sequential => self.level.to_string(),
+                    Numbering::Blocks => format!("{}_{}", self.level, self.within_block),
+                };
+                format!("conv{}", self.label)
+            }
+            Layer::Linear { .. } => {
+                self.level += 1;
+                self.label = self.level.to_string();
+                format!("fc{}", self.label)
+            }
+            Layer::MaxPool { .. } => {
+                self.after_pool = true;
+                format!("pool{}", self.level)
+            }
+            Layer::AdaptiveAvgPool { .. } => "avgpool".into(),
+            Layer::BatchNorm => format!("bn{}", self.label),
+            Layer::Relu => format!("relu{}", self.label),
+            Layer::Tanh => format!("tanh{}", self.label),
+            Layer::Lrn { .. } => format!("norm{}", self.level),
+            Layer::Dropout { .. } => format!("drop{}", self.level),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a GPU cannot do must be an error before the first kernel, or be done in parts: never a
+//! panic, a hang or a wrong number. Runs on Mesa's lavapipe, whose tensors have at most 128 MiB.
+#![cfg(feature = "wgpu")]
+#![recursion_limit = "256"]
+
+mod formula;
+#[path = "formula/gpu.rs"]
+mod gpu;
+
+use alexnet_vgg::Error;
+use alexnet_vgg::backend::{self, BackendName, Job, NdArray, Wgpu};
+use alexnet_vgg::models::*;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+const INIT: Init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
+
+fn conv(out: usize) -> Layer {
+    Layer::Conv { out, kernel: 1, stride: 1, padding: 0, groups: 1, init: INIT }
+}
+
+fn table(features: Vec<Layer>, channels: usize, classes: usize) -> Architecture {
+    Architecture {
+        name: "table".into(),
+        input: [channels, 8, 8],
+        features,
+        pool: [1, 1],
+        classifier: vec![Layer::Linear { out: classes, init: INIT }],
+        numbering: Numbering::Sequential,
+    }
+}
+
+fn logits<B: Backend>(table: &Architecture, shape: [usize; 4], device: &B::Device) -> Vec<f32> {
+    let network: Network<B> = formula::network(table.clone(), device);
+    let images = TensorData::new(formula::fill("input", &shape, 0..shape[0]), shape);
+    let logits = network.try_forward(Tensor::from_data(images, device)).expect("logits");
+    backend::read(logits).expect("a device that works").iter::<f32>().collect()
+}
+
+fn expect_same(table: &Architecture, shape: [usize; 4], device: &backend::WgpuDevice) {
+    let ours = logits::<Wgpu>(table, shape, device);
+    let theirs = logits::<NdArray>(table, shape, &Default::default());
+    let largest = theirs.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    for (at, (a, b)) in ours.iter().zip(&theirs).enumerate() {
+        assert!((a - b).abs() <= 1e-4 * largest, "[{at}]: {a} is not {b}");
+    }
+}
+
+/// Side of an image whose 64 channels just fit the device, where it has a limit to speak of.
+fn side_at_the_limit(device: &backend::WgpuDevice) -> Option<usize> {
+    let largest = backend::largest_tensor(device).expect("a device").expect("a limit");
+    let side = ((largest / 4 / 64) as f64).sqrt() as usize;
+    (largest <= 1 << 28).then_some(side)
+}
+
+#[test]
+fn a_batch_too_large_for_one_tensor_goes_through_in_parts() {
+    let Some(device) = gpu::device() else { return };
+    let Some(side) = side_at_the_limit(&device) else { return };
+    // Two images of half the limit are too many with a third.
+    let side = side * 2 / 3;
+    expect_same(&table(vec![conv(64), Layer::Relu], 3, 5), [3, 3, side, side], &device);
+}
+
+#[test]
+fn a_linear_layer_too_large_for_one_tensor_is_split() {
+    let Some(device) = gpu::device() else { return };
+    let largest = backend::largest_tensor(&device).expect("a device").expect("a limit");
+    if largest > 1 << 28 {
+        return eprintln!("skipped: this device takes {largest} bytes in one tensor");
+    }
+    // 4096 inputs of 4 bytes: this many rows are 2.5 tensors.
+    let rows = (largest / (4 * 4096) * 5 / 2) as usize;
+    expect_same(&table(vec![conv(4096)], 3, rows), [2, 3, 4, 4], &device);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_before_the_first_kernel() {
+    let Some(device) = gpu::device() else { return };
+    let Some(side) = side_at_the_limit(&device) else { return };
+    let network: Network<Wgpu> = formula::network(table(vec![conv(64)], 3, 5), &device);
+    let images = Tensor::zeros([1, 3, side + 1, side + 1], &device);
+    let error = network.try_forward(images).expect_err("too large");
+    assert!(matches!(error, Error::Backend { .. }), "{error}");
+    assert!(error.to_string().contains("features.0"), "{error}");
+
+    // A convolution's weight is not split.
+    let wide = Layer::Conv { out: 4096, kernel: 3, stride: 1, padding: 1, groups: 1, init: INIT };
+    let error = Network::<Wgpu>::from_values(table(vec![wide], 4096, 5), &device, |_, _| {
+        panic!("asked for values that have no place")
+    })
+    .map(|_| "built")
+    .expect_err("too large");
+    assert!(error.to_string().contains("features.0.weight"), "{error}");
+}
+
+struct Name;
+
+impl Job for Name {
+    type Output = String;
+
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<String> {
+        Ok(B::name(device))
+    }
+}
+
+#[test]
+fn backends_go_by_name() {
+    assert!(BackendName::NdArray.run(Name).expect("compiled in").contains("ndarray"));
+    assert!("cuda".parse::<BackendName>().is_err());
+    for backend in BackendName::ALL {
+        assert_eq!(backend.to_string().parse::<BackendName>().ok(), Some(backend));
+    }
+}
+
+/// In a process of its own, whose Vulkan and OpenGL find no driver.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_machine_without_an_adapter_gets_our_error() {
+    const CHILD: &str = "ALEXNET_VGG_WITHOUT_ADAPTER";
+    if std::env::var_os(CHILD).is_some() {
+        let error = BackendName::Wgpu.run(Name).expect_err("no adapter").to_string();
+        assert!(error.contains("backend wgpu") && error.contains("no"), "{error}");
+        let built = Network::<Wgpu>::new(VggConfig::vgg16(), &Default::default());
+        assert!(matches!(built.map(|_| ()), Err(Error::Backend { .. })));
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "a_machine_without_an_adapter_gets_our_error"])
+        .env(CHILD, "1")
+        .env("VK_DRIVER_FILES", "/dev/null")
+        .env("VK_ICD_FILENAMES", "/dev/null")
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null")
+        .env("LIBGL_DRIVERS_PATH", "/dev/null")
+        .output()
+        .expect("a process");
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+}

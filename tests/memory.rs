@@ -1,0 +1,100 @@
+//! Peak memory, where the operating system tells it (Linux).
+#![cfg(target_os = "linux")]
+
+mod formula;
+
+use alexnet_vgg::backend::NdArray as B;
+use alexnet_vgg::models::{Network, VggConfig};
+use std::io::{BufWriter, Write};
+
+const MIB: u64 = 1 << 20;
+
+/// Resets the peak to what is in use now.
+fn reset_peak() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
+fn peak() -> u64 {
+    field("VmHWM:")
+}
+
+fn field(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("a field");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .map(|kib: u64| kib << 10)
+        .expect("KiB")
+}
+
+/// Half of VGG16's width, to be quick: its first linear layer is still 3/4 of it.
+#[test]
+fn building_and_loading_take_little_more_than_the_weights() {
+    let config = || VggConfig::vgg16().with_width(0.5);
+    let device = Default::default();
+    let table = config().architecture();
+    let parameters = table.parameters().expect("valid");
+    let weights: u64 = parameters.iter().map(|p| 4 * p.elements()).sum();
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("vgg16.safetensors");
+    let mut file = BufWriter::new(std::fs::File::create(&path).expect("writable"));
+    let mut offset = 0;
+    let entries: Vec<String> = (parameters.iter())
+        .map(|p| {
+            let start = offset;
+            offset += 4 * p.elements();
+            format!(
+                r#""{}":{{"dtype":"F32","shape":{:?},"data_offsets":[{start},{offset}]}}"#,
+                p.key, p.shape
+            )
+        })
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    file.write_all(&(header.len() as u64).to_le_bytes()).expect("disk");
+    file.write_all(header.as_bytes()).expect("disk");
+    for p in &parameters {
+        for row in 0..p.shape[0] {
+            for value in formula::fill(&p.key, &p.shape, row..row + 1) {
+                file.write_all(&value.to_le_bytes()).expect("disk");
+            }
+        }
+    }
+    file.flush().expect("disk");
+    drop(file);
+
+    if !reset_peak() {
+        return eprintln!("skipped: this system does not reset a process's peak memory");
+    }
+    let before = field("VmRSS:");
+    let network: Network<B> = Network::load(config(), &path, &device).expect("the right weights");
+    let loading = peak() - before;
+    assert!(
+        loading * 10 <= weights * 13,
+        "loading: {} MiB for {} MiB",
+        loading / MIB,
+        weights / MIB
+    );
+    drop(network);
+
+    reset_peak();
+    let before = field("VmRSS:");
+    let network = config().init::<B>(&device);
+    let building = peak().saturating_sub(before);
+    assert!(building <= weights * 2, "building: {} MiB for {} MiB", building / MIB, weights / MIB);
+    drop(network);
+
+    // The summary reads the table alone.
+    reset_peak();
+    let before = field("VmRSS:");
+    alexnet_vgg::summary::Summary::new(&VggConfig::vgg19().architecture(), 1, [224, 224])
+        .expect("valid");
+    assert!(peak().saturating_sub(before) < 4 * MIB);
+    println!(
+        "weights {} MiB, loading {} MiB, building {} MiB",
+        weights / MIB,
+        loading / MIB,
+        building / MIB
+    );
+}

@@ -1,0 +1,250 @@
+//! The tables against the figures that the papers and torchvision published, and their arithmetic.
+
+use alexnet_vgg::Error;
+use alexnet_vgg::models::*;
+use alexnet_vgg::small_kernels::SmallKernels;
+use alexnet_vgg::summary::Summary;
+use proptest::prelude::*;
+
+fn summary(name: &str) -> Summary {
+    let table = NetworkConfig::by_name(name).expect("a known network").architecture();
+    Summary::new(&table, 1, [224, 224]).expect("a valid table")
+}
+
+#[test]
+fn parameters_and_multiply_adds_are_the_published_ones() {
+    // torchvision's documentation of its weights; None where it has no such network.
+    let published = [
+        ("alexnet", 61_100_840, Some(0.714)),
+        ("alexnet_paper", 60_965_224, None),
+        ("vgg11", 132_863_336, Some(7.609)),
+        ("vgg11_bn", 132_868_840, Some(7.609)),
+        ("vgg13", 133_047_848, Some(11.308)),
+        ("vgg13_bn", 133_053_736, Some(11.308)),
+        ("vgg16", 138_357_544, Some(15.470)),
+        ("vgg16_bn", 138_365_992, Some(15.470)),
+        ("vgg19", 143_667_240, Some(19.632)),
+        ("vgg19_bn", 143_678_248, Some(19.632)),
+        ("vgg11_lrn", 132_863_336, None),
+    ];
+    for (name, parameters, giga) in published {
+        let summary = summary(name);
+        assert_eq!(summary.parameters, parameters, "{name}");
+        if let Some(giga) = giga {
+            let ours = summary.multiply_adds as f64 / 1e9;
+            assert!((ours - giga).abs() < 0.001, "{name}: {ours} G, not {giga}");
+        }
+    }
+    // Table 2 of the VGG paper, in millions.
+    for (name, millions) in
+        [("vgg11", 133), ("vgg13", 133), ("vgg16_c", 134), ("vgg16", 138), ("vgg19", 144)]
+    {
+        assert_eq!((summary(name).parameters as f64 / 1e6).round() as u64, millions, "{name}");
+    }
+}
+
+#[test]
+fn receptive_fields_are_as_derived_by_hand() {
+    for (network, layer, field, stride) in [
+        ("vgg16", "pool5", 212, 32),
+        ("vgg16", "conv1_2", 5, 1),
+        ("vgg19", "pool5", 268, 32),
+        ("alexnet", "conv1", 11, 4),
+        ("alexnet", "pool5", 195, 32),
+        ("alexnet_paper", "pool1", 19, 8),
+        ("vgg16_c", "conv3_3", 32, 4),
+    ] {
+        let summary = summary(network);
+        let layer = summary.layer(layer).expect("a layer");
+        assert_eq!((layer.receptive_field, layer.stride), (Some(field), Some(stride)), "{network}");
+    }
+}
+
+#[test]
+fn the_papers_names_are_theirs() {
+    let names = |network: &str| -> Vec<String> {
+        let steps = NetworkConfig::by_name(network).expect("known").architecture().steps();
+        steps.expect("valid").into_iter().map(|step| step.name).collect()
+    };
+    assert_eq!(
+        names("alexnet_paper").join(" "),
+        "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 \
+         avgpool fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+    );
+    let vgg16_c = names("vgg16_c");
+    for name in ["conv1_1", "conv3_3", "relu5_3", "pool5", "fc6", "fc8"] {
+        assert!(vgg16_c.iter().any(|known| known == name), "{name} in {vgg16_c:?}");
+    }
+    let table = VggConfig::vgg16().architecture();
+    assert_eq!(table.find("conv3_1").ok(), table.find("features.10").ok());
+    let error = table.find("conv3_9").expect_err("no such layer").to_string();
+    assert!(error.contains("conv3_3") && error.contains("classifier.6"), "{error}");
+}
+
+#[test]
+fn both_inputs_of_the_2012_network_make_55x55() {
+    for (size, padding) in [(224, 2), (227, 0)] {
+        let table = AlexNetConfig::paper().with_input_size(size).architecture();
+        let steps = table.steps().expect("a valid table");
+        assert_eq!(steps[0].output, Shape::Map([96, 55, 55]));
+        assert!(matches!(steps[0].layer, Layer::Conv { padding: p, .. } if p == padding));
+        assert_eq!(steps[14].output, Shape::Map([256, 6, 6]));
+    }
+}
+
+#[test]
+fn every_trick_of_the_2012_network_can_be_turned_off() {
+    let kinds = |config: AlexNetConfig| -> String { format!("{:?}", config.architecture()) };
+    let paper = AlexNetConfig::paper();
+    for (what, without) in [
+        ("Lrn", paper.clone().with_lrn(false)),
+        ("groups: 2", paper.clone().with_groups(false)),
+        ("Relu", paper.clone().with_activation(Activation::Tanh)),
+        ("MaxPool { kernel: 3", paper.clone().with_overlapping_pools(false)),
+        ("Dropout { p: 0.5", paper.clone().with_dropout(0.0)),
+    ] {
+        assert!(
+            kinds(paper.clone()).contains(what) && !kinds(without.clone()).contains(what),
+            "{what}"
+        );
+        // Each of them is still a network with a 6x6 map before the classifier.
+        let steps = without.architecture().steps().expect("valid");
+        assert!(steps.iter().any(|step| step.output == Shape::Map([256, 6, 6])), "{what}");
+    }
+}
+
+#[test]
+fn small_kernels_have_fewer_weights() {
+    let table = VggConfig::vgg16().architecture();
+    let stacks = SmallKernels::new(&table, [224, 224]).expect("valid").stacks;
+    let last = stacks.last().expect("five stacks");
+    assert_eq!((last.kernels.as_slice(), last.single_kernel), ([3, 3, 3].as_slice(), 7));
+    assert_eq!(last.stack.weights, 27 * 512 * 512);
+    assert_eq!(last.single.weights, 49 * 512 * 512);
+    assert_eq!((last.stack.nonlinearities, last.single.nonlinearities), (3, 1));
+}
+
+#[test]
+fn contradictory_tables_are_errors_that_say_where() {
+    let vgg = || VggConfig::vgg11();
+    for (config, found) in [
+        (vgg().with_num_classes(0), "0"),
+        (vgg().with_in_channels(0), "0"),
+        (vgg().with_dropout(1.0), "1.0"),
+        (vgg().with_dropout(f64::NAN), "NaN"),
+        (vgg().with_width(f64::NAN), "0"),
+        (vgg().with_width(f64::INFINITY), "larger"),
+        (vgg().with_width(-1.0), "0"),
+    ] {
+        let error = config.architecture().steps().expect_err("contradictory").to_string();
+        assert!(
+            error.contains("vgg11") && error.contains("expected") && error.contains(found),
+            "{error}"
+        );
+    }
+    let mut table = AlexNetConfig::paper().with_in_channels(3).architecture();
+    if let Layer::Conv { groups, .. } = &mut table.features[0] {
+        *groups = 2;
+    }
+    let error = table.steps().expect_err("2 does not divide 3").to_string();
+    assert!(error.contains("features.0") && error.contains("groups"), "{error}");
+    let mut table = vgg().architecture();
+    table.features.push(Layer::Linear { out: 7, init: table_init(&table) });
+    assert!(matches!(table.steps(), Err(Error::Table { .. })));
+}
+
+fn table_init(table: &Architecture) -> Init {
+    match table.classifier[0] {
+        Layer::Linear { init, .. } => init,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn configs_and_tables_are_data() {
+    for config in NetworkConfig::all() {
+        let json = serde_json::to_string(&config).expect("serializable");
+        let back: NetworkConfig = serde_json::from_str(&json).expect("deserializable");
+        assert_eq!(back, config);
+        let table = config.architecture();
+        let json = serde_json::to_string(&table).expect("serializable");
+        assert_eq!(serde_json::from_str::<Architecture>(&json).expect("deserializable"), table);
+    }
+}
+
+/// A chain of any windows, and what is published about them nowhere: counted by brute force.
+fn windows() -> impl Strategy<Value = Vec<(bool, usize, usize, usize)>> {
+    prop::collection::vec((any::<bool>(), 1usize..12, 1usize..5, 0usize..6), 1..7)
+}
+
+fn table_of(windows: &[(bool, usize, usize, usize)]) -> Architecture {
+    let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::Constant(0.0) };
+    let layer = |&(conv, kernel, stride, padding): &(bool, usize, usize, usize)| match conv {
+        true => Layer::Conv { out: 4, kernel, stride, padding, groups: 1, init },
+        false => Layer::MaxPool { kernel, stride },
+    };
+    Architecture {
+        name: "any".into(),
+        input: [3, 64, 64],
+        features: windows.iter().map(layer).collect(),
+        pool: [2, 3],
+        classifier: vec![Layer::Linear { out: 5, init }],
+        numbering: Numbering::Blocks,
+    }
+}
+
+/// Positions that a window can take on a padded line, by trying them.
+fn positions(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    (0..len + 2 * padding)
+        .step_by(stride)
+        .filter(|start| start + kernel <= len + 2 * padding)
+        .count()
+}
+
+proptest! {
+    #[test]
+    fn sizes_are_the_windows_that_fit(windows in windows(), height in 0usize..300, width in 1usize..300) {
+        let table = table_of(&windows);
+        let mut size = Some([height, width]);
+        for &(conv, kernel, stride, padding) in &windows {
+            let padding = if conv { padding } else { 0 };
+            size = size
+                .filter(|size| size.iter().all(|&len| len > 0))
+                .map(|size| size.map(|len| positions(len, kernel, stride, padding)))
+                .filter(|size| size.iter().all(|&len| len > 0));
+        }
+        match (table.walk([height, width]), size) {
+            (Ok(steps), Some(size)) => {
+                prop_assert_eq!(&steps[windows.len() - 1].output.dims()[1..], &size);
+                prop_assert_eq!(steps.last().unwrap().output, Shape::Vector([5]));
+            }
+            (Err(Error::InputTooSmall { minimum, .. }), None) => prop_assert!(height.min(width) < minimum),
+            (walked, size) => prop_assert!(false, "{:?} but {:?}", walked, size),
+        }
+    }
+
+    #[test]
+    fn the_minimum_is_the_smallest_that_works(windows in windows()) {
+        let table = table_of(&windows);
+        let minimum = table.minimum_input();
+        prop_assert!(table.walk([minimum, minimum]).is_ok());
+        if minimum > 1 {
+            prop_assert!(table.walk([minimum - 1, minimum]).is_err());
+        }
+    }
+
+    #[test]
+    fn no_number_makes_the_arithmetic_overflow(
+        kernel in any::<usize>(), stride in any::<usize>(), padding in any::<usize>(),
+        out in any::<usize>(), batch in any::<usize>(), size in any::<[usize; 2]>(),
+    ) {
+        let table = table_of(&[(true, kernel, stride, padding), (false, stride, kernel, 0)]);
+        let mut table = table;
+        if let Layer::Conv { out: channels, .. } = &mut table.features[0] {
+            *channels = out;
+        }
+        let _ = Summary::new(&table, batch, size);
+        let _ = SmallKernels::new(&table, size);
+        let _ = table.minimum_input();
+    }
+}

@@ -1,0 +1,36 @@
+//! What a service does with the library: a network by name, features of a photo, an error on a bad
+//! file that it can tell from others.
+
+use alexnet_vgg::backend::{self, Cpu};
+use alexnet_vgg::models::{AlexNet, AlexNetConfig, Network, NetworkConfig, VggConfig};
+use alexnet_vgg::predict::top_k;
+use alexnet_vgg::summary::Summary;
+use alexnet_vgg::vision::{self, Preset};
+use alexnet_vgg::{Error, Result};
+use burn::tensor::Tensor;
+
+fn main() -> Result<()> {
+    let device = Default::default();
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/photos/cat.jpg");
+    let images = Preset::imagenet().batch::<Cpu>(&[vision::decode_file(photo)?], &device)?;
+
+    let config = VggConfig::vgg11().with_width(0.25).with_num_classes(10);
+    let vgg = config.init::<Cpu>(&device);
+    let logits = backend::read(vgg.try_forward(images.clone())?)?;
+    let logits: Vec<f32> = logits.iter::<f32>().collect();
+    println!("vgg11, untrained: {:?}", top_k(&logits, 3)?);
+
+    let alexnet: AlexNet<Cpu> = AlexNetConfig::paper().with_width(0.25).init(&device);
+    let taps = alexnet.taps(images.clone(), &["norm1", "conv5", "fc7"])?;
+    println!("taps: {:?}", taps.iter().map(|tap| tap.dims()).collect::<Vec<_>>());
+    println!("features: {:?}", alexnet.features(images)?.dims());
+
+    let table = NetworkConfig::by_name("vgg16")?.architecture();
+    println!("{}", Summary::new(&table, 1, [224, 224])?.parameters);
+
+    let missing = Network::<Cpu>::load(table, "no such file.safetensors", &device);
+    assert!(matches!(missing, Err(Error::Io { .. })));
+    let too_small = Tensor::zeros([1, 3, 8, 8], &device);
+    assert!(matches!(vgg.try_forward(too_small), Err(Error::InputTooSmall { minimum: 32, .. })));
+    Ok(())
+}
