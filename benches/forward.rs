@@ -94,7 +94,7 @@ struct Bare<B: Backend> {
 }
 
 enum BareLayer<B: Backend> {
-    ConvRelu(Conv2d<B>),
+    ConvRelu(Box<Conv2d<B>>),
     Pool(MaxPool2d),
 }
 
@@ -110,7 +110,7 @@ impl<B: Backend> Bare<B> {
                         .with_padding(PaddingConfig2d::Explicit(
                             padding, padding, padding, padding,
                         ));
-                    features.push(BareLayer::ConvRelu(conv.init(device)));
+                    features.push(BareLayer::ConvRelu(Box::new(conv.init(device))));
                 }
                 Layer::MaxPool { kernel, stride } => {
                     let pool = MaxPool2dConfig::new([kernel; 2]).with_strides([stride; 2]);

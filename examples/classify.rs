@@ -52,8 +52,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let preset = preset(args.preset, args.weights.as_deref())?;
-    let labels = labels(args.labels.as_deref(), args.num_classes)?;
     let table = args.model.with_num_classes(args.num_classes).architecture();
+    table.steps()?;
+    let labels = labels(args.labels.as_deref(), args.num_classes)?;
     if args.weights.is_none() {
         println!(
             "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n",

@@ -14,7 +14,7 @@ use std::fmt;
 pub struct SmallKernels {
     /// Name of the network.
     pub network: String,
-    /// Its stacks, in forward order. Empty for a network without any, as AlexNet up to its conv3.
+    /// Its stacks, in forward order. Empty for a network without any.
     pub stacks: Vec<Stack>,
 }
 
@@ -101,14 +101,24 @@ impl Stack {
         self.layers[1] = name.into();
         self.kernels.push(kernel);
         self.channels[1] = out;
-        self.stack.weights += (kernel * kernel * before / groups * out) as u64;
-        self.stack.multiply_adds += cost;
+        let weights = product(&[kernel, kernel, before / groups, out]);
+        self.stack.weights = self.stack.weights.saturating_add(weights);
+        self.stack.multiply_adds = self.stack.multiply_adds.saturating_add(cost);
         self.stack.nonlinearities += 1;
-        self.single_kernel += kernel - 1;
+        self.single_kernel = self.single_kernel.saturating_add(kernel - 1);
         let side = self.single_kernel;
-        let weights = (side * side * self.channels[0] * out) as u64;
-        self.single = Cost { weights, multiply_adds: weights * (h * w) as u64, nonlinearities: 1 };
+        let weights = product(&[side, side, self.channels[0], out]);
+        self.single = Cost {
+            weights,
+            multiply_adds: weights.saturating_mul(product(&[h, w])),
+            nonlinearities: 1,
+        };
     }
+}
+
+/// The replacement of a strange stack may cost more than fits in 64 bits.
+fn product(factors: &[usize]) -> u64 {
+    factors.iter().fold(1, |product: u64, &factor| product.saturating_mul(factor as u64))
 }
 
 impl fmt::Display for SmallKernels {

@@ -93,9 +93,10 @@ fn what_is_no_picture_is_an_error_that_says_so() {
     let whole = std::fs::read(photos().join("cat.jpg")).expect("the photo");
     let png = std::fs::read(odd_pictures().join("alpha.png")).expect("the picture");
     let empty_gif = b"GIF89a\0\0\0\0\0\0\0;";
-    let cases: [(&str, &[u8]); 6] = [
+    let cases: [(&str, &[u8]); 7] = [
         ("empty", b""),
         ("text", b"this is a text, and not a picture at all"),
+        ("a truncated JPEG", &whole[..whole.len() / 2]),
         ("a truncated PNG", &png[..png.len() / 2]),
         ("a JPEG's first bytes", &whole[..100]),
         ("0x0", empty_gif),

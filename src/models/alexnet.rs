@@ -149,8 +149,8 @@ const GROUPED: [bool; 5] = [false, true, false, true, true];
 const NORMALISED: [bool; 5] = [true, true, false, false, false];
 /// ... and three are pooled.
 const POOLED: [bool; 5] = [true, true, false, false, true];
-/// Section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75.
-const LRN: Layer = Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0 };
+/// Section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. VGG's A-LRN takes it over.
+pub(super) const LRN: Layer = Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0 };
 const HIDDEN: usize = 4096;
 
 impl AlexNetConfig {

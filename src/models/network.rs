@@ -50,6 +50,9 @@ pub struct Network<B: Backend> {
     largest: Option<u64>,
 }
 
+/// Gives rows of a parameter, or `None` for fresh ones.
+type Values<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Option<Vec<f32>>>;
+
 /// A layer of the features: `[N, C, H, W]` to `[N, C', H', W']`.
 #[derive(Module, Debug)]
 enum MapLayer<B: Backend> {
@@ -134,11 +137,11 @@ impl<B: Backend> Network<B> {
         })
     }
 
-    /// Every constructor ends here. `values` gives rows of a parameter, or `None` for fresh ones.
+    /// Every constructor ends here.
     pub(crate) fn build(
         architecture: Architecture,
         device: &B::Device,
-        values: &mut dyn FnMut(&Parameter, Range<usize>) -> Result<Option<Vec<f32>>>,
+        values: Values,
     ) -> Result<Self> {
         let steps = architecture.steps()?;
         let mut builder =
@@ -178,7 +181,8 @@ impl<B: Backend> Network<B> {
     /// The logits: `[N, C, H, W]` to `[N, num_classes]`.
     ///
     /// Where the device limits the size of a tensor, the batch is passed in as many parts as it
-    /// takes. An image with a NaN or an infinity in it gets NaN logits.
+    /// takes. An image with a NaN or an infinity in it gets NaN logits (on a GPU, if its driver keeps
+    /// NaN).
     ///
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels or an empty batch,
@@ -212,7 +216,13 @@ impl<B: Backend> Network<B> {
         let wanted = (names.iter())
             .map(|name| self.architecture.find(name.as_ref()))
             .collect::<Result<Vec<usize>>>()?;
-        let parts = self.split(images)?.into_iter().map(|part| self.tapped(part, &wanted));
+        let [n, _, height, width] = images.dims();
+        let parts = self.split(images)?;
+        let steps = self.architecture.walk([height, width])?;
+        for step in wanted.iter().map(|&index| &steps[index]) {
+            self.expect_fits(&step.key, n as u64 * step.output.elements())?;
+        }
+        let parts = parts.into_iter().map(|part| self.tapped(part, &wanted));
         let parts: Vec<Vec<Tap<B>>> = parts.collect();
         Ok((0..wanted.len())
             .map(|i| join_taps(parts.iter().map(|part| part[i].clone()).collect()))
@@ -261,6 +271,17 @@ impl<B: Backend> Network<B> {
         found.into_iter().flatten().collect()
     }
 
+    /// What is put together from parts must fit the device as well.
+    fn expect_fits(&self, what: &str, elements: u64) -> Result<()> {
+        let bytes = elements.saturating_mul(size_of::<f32>() as u64);
+        match self.largest {
+            Some(largest) if largest < bytes => {
+                Err(too_large(&self.architecture.name, what, "a tensor", bytes, largest))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks a batch and cuts it into parts whose largest activation fits the device.
     fn split(&self, images: Tensor<B, 4>) -> Result<Vec<Tensor<B, 4>>> {
         let dims = images.dims();
@@ -275,8 +296,21 @@ impl<B: Backend> Network<B> {
         let steps = self.architecture.walk([height, width])?;
         let at_once = match self.largest {
             None => n,
-            Some(largest) => images_at_once(&self.architecture.name, &steps, largest)?.min(n),
+            Some(largest) => {
+                self.expect_fits("the input", dims.iter().map(|&dim| dim as u64).product())?;
+                images_at_once(&self.architecture.name, &steps, largest)?.min(n)
+            }
         };
+        let normalises = self.architecture.features.contains(&Layer::BatchNorm);
+        if at_once < n && normalises && B::ad_enabled(&images.device()) {
+            return Err(Error::Backend {
+                backend: "wgpu".into(),
+                reason: format!(
+                    "{}: batch norm trains on a whole batch, and this device takes {at_once} of {n} images at once",
+                    self.architecture.name
+                ),
+            });
+        }
         Ok(match at_once == n {
             true => vec![images],
             false => images.split(at_once, 0),
@@ -296,7 +330,8 @@ fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
 fn images_at_once(network: &str, steps: &[Step], largest: u64) -> Result<usize> {
     let bytes =
         |step: &Step| step.input.elements().max(step.output.elements()) * size_of::<f32>() as u64;
-    let widest = steps.iter().max_by_key(|step| bytes(step));
+    // Of equals the last is taken, so that the first layer to blame is named.
+    let widest = steps.iter().rev().max_by_key(|step| bytes(step));
     let (key, needed) = widest.map_or(("", 1), |step| (step.key.as_str(), bytes(step)));
     match largest / needed {
         0 => Err(too_large(network, key, "an activation", needed, largest)),
@@ -369,7 +404,7 @@ impl Pointwise {
 /// Makes burn's layers from the steps of a table.
 struct Builder<'a, B: Backend> {
     device: &'a B::Device,
-    values: &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Option<Vec<f32>>>,
+    values: Values<'a>,
     largest: Option<u64>,
 }
 

@@ -26,7 +26,7 @@ pub enum NetworkConfig {
 impl NetworkConfig {
     /// Every published network, in the order of their papers.
     pub fn all() -> Vec<NetworkConfig> {
-        let vggs = vgg::columns().flat_map(|(column, _)| {
+        let vggs = vgg::configurations().flat_map(|column| {
             [false, true].map(|bn| VggConfig::new(column).with_batch_norm(bn).into())
         });
         [AlexNetConfig::torchvision().into(), AlexNetConfig::paper().into()]

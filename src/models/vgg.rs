@@ -4,9 +4,11 @@
 //! Table 1 of the paper has six columns, A to E; here each is a row of [`TABLE_1`]. torchvision
 //! calls them vgg11 (A), vgg13 (B), vgg16 (D) and vgg19 (E), and adds batch normalisation to each.
 
+use super::alexnet::LRN;
 use super::network::Vgg;
 use super::table::{Architecture, BiasInit, Init, Layer, Numbering, WeightInit};
 use super::{even, init_or_panic};
+use VggConfiguration as Is;
 use burn::config::Config;
 use burn::tensor::backend::Backend;
 
@@ -74,31 +76,28 @@ pub struct VggConfig {
 
 /// A column of table 1: five stages of convolutions, `(channels, kernel)`, with a pool after each.
 struct Column {
+    configuration: VggConfiguration,
     name: &'static str,
     stages: [&'static [(usize, usize)]; 5],
     lrn: bool,
 }
 
-const fn column(name: &'static str, stages: [&'static [(usize, usize)]; 5]) -> Column {
-    Column { name, stages, lrn: false }
-}
-
 /// Table 1 of the paper, in the order of [`VggConfiguration`]. A new network is a new row.
 #[rustfmt::skip]
 const TABLE_1: [Column; 6] = [
-    column("vgg11", A),
-    Column { lrn: true, ..column("vgg11_lrn", A) },
-    column("vgg13", [
+    column(Is::A, "vgg11", A),
+    Column { lrn: true, ..column(Is::ALrn, "vgg11_lrn", A) },
+    column(Is::B, "vgg13", [
         &[(64, 3); 2], &[(128, 3); 2], &[(256, 3); 2], &[(512, 3); 2], &[(512, 3); 2],
     ]),
-    column("vgg16_c", [
+    column(Is::C, "vgg16_c", [
         &[(64, 3); 2], &[(128, 3); 2],
         &[(256, 3), (256, 3), (256, 1)], &[(512, 3), (512, 3), (512, 1)], &[(512, 3), (512, 3), (512, 1)],
     ]),
-    column("vgg16", [
+    column(Is::D, "vgg16", [
         &[(64, 3); 2], &[(128, 3); 2], &[(256, 3); 3], &[(512, 3); 3], &[(512, 3); 3],
     ]),
-    column("vgg19", [
+    column(Is::E, "vgg19", [
         &[(64, 3); 2], &[(128, 3); 2], &[(256, 3); 4], &[(512, 3); 4], &[(512, 3); 4],
     ]),
 ];
@@ -108,14 +107,28 @@ const A: [&[(usize, usize)]; 5] = [
     &[(64, 3)], &[(128, 3)], &[(256, 3); 2], &[(512, 3); 2], &[(512, 3); 2],
 ];
 
-/// The paper's table 1 has LRN in A-LRN "with the parameters of Krizhevsky et al.".
-const LRN: Layer = Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0 };
+const fn column(
+    configuration: VggConfiguration,
+    name: &'static str,
+    stages: [&'static [(usize, usize)]; 5],
+) -> Column {
+    Column { configuration, name, stages, lrn: false }
+}
+
+// A configuration is the index of its row.
+const _: () = {
+    let mut row = 0;
+    while row < TABLE_1.len() {
+        assert!(TABLE_1[row].configuration as usize == row);
+        row += 1;
+    }
+};
+
 const HIDDEN: usize = 4096;
 
-/// `(configuration, name)` of every column: what the registry lists.
-pub(super) fn columns() -> impl Iterator<Item = (VggConfiguration, &'static str)> {
-    use VggConfiguration::{A, ALrn, B, C, D, E};
-    [A, ALrn, B, C, D, E].into_iter().map(|each| (each, TABLE_1[each as usize].name))
+/// Every column, for the registry.
+pub(super) fn configurations() -> impl Iterator<Item = VggConfiguration> {
+    TABLE_1.iter().map(|column| column.configuration)
 }
 
 impl VggConfig {

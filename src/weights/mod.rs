@@ -41,13 +41,21 @@ impl Weights {
     }
 
     /// All differences between the tensors in the file and those that `wanted` asks for.
-    fn check(&self, architecture: &Architecture, wanted: &[Parameter], ignore: &str) -> Result<()> {
+    fn check(
+        &self,
+        architecture: &Architecture,
+        wanted: &[Parameter],
+        ignore: Option<&str>,
+    ) -> Result<()> {
         let mut differences: Vec<String> =
             wanted.iter().filter_map(|parameter| self.difference(parameter)).collect();
         let wanted_keys: HashSet<&str> = wanted.iter().map(|p| p.key.as_str()).collect();
         let names = self.file.names();
         let extra = (names.iter())
-            .filter(|name| !wanted_keys.contains(name.as_str()) && !name.starts_with(ignore))
+            .filter(|name| {
+                !wanted_keys.contains(name.as_str())
+                    && !ignore.is_some_and(|prefix| name.starts_with(prefix))
+            })
             .filter(|name| !self.is_batch_counter(name, &wanted_keys));
         differences
             .extend(extra.map(|name| format!("{name}: extra, no such tensor in this network")));
@@ -102,7 +110,7 @@ impl<B: Backend> Network<B> {
     ) -> Result<Self> {
         let architecture = architecture.into();
         let mut weights = Weights::open(path)?;
-        weights.check(&architecture, &architecture.parameters()?, NOTHING)?;
+        weights.check(&architecture, &architecture.parameters()?, None)?;
         Self::build(architecture, device, &mut |parameter, rows| {
             weights.file.values(parameter, rows).map(Some)
         })
@@ -124,7 +132,7 @@ impl<B: Backend> Network<B> {
         let prefix = format!("{}.", Part::Classifier);
         let mut features = architecture.parameters()?;
         features.retain(|parameter| !parameter.key.starts_with(&prefix));
-        weights.check(&architecture, &features, &prefix)?;
+        weights.check(&architecture, &features, Some(&prefix))?;
         Self::build(architecture, device, &mut |parameter, rows| match parameter
             .key
             .starts_with(&prefix)
@@ -134,6 +142,3 @@ impl<B: Backend> Network<B> {
         })
     }
 }
-
-/// A prefix that no tensor has.
-const NOTHING: &str = "\0";
