@@ -74,7 +74,7 @@ fn presets_normalise_as_published() {
     let plain = RgbImage::from_pixel(300, 256, image::Rgb([51, 102, 204]));
     let first = |preset: Preset| {
         let batch: Tensor<B, 4> =
-            preset.batch(&[plain.clone()], &Default::default()).expect("a batch");
+            preset.batch(std::slice::from_ref(&plain), &Default::default()).expect("a batch");
         assert_eq!(batch.dims(), [1, 3, 224, 224]);
         let values: Vec<f32> = batch.into_data().iter::<f32>().collect();
         [values[0], values[224 * 224], values[2 * 224 * 224 + 5]]
