@@ -91,7 +91,8 @@ fn preset(asked: Option<Preset>, weights: Option<&Path>) -> Result<Preset, Box<d
     }
 }
 
-fn labels(file: Option<&Path>, num_classes: usize) -> Result<Vec<String>, Box<dyn Error>> {
+/// `None`: the classes have no names.
+fn labels(file: Option<&Path>, num_classes: usize) -> Result<Option<Vec<String>>, Box<dyn Error>> {
     let labels: Vec<String> = match file {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?
@@ -101,10 +102,10 @@ fn labels(file: Option<&Path>, num_classes: usize) -> Result<Vec<String>, Box<dy
         None if num_classes == 1000 => {
             vision::imagenet_labels().into_iter().map(String::from).collect()
         }
-        None => (0..num_classes).map(|class| format!("class {class}")).collect(),
+        None => return Ok(None),
     };
     match labels.len() == num_classes {
-        true => Ok(labels),
+        true => Ok(Some(labels)),
         false => Err(format!("expected {num_classes} labels, found {}", labels.len()).into()),
     }
 }
@@ -115,7 +116,7 @@ struct Classify {
     preset: Preset,
     photos: Vec<PathBuf>,
     top_k: usize,
-    labels: Vec<String>,
+    labels: Option<Vec<String>>,
 }
 
 impl Job for Classify {
@@ -133,11 +134,7 @@ impl Job for Classify {
             println!("{}", photo.display());
             match self.classify(&network, photo, device) {
                 Ok(ranked) => ranked.iter().for_each(|ranked| {
-                    println!(
-                        "  {:6.2} %  {}",
-                        ranked.probability * 100.0,
-                        self.labels[ranked.class]
-                    );
+                    println!("  {:6.2} %  {}", ranked.probability * 100.0, self.label(ranked.class))
                 }),
                 Err(error) => {
                     eprintln!("  {error}");
@@ -151,6 +148,13 @@ impl Job for Classify {
 }
 
 impl Classify {
+    fn label(&self, class: usize) -> String {
+        match &self.labels {
+            Some(labels) => labels[class].clone(),
+            None => format!("class {class}"),
+        }
+    }
+
     fn classify<B: Backend>(
         &self,
         network: &Network<B>,

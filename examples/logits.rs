@@ -31,7 +31,8 @@ struct Args {
     /// Its weights: safetensors with torchvision's names.
     #[arg(long)]
     weights: PathBuf,
-    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalised.
+    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalised. At 227x227,
+    /// alexnet_paper is the network without padding in its first convolution.
     #[arg(long)]
     input: PathBuf,
     /// Safetensors file to write.

@@ -102,7 +102,9 @@ fn print_shapes(args: &Args, tables: Vec<Architecture>) -> Result<(), Box<dyn Er
         }
         let logits = match args.no_forward {
             true => None,
-            false => Some(args.backend.run(Forward { table, input: summary.input.clone() })?),
+            false => {
+                Some(args.backend.run(Forward { table, batch: args.batch, input: args.input })?)
+            }
         };
         if args.format == Format::Table {
             if let Some(logits) = &logits {
@@ -120,15 +122,18 @@ fn print_shapes(args: &Args, tables: Vec<Architecture>) -> Result<(), Box<dyn Er
 
 struct Forward {
     table: Architecture,
-    input: Vec<usize>,
+    batch: usize,
+    input: [usize; 2],
 }
 
 impl Job for Forward {
     type Output = Vec<usize>;
 
     fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Vec<usize>> {
+        let shape = [self.batch, self.table.input[0], self.input[0], self.input[1]];
         let network = Network::<B>::new(self.table, device)?;
-        let images = Tensor::<B, 4>::random(self.input, Distribution::Normal(0.0, 1.0), device);
+        network.check(shape, device)?;
+        let images = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let logits = alexnet_vgg::backend::read(network.try_forward(images)?)?;
         Ok(logits.shape.to_vec())
     }

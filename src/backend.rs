@@ -143,6 +143,18 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// Whether the allocator would give `bytes`: it refuses what is far beyond the machine's memory. To
+/// ask costs nothing, because memory that is not written to is not used; an allocation that fails in
+/// burn ends the process.
+pub(crate) fn has_memory(bytes: u64) -> bool {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut memory = Vec::<u8>::new();
+    let reserved = memory.try_reserve_exact(bytes).is_ok();
+    // Otherwise the compiler leaves out an allocation that nobody uses.
+    std::hint::black_box(&memory);
+    reserved
+}
+
 /// Reads a tensor from its device. Devices work asynchronously: this is where their errors show.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! weights, fewer multiplications and `n` non-linearities instead of one.
 
 use crate::error::Result;
-use crate::models::{Architecture, Layer, Shape};
+use crate::models::{Architecture, Layer, Part, Shape, Step, product};
 use crate::summary::{grouped, write_aligned};
 use serde::Serialize;
 use std::fmt;
@@ -54,71 +54,61 @@ impl SmallKernels {
     /// As for [`Architecture::walk`].
     pub fn new(architecture: &Architecture, input: [usize; 2]) -> Result<Self> {
         let steps = architecture.walk(input)?;
+        let features = steps.iter().filter(|step| step.part == Part::Features);
         let mut stacks: Vec<Stack> = Vec::new();
-        let mut open = false;
-        for step in &steps {
-            let (kernel, groups, output) = match (step.layer, step.output) {
-                (Layer::Conv { kernel, stride: 1, groups, .. }, Shape::Map(output)) => {
-                    (kernel, groups, output)
+        let mut open: Option<Stack> = None;
+        for step in features {
+            match (step.layer, &mut open) {
+                (Layer::Conv { stride: 1, .. }, stack) => {
+                    stack.get_or_insert_with(|| Stack::new(step)).push(&architecture.name, step)?
                 }
-                (Layer::Conv { .. } | Layer::MaxPool { .. }, _) => {
-                    open = false;
-                    continue;
-                }
-                _ => continue,
-            };
-            if !open {
-                let none = Cost { weights: 0, multiply_adds: 0, nonlinearities: 0 };
-                stacks.push(Stack {
-                    layers: [step.name.clone(), String::new()],
-                    kernels: Vec::new(),
-                    channels: [step.input.dims()[0], output[0]],
-                    stack: none,
-                    single_kernel: 1,
-                    single: none,
-                });
-                open = true;
-            }
-            if let Some(stack) = stacks.last_mut() {
-                stack.push(&step.name, kernel, groups, output, step.multiply_adds);
+                (Layer::Conv { .. } | Layer::MaxPool { .. }, stack) => stacks.extend(stack.take()),
+                (Layer::Relu | Layer::Tanh, Some(stack)) => stack.push_nonlinearity(),
+                _ => {}
             }
         }
+        stacks.extend(open);
         stacks.retain(|stack| stack.kernels.len() > 1);
         Ok(Self { network: architecture.name.clone(), stacks })
     }
 }
 
 impl Stack {
-    fn push(
-        &mut self,
-        name: &str,
-        kernel: usize,
-        groups: usize,
-        [out, h, w]: [usize; 3],
-        cost: u64,
-    ) {
-        let before = self.channels[if self.kernels.is_empty() { 0 } else { 1 }];
-        self.layers[1] = name.into();
+    fn new(first: &Step) -> Self {
+        let none = Cost { weights: 0, multiply_adds: 0, nonlinearities: 0 };
+        Stack {
+            layers: [first.name.clone(), String::new()],
+            kernels: Vec::new(),
+            channels: [first.input.dims()[0]; 2],
+            stack: none,
+            single_kernel: 1,
+            single: none,
+        }
+    }
+
+    /// The next convolution of the stack.
+    fn push(&mut self, network: &str, step: &Step) -> Result<()> {
+        let (Layer::Conv { kernel, .. }, Shape::Map([out, h, w])) = (step.layer, step.output)
+        else {
+            return Ok(());
+        };
+        self.layers[1] = step.name.clone();
         self.kernels.push(kernel);
         self.channels[1] = out;
-        let weights = product(&[kernel, kernel, before / groups, out]);
-        self.stack.weights = self.stack.weights.saturating_add(weights);
-        self.stack.multiply_adds = self.stack.multiply_adds.saturating_add(cost);
-        self.stack.nonlinearities += 1;
-        self.single_kernel = self.single_kernel.saturating_add(kernel - 1);
-        let side = self.single_kernel;
-        let weights = product(&[side, side, self.channels[0], out]);
-        self.single = Cost {
-            weights,
-            multiply_adds: weights.saturating_mul(product(&[h, w])),
-            nonlinearities: 1,
-        };
+        self.stack.weights += step.parameters[0].elements();
+        self.stack.multiply_adds += step.multiply_adds;
+        self.single_kernel += kernel - 1;
+        let place = format!("{network} {} .. {}", self.layers[0], self.layers[1]);
+        let single = [self.single_kernel, self.single_kernel, self.channels[0], out];
+        self.single.weights = product(&place, &single)?;
+        self.single.multiply_adds = product(&place, &[&single[..], &[h, w]].concat())?;
+        Ok(())
     }
-}
 
-/// The replacement of a strange stack may cost more than fits in 64 bits.
-fn product(factors: &[usize]) -> u64 {
-    factors.iter().fold(1, |product: u64, &factor| product.saturating_mul(factor as u64))
+    fn push_nonlinearity(&mut self) {
+        self.stack.nonlinearities += 1;
+        self.single.nonlinearities = 1;
+    }
 }
 
 impl fmt::Display for SmallKernels {

@@ -4,15 +4,16 @@
 mod formula;
 
 use alexnet_vgg::Error;
-use alexnet_vgg::backend::NdArray;
+use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::models::*;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor, TensorData};
 
-type B = NdArray;
-type Ad = Autodiff<NdArray>;
+/// NdArray, or Flex where that is compiled in: CI runs both.
+type B = Cpu;
+type Ad = Autodiff<Cpu>;
 
 fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
@@ -278,21 +279,78 @@ fn wrong_batches_are_errors_before_any_kernel() {
     assert_eq!(network.taps::<&str>(x, &[]).expect("nothing asked for").len(), 0);
 }
 
-/// What is not a number must not look like an answer.
+/// What is not a number must not look like an answer, wherever it is asked for.
 #[test]
-fn nan_reaches_the_logits() {
+fn what_is_not_a_number_reaches_every_output() {
     let device = Default::default();
-    for config in NetworkConfig::all() {
+    for (config, value) in
+        NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(5))
+    {
         let table = match config {
             NetworkConfig::AlexNet(config) => config.with_width(0.05).architecture(),
             NetworkConfig::Vgg(config) => config.with_width(0.05).architecture(),
         };
         let name = table.name.clone();
         let network: Network<B> = formula::network(table, &device);
-        let mut x = formula::fill("input", &[1, 3, 64, 64], 0..1);
-        x[64 * 64 + 32 * 64 + 32] = f32::NAN;
-        let logits = values(network.forward(tensor([1, 3, 64, 64], x)));
-        assert!(alexnet_vgg::predict::top_k(&logits, 1).is_err(), "{name}: {:?}", &logits[..4]);
+        let mut x = formula::fill("input", &[2, 3, 64, 64], 0..2);
+        x[64 * 64 + 32 * 64 + 32] = value;
+        let x = tensor::<B>([2, 3, 64, 64], x);
+        let mut outputs = vec![
+            values(network.forward(x.clone())),
+            values(network.features(x.clone()).expect("features")),
+        ];
+        for tap in network.taps(x, &["pool5", "fc7"]).expect("taps") {
+            outputs.push(tap.into_data().expect("a CPU").iter::<f32>().collect());
+        }
+        for output in outputs {
+            let (first, second) = output.split_at(output.len() / 2);
+            assert!(first.iter().all(|value| !value.is_finite()), "{name}: {:?}", &first[..4]);
+            assert!(second.iter().all(|value| value.is_finite()), "{name}: the image beside it");
+        }
+    }
+}
+
+/// An allocator that fails ends the process; a size that nobody has is asked for first.
+#[test]
+fn what_no_machine_holds_is_an_error() {
+    let device = Default::default();
+    let tiny = || VggConfig::vgg11().with_width(0.05);
+    let error = Network::<B>::new(tiny().with_num_classes(1 << 40), &device).map(|_| "built");
+    let error = error.expect_err("2^40 classes").to_string();
+    assert!(error.contains("vgg11") && error.contains("the weights"), "{error}");
+
+    let network = tiny().init::<B>(&device);
+    assert!(network.check([8, 3, 224, 224], &device).is_ok());
+    for shape in [[1 << 40, 3, 32, 32], [1, 3, 1 << 20, 1 << 20]] {
+        let error = network.check(shape, &device).expect_err("too large").to_string();
+        assert!(error.contains("vgg11: features.0 needs"), "{error}");
+    }
+    assert!(matches!(network.check([1, 3, 1 << 40, 1 << 40], &device), Err(Error::Table { .. })));
+}
+
+/// fc6 of the 2012 network, 144 MiB at full size, is kept in two pieces: here and on a GPU, so that
+/// a record saved on one loads on the other.
+#[test]
+fn a_record_of_a_network_in_pieces_loads() {
+    let device = Default::default();
+    let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
+    let mut table = chain(vec![], [9216, 1, 1]);
+    table.classifier = vec![Layer::Linear { out: 4096, init }];
+    let network: Network<B> = formula::network(table.clone(), &device);
+    let record = burn::module::Module::into_record(network.clone());
+    let fresh = Network::<B>::new(table, &device).expect("valid");
+    let loaded = burn::module::Module::load_record(fresh, record);
+    let x = || tensor::<B>([1, 9216, 1, 1], formula::fill("input", &[1, 9216, 1, 1], 0..1));
+    let logits = values(loaded.forward(x()));
+    assert_eq!(logits, values(network.forward(x())));
+
+    let weight = formula::fill("classifier.0.weight", &[4096, 9216], 0..4096);
+    let bias = formula::fill("classifier.0.bias", &[4096], 0..4096);
+    let x = values(x());
+    for row in [0, 2047, 2048, 4095] {
+        let products = weight[row * 9216..].iter().zip(&x).map(|(w, x)| f64::from(w * x));
+        let by_hand = products.sum::<f64>() + f64::from(bias[row]);
+        assert!((f64::from(logits[row]) - by_hand).abs() < 1e-4, "{} {by_hand}", logits[row]);
     }
 }
 
@@ -305,5 +363,6 @@ fn a_batch_is_its_images() {
     let apart: Vec<f32> =
         (0..3).flat_map(|i| values(network.forward(x.clone().narrow(0, i, 1)))).collect();
     let largest = together.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    assert_eq!((together.len(), apart.len()), (3000, 3000));
     assert!(together.iter().zip(apart).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
 }

@@ -154,11 +154,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn extreme_shapes() {
     let preset = Preset::imagenet();
-    for (width, height) in [(1, 1), (1, 3), (3, 700), (257, 256), (1000, 1)] {
+    for (width, height) in [(1, 1), (1, 3), (3, 700), (257, 256), (250, 1)] {
         let pixels = preset.pixels(&RgbImage::new(width, height)).expect("a picture");
         assert_eq!(pixels.dimensions(), (224, 224), "{width}x{height}");
     }
-    for (width, height) in [(30_000, 1), (1, 30_000), (0, 0), (0, 5)] {
+    for (width, height) in [(30_000, 1), (1, 30_000), (1000, 1), (0, 0), (0, 5)] {
         let error =
             preset.pixels(&RgbImage::new(width, height)).expect_err("too narrow").to_string();
         assert!(error.contains(&format!("{width}x{height}")), "{error}");

@@ -58,37 +58,39 @@ impl Lrn {
     }
 }
 
+/// Bytes of the largest storage buffer that every wgpu adapter takes (WebGPU's
+/// `maxStorageBufferBindingSize`).
+const LARGEST_PIECE: u64 = 128 << 20;
+
 /// A fully connected layer that keeps its weight `[out, in]`, as PyTorch's files have it.
 ///
 /// burn's own `Linear` keeps `[in, out]`, so loading would turn 494 MB of VGG's weights around. This
-/// one computes `(W · xᵀ)ᵀ`, which no backend has to copy the weight for. The weight may be in
-/// several tensors of whole rows, because on many GPUs VGG's first linear layer (392 MiB) is larger
-/// than the largest buffer.
+/// one computes `(W · xᵀ)ᵀ`, which no backend has to copy the weight for.
+///
+/// A large weight is in several tensors of whole rows, 128 MiB at most: VGG's first linear layer has
+/// 392 MiB, and many GPUs take no more than 128 in a tensor. It is cut alike on every device, so that
+/// a record saved on one loads on any other.
 #[derive(Module, Debug)]
 pub struct Linear<B: Backend> {
-    /// Rows of the weight, together `[out, in]`; a single tensor where the device allows it.
+    /// Rows of the weight, together `[out, in]`; a single tensor up to 128 MiB.
     pub weight: Vec<Param<Tensor<B, 2>>>,
     /// `[out]`
     pub bias: Param<Tensor<B, 1>>,
 }
 
 impl<B: Backend> Linear<B> {
-    /// Asks `tensor` for the weight in pieces of at most `largest` bytes.
+    /// Asks `tensor` for the weight in pieces of whole rows.
     pub(super) fn new(
         weight: &Parameter,
         bias: Param<Tensor<B, 1>>,
-        largest: Option<u64>,
-        mut tensor: impl FnMut(&Parameter, Range<usize>) -> Result<Param<Tensor<B, 2>>>,
+        mut tensor: impl FnMut(Range<usize>) -> Result<Param<Tensor<B, 2>>>,
     ) -> Result<Self> {
         let rows = weight.shape[0];
-        let row_bytes = weight.shape[1] as u64 * size_of::<f32>() as u64;
-        let rows_at_once = match largest {
-            Some(bytes) => ((bytes / row_bytes) as usize).clamp(1, rows),
-            None => rows,
-        };
+        let pieces = (weight.elements() * size_of::<f32>() as u64).div_ceil(LARGEST_PIECE);
+        let rows_of_each = rows.div_ceil(pieces as usize);
         let weight = (0..rows)
-            .step_by(rows_at_once)
-            .map(|start| tensor(weight, start..(start + rows_at_once).min(rows)))
+            .step_by(rows_of_each)
+            .map(|start| tensor(start..(start + rows_of_each).min(rows)))
             .collect::<Result<_>>()?;
         Ok(Self { weight, bias })
     }

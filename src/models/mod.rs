@@ -1,14 +1,20 @@
 //! The networks: their tables, and the burn module that walks a table.
 //!
-//! - `table`: what a network is, as data.
+//! - `table`: what a network is, as data; `row`: the shape arithmetic of a layer; `names`: what the
+//!   papers call it.
 //! - `alexnet`, `vgg`: the published networks, row by row.
-//! - `network`: the burn module of any table, with its taps.
+//! - `network`: the burn module of any table, with its taps; `chain`: its layers; `layers`: the two
+//!   that burn has otherwise; `capacity`: what a device can hold.
 //! - `registry`: networks by name.
 
 mod alexnet;
+mod capacity;
+mod chain;
 mod layers;
+mod names;
 mod network;
 mod registry;
+mod row;
 mod table;
 mod vgg;
 
@@ -16,6 +22,7 @@ pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};
 pub use layers::{Linear, Lrn};
 pub use network::{AlexNet, Network, Tap, Vgg};
 pub use registry::NetworkConfig;
+pub(crate) use row::product;
 pub use table::{
     Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
     WeightInit,

@@ -5,6 +5,8 @@
 //! the burn module, the summary, the names of the weights. [`Architecture::walk`] is how they read
 //! it: one [`Step`] a layer, with both of its names, its shapes and its parameters, all checked.
 
+use super::names::Names;
+use super::row::{MOST_LAYERS, Row, product, too_large};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,7 @@ pub enum Layer {
         stride: usize,
     },
     /// Adaptive average pooling: window `i` of `n` covers `floor(i*len/n) .. ceil((i+1)*len/n)`.
+    /// It stands between features and classifier, as [`Architecture::pool`], and nowhere else.
     AdaptiveAvgPool {
         /// Height and width of the output.
         size: [usize; 2],
@@ -211,7 +214,7 @@ impl Shape {
         self.dims().iter().map(|&dim| dim as u64).product()
     }
 
-    fn channels(&self) -> usize {
+    pub(super) fn channels(&self) -> usize {
         self.dims()[0]
     }
 }
@@ -281,7 +284,7 @@ pub enum Fill {
 }
 
 impl Init {
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let weight = match self.weight {
             WeightInit::Normal { std } => std.is_finite() && std >= 0.0,
             WeightInit::KaimingNormalFanOut | WeightInit::TorchDefault => true,
@@ -289,7 +292,7 @@ impl Init {
         weight && !matches!(self.bias, BiasInit::Constant(value) if !value.is_finite())
     }
 
-    fn weight(&self, fan_in: u64, fan_out: u64) -> Fill {
+    pub(super) fn weight(&self, fan_in: u64, fan_out: u64) -> Fill {
         match self.weight {
             WeightInit::Normal { std } => Fill::Normal { std },
             WeightInit::KaimingNormalFanOut => Fill::Normal { std: (2.0 / fan_out as f64).sqrt() },
@@ -297,7 +300,7 @@ impl Init {
         }
     }
 
-    fn bias(&self, fan_in: u64) -> Fill {
+    pub(super) fn bias(&self, fan_in: u64) -> Fill {
         match self.bias {
             BiasInit::Constant(value) => Fill::Constant(value),
             BiasInit::TorchDefault => Fill::Uniform { bound: (fan_in as f64).sqrt().recip() },
@@ -331,7 +334,7 @@ impl Role {
         matches!(self, Role::Weight | Role::Bias)
     }
 
-    fn attribute(self) -> &'static str {
+    pub(super) fn attribute(self) -> &'static str {
         match self {
             Role::Weight => "weight",
             Role::Bias => "bias",
@@ -347,8 +350,15 @@ impl Architecture {
     ///
     /// # Errors
     /// [`Error::InputTooSmall`] if nothing is left of the input at some layer, and [`Error::Table`]
-    /// if the table is contradictory or its numbers do not fit in 64 bits.
+    /// if the table is contradictory or its numbers are beyond any machine's.
     pub fn walk(&self, [height, width]: [usize; 2]) -> Result<Vec<Step>> {
+        if self.len() > MOST_LAYERS {
+            return Err(Error::Table {
+                place: self.name.clone(),
+                expected: format!("at most {MOST_LAYERS} layers"),
+                found: self.len().to_string(),
+            });
+        }
         let mut names = Names::new(self.numbering);
         let mut shape = Shape::Map([self.input[0], height, width]);
         let pool = Layer::AdaptiveAvgPool { size: self.pool };
@@ -370,7 +380,7 @@ impl Architecture {
                 Part::AvgPool => part.to_string(),
                 _ => format!("{part}.{index}"),
             };
-            let row = Row { network: &self.name, key: &key, layer, input: shape };
+            let row = Row { network: &self.name, key: &key, part, layer, input: shape };
             let output = row.output().map_err(|error| match error {
                 Error::InputTooSmall { network, layer, .. } => Error::InputTooSmall {
                     network,
@@ -471,238 +481,5 @@ impl Architecture {
     fn flat(&self, shape: Shape) -> Result<usize> {
         let elements = product(&self.name, shape.dims())?;
         usize::try_from(elements).map_err(|_| too_large(&self.name))
-    }
-}
-
-/// A layer that meets its input: the shape arithmetic of every kind of layer, in one place.
-struct Row<'a> {
-    network: &'a str,
-    key: &'a str,
-    layer: Layer,
-    input: Shape,
-}
-
-impl Row<'_> {
-    fn place(&self) -> String {
-        format!("{} {}", self.network, self.key)
-    }
-
-    fn output(&self) -> Result<Shape> {
-        self.expect(self.input.channels() > 0, "at least 1 input channel", 0)?;
-        if let Layer::Conv { init, .. } | Layer::Linear { init, .. } = self.layer {
-            self.expect(init.is_valid(), "a finite bias and standard deviation >= 0", init)?;
-        }
-        let output = match (self.layer, self.input) {
-            (Layer::Conv { out, kernel, stride, padding, groups, .. }, Shape::Map([c, h, w])) => {
-                self.expect(out > 0, "at least 1 output channel", out)?;
-                self.expect(groups > 0, "at least 1 group", groups)?;
-                let divides = c.is_multiple_of(groups) && out.is_multiple_of(groups);
-                let wanted = format!("groups that divide {c} input and {out} output channels");
-                self.expect(divides, &wanted, groups)?;
-                let [h, w] = self.windows([h, w], kernel, stride, padding)?;
-                Shape::Map([out, h, w])
-            }
-            (Layer::MaxPool { kernel, stride }, Shape::Map([c, h, w])) => {
-                let [h, w] = self.windows([h, w], kernel, stride, 0)?;
-                Shape::Map([c, h, w])
-            }
-            (Layer::AdaptiveAvgPool { size }, Shape::Map([c, h, w])) => {
-                self.expect(size[0] > 0 && size[1] > 0, "a pool of at least 1x1", size)?;
-                if h == 0 || w == 0 {
-                    return Err(self.too_small());
-                }
-                Shape::Map([c, size[0], size[1]])
-            }
-            (Layer::Lrn { size, alpha, beta, k }, Shape::Map(_)) => {
-                let odd = size % 2 == 1 && size <= LARGEST_LRN;
-                self.expect(odd, "an odd number of channels up to 65,535", size)?;
-                let finite = alpha.is_finite() && beta.is_finite() && k.is_finite();
-                self.expect(finite, "finite constants", self.layer)?;
-                self.input
-            }
-            (Layer::BatchNorm, Shape::Map(_)) => self.input,
-            (Layer::Linear { out, .. }, Shape::Vector(_)) => {
-                self.expect(out > 0, "at least 1 output feature", out)?;
-                Shape::Vector([out])
-            }
-            (Layer::Relu | Layer::Tanh, _) => self.input,
-            (Layer::Dropout { p }, _) => {
-                self.expect((0.0..1.0).contains(&p), "a probability in 0 <= p < 1", p)?;
-                self.input
-            }
-            (layer, Shape::Map(_)) => {
-                return self
-                    .expect(false, "a layer that works on maps", layer)
-                    .map(|()| self.input);
-            }
-            (layer, Shape::Vector(_)) => {
-                return self
-                    .expect(false, "a layer that works on vectors", layer)
-                    .map(|()| self.input);
-            }
-        };
-        product(&self.place(), output.dims())?;
-        Ok(output)
-    }
-
-    /// How many windows fit, in both directions: `floor((len + 2 padding - kernel) / stride) + 1`.
-    fn windows(
-        &self,
-        size: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-    ) -> Result<[usize; 2]> {
-        self.expect(kernel > 0, "a kernel of at least 1", kernel)?;
-        self.expect(stride > 0, "a stride of at least 1", stride)?;
-        let count = |len: usize| {
-            let padded = padding.checked_mul(2).and_then(|both| both.checked_add(len));
-            let padded = padded.ok_or_else(|| too_large(&self.place()))?;
-            if len == 0 || padded < kernel {
-                return Err(self.too_small());
-            }
-            Ok((padded - kernel) / stride + 1)
-        };
-        Ok([count(size[0])?, count(size[1])?])
-    }
-
-    fn parameters(&self, key: &str) -> Result<Vec<Parameter>> {
-        let channels = self.input.channels();
-        let weight_and_bias = |weight: Vec<usize>, fan_out: u64, init: Init| {
-            let fan_in = product(&self.place(), &weight[1..])?;
-            let bias = vec![weight[0]];
-            Ok(vec![
-                (Role::Weight, weight, init.weight(fan_in, fan_out)),
-                (Role::Bias, bias, init.bias(fan_in)),
-            ])
-        };
-        let tensors = match self.layer {
-            Layer::Conv { out, kernel, groups, init, .. } => {
-                let fan_out = product(&self.place(), &[out / groups, kernel, kernel])?;
-                weight_and_bias(vec![out, channels / groups, kernel, kernel], fan_out, init)?
-            }
-            Layer::Linear { out, init } => weight_and_bias(vec![out, channels], out as u64, init)?,
-            // Starts as the identity, whatever the network's initialisation.
-            Layer::BatchNorm => [
-                (Role::Weight, 1.0),
-                (Role::Bias, 0.0),
-                (Role::RunningMean, 0.0),
-                (Role::RunningVar, 1.0),
-            ]
-            .map(|(role, value)| (role, vec![channels], Fill::Constant(value)))
-            .to_vec(),
-            _ => Vec::new(),
-        };
-        tensors
-            .into_iter()
-            .map(|(role, shape, fill)| {
-                product(&self.place(), &shape)?;
-                let key = format!("{key}.{}", role.attribute());
-                Ok(Parameter { key, shape, role, fill })
-            })
-            .collect()
-    }
-
-    fn multiply_adds(&self, output: Shape) -> Result<u64> {
-        let channels = self.input.channels();
-        match (self.layer, output) {
-            (Layer::Conv { kernel, groups, .. }, Shape::Map([c, h, w])) => {
-                product(&self.place(), &[c, h, w, channels / groups, kernel, kernel])
-            }
-            (Layer::Linear { out, .. }, _) => product(&self.place(), &[out, channels]),
-            _ => Ok(0),
-        }
-    }
-
-    fn expect(&self, holds: bool, expected: &str, found: impl std::fmt::Debug) -> Result<()> {
-        if holds {
-            return Ok(());
-        }
-        Err(Error::Table {
-            place: self.place(),
-            expected: expected.into(),
-            found: format!("{found:?}"),
-        })
-    }
-
-    /// Completed by [`Architecture::walk`], which knows the whole network.
-    fn too_small(&self) -> Error {
-        Error::InputTooSmall {
-            network: self.network.into(),
-            layer: self.key.into(),
-            minimum: 0,
-            found: [0, 0],
-        }
-    }
-}
-
-/// Most values or multiplications that a layer may describe: far beyond any machine, and far enough
-/// below 64 bits that no reader of the table can overflow.
-const LARGEST: u64 = 1 << 56;
-/// More neighbours than any network has channels.
-const LARGEST_LRN: usize = u16::MAX as usize;
-
-fn product(place: &str, factors: &[usize]) -> Result<u64> {
-    factors
-        .iter()
-        .try_fold(1u64, |product, &factor| product.checked_mul(factor as u64))
-        .filter(|&product| product <= LARGEST)
-        .ok_or_else(|| too_large(place))
-}
-
-fn too_large(place: &str) -> Error {
-    Error::Table {
-        place: place.into(),
-        expected: "sizes whose product fits in 56 bits".into(),
-        found: "larger ones".into(),
-    }
-}
-
-/// Gives the papers' names in forward order.
-struct Names {
-    numbering: Numbering,
-    /// Block of convolutions, then number of the fully connected layer.
-    level: usize,
-    within_block: usize,
-    after_pool: bool,
-    label: String,
-}
-
-impl Names {
-    fn new(numbering: Numbering) -> Self {
-        Names { numbering, level: 0, within_block: 0, after_pool: true, label: String::from("0") }
-    }
-
-    fn next(&mut self, layer: &Layer) -> String {
-        match layer {
-            Layer::Conv { .. } => {
-                if self.numbering == Numbering::Sequential || self.after_pool {
-                    self.level += 1;
-                    self.within_block = 0;
-                    self.after_pool = false;
-                }
-                self.within_block += 1;
-                self.label = match self.numbering {
-                    Numbering::Sequential => self.level.to_string(),
-                    Numbering::Blocks => format!("{}_{}", self.level, self.within_block),
-                };
-                format!("conv{}", self.label)
-            }
-            Layer::Linear { .. } => {
-                self.level += 1;
-                self.label = self.level.to_string();
-                format!("fc{}", self.label)
-            }
-            Layer::MaxPool { .. } => {
-                self.after_pool = true;
-                format!("pool{}", self.level)
-            }
-            Layer::AdaptiveAvgPool { .. } => "avgpool".into(),
-            Layer::BatchNorm => format!("bn{}", self.label),
-            Layer::Relu => format!("relu{}", self.label),
-            Layer::Tanh => format!("tanh{}", self.label),
-            Layer::Lrn { .. } => format!("norm{}", self.level),
-            Layer::Dropout { .. } => format!("drop{}", self.level),
-        }
     }
 }

@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::TypedImage;
+use fast_image_resize::pixels::F32x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image::imageops::crop_imm;
 use serde::{Deserialize, Serialize};
@@ -144,8 +145,8 @@ impl Preset {
 
 /// Short side to `short`, the long side in proportion, rounded down as in torchvision.
 fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
-    /// Pixels of the resized picture, where 256 x 384 is usual.
-    const MOST_PIXELS: u64 = 1 << 26;
+    /// Pixels of the resized picture, where 256 x 384 is usual: 200 MB in f32.
+    const MOST_PIXELS: u64 = 1 << 24;
     let (width, height) = photo.dimensions();
     let too_narrow = || Error::Picture {
         place: "resize".into(),
@@ -183,15 +184,14 @@ fn one_pass(pixels: &[u8], from: [u32; 2], to: [u32; 2]) -> Result<Vec<u8>> {
     for band in pixels.chunks(3 * from[0] as usize * rows as usize) {
         let height = (band.len() / (3 * from[0] as usize)) as u32;
         let to_height = if from[1] == to[1] { height } else { to[1] };
-        let levels: Vec<u8> =
-            band.iter().flat_map(|&level| f32::from(level).to_ne_bytes()).collect();
-        let source =
-            Image::from_vec_u8(from[0], height, levels, PixelType::F32x3).map_err(failed)?;
-        let mut target = Image::new(to[0], to_height, PixelType::F32x3);
-        resizer.resize(&source, &mut target, &bilinear).map_err(failed)?;
-        let (levels, _) = target.buffer().as_chunks::<4>();
+        let (levels, _) = band.as_chunks::<3>();
+        let levels = levels.iter().map(|&rgb| F32x3::new(rgb.map(f32::from))).collect();
+        let source = TypedImage::from_pixels(from[0], height, levels).map_err(failed)?;
+        let mut target = TypedImage::new(to[0], to_height);
+        resizer.resize_typed(&source, &mut target, &bilinear).map_err(failed)?;
         // The conversion saturates to 0..=255.
-        resized.extend(levels.iter().map(|&level| (f32::from_ne_bytes(level) + 0.5) as u8));
+        resized
+            .extend(target.pixels().iter().flat_map(|rgb| rgb.0.map(|level| (level + 0.5) as u8)));
     }
     Ok(resized)
 }

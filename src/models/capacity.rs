@@ -1,0 +1,80 @@
+//! What a device can hold of a network, asked before its first kernel: beyond it, wgpu gives wrong
+//! numbers and an allocator ends the process.
+
+use super::table::{Parameter, Step};
+use crate::backend;
+use crate::error::{Error, Result};
+use burn::tensor::backend::Backend;
+
+const F32: u64 = size_of::<f32>() as u64;
+
+/// The limits of one device, and the network that must keep to them.
+pub(super) struct Capacity<'a> {
+    network: &'a str,
+    backend: String,
+    /// Bytes of the largest tensor, if the device has such a limit.
+    largest: Option<u64>,
+}
+
+impl<'a> Capacity<'a> {
+    pub fn new<B: Backend>(network: &'a str, device: &B::Device) -> Result<Self> {
+        let largest = backend::largest_tensor(device)?;
+        Ok(Self { network, backend: B::name(device), largest })
+    }
+
+    /// Whether the weights fit: together into memory, and each tensor into the largest one. (Linear
+    /// layers come in pieces, and are asked for each.)
+    pub fn expect_weights(&self, steps: &[Step]) -> Result<()> {
+        let elements = steps.iter().flat_map(|step| &step.parameters).map(Parameter::elements);
+        self.expect_memory("the weights", elements.fold(0, u64::saturating_add))
+    }
+
+    /// How many images of a batch go through at once.
+    pub fn images_at_once(&self, batch: usize, steps: &[Step]) -> Result<usize> {
+        let Some(first) = steps.first() else { return Ok(batch) };
+        let batch_of = |elements: u64| elements.saturating_mul(batch as u64);
+        // Of equals the last is taken, so that the first layer to blame is named.
+        let widest = steps.iter().rev().max_by_key(|step| widest(step)).unwrap_or(first);
+        let Some(largest) = self.largest else {
+            let working = steps.iter().map(|step| step.input.elements() + step.output.elements());
+            let working = working.max().unwrap_or(0);
+            self.expect_memory(&widest.key, batch_of(working))?;
+            return Ok(batch);
+        };
+        self.expect_tensor("the input", batch_of(first.input.elements()))?;
+        self.expect_tensor(&widest.key, self::widest(widest))?;
+        let images = largest / (F32 * self::widest(widest)).max(1);
+        Ok(usize::try_from(images).unwrap_or(batch).min(batch))
+    }
+
+    /// `what` is the layer or parameter to blame.
+    pub fn expect_tensor(&self, what: &str, elements: u64) -> Result<()> {
+        let bytes = elements.saturating_mul(F32);
+        match self.largest {
+            Some(largest) if largest < bytes => Err(self.refuse(format!(
+                "{what} needs a tensor of {bytes} bytes, and this device takes at most {largest}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn expect_memory(&self, what: &str, elements: u64) -> Result<()> {
+        let bytes = elements.saturating_mul(F32);
+        match backend::has_memory(bytes) {
+            true => Ok(()),
+            false => Err(self.refuse(format!(
+                "{what} needs {bytes} bytes, and this machine has not as much memory"
+            ))),
+        }
+    }
+
+    pub fn refuse(&self, reason: String) -> Error {
+        let reason = format!("{}: {reason}", self.network);
+        Error::Backend { backend: self.backend.clone(), reason }
+    }
+}
+
+/// Values of the larger side of a layer.
+fn widest(step: &Step) -> u64 {
+    step.input.elements().max(step.output.elements())
+}

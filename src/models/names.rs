@@ -1,0 +1,52 @@
+//! What the papers call their layers: `conv5_1`, `relu5_1`, `pool5`, `fc7`.
+
+use super::table::{Layer, Numbering};
+
+/// Gives the papers' names in forward order.
+pub(super) struct Names {
+    numbering: Numbering,
+    /// Block of convolutions, then number of the fully connected layer.
+    level: usize,
+    within_block: usize,
+    after_pool: bool,
+    label: String,
+}
+
+impl Names {
+    pub fn new(numbering: Numbering) -> Self {
+        Names { numbering, level: 0, within_block: 0, after_pool: true, label: String::from("0") }
+    }
+
+    pub fn next(&mut self, layer: &Layer) -> String {
+        match layer {
+            Layer::Conv { .. } => {
+                if self.numbering == Numbering::Sequential || self.after_pool {
+                    self.level += 1;
+                    self.within_block = 0;
+                    self.after_pool = false;
+                }
+                self.within_block += 1;
+                self.label = match self.numbering {
+                    Numbering::Sequential => self.level.to_string(),
+                    Numbering::Blocks => format!("{}_{}", self.level, self.within_block),
+                };
+                format!("conv{}", self.label)
+            }
+            Layer::Linear { .. } => {
+                self.level += 1;
+                self.label = self.level.to_string();
+                format!("fc{}", self.label)
+            }
+            Layer::MaxPool { .. } => {
+                self.after_pool = true;
+                format!("pool{}", self.level)
+            }
+            Layer::AdaptiveAvgPool { .. } => "avgpool".into(),
+            Layer::BatchNorm => format!("bn{}", self.label),
+            Layer::Relu => format!("relu{}", self.label),
+            Layer::Tanh => format!("tanh{}", self.label),
+            Layer::Lrn { .. } => format!("norm{}", self.level),
+            Layer::Dropout { .. } => format!("drop{}", self.level),
+        }
+    }
+}
