@@ -52,7 +52,7 @@ impl<'a> Capacity<'a> {
         let bytes = elements.saturating_mul(F32);
         match self.largest {
             Some(largest) if largest < bytes => Err(self.refuse(format!(
-                "{what} needs a tensor of {bytes} bytes, and this device takes at most {largest}"
+                "{what}: a tensor of {bytes} bytes, where this device takes at most {largest}"
             ))),
             _ => Ok(()),
         }
@@ -62,9 +62,8 @@ impl<'a> Capacity<'a> {
         let bytes = elements.saturating_mul(F32);
         match backend::has_memory(bytes) {
             true => Ok(()),
-            false => Err(self.refuse(format!(
-                "{what} needs {bytes} bytes, and this machine has not as much memory"
-            ))),
+            false => Err(self
+                .refuse(format!("{what}: {bytes} bytes are more than the memory of this machine"))),
         }
     }
 
