@@ -56,10 +56,10 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     table.steps()?;
     let labels = labels(args.labels.as_deref(), args.num_classes)?;
     if args.weights.is_none() {
-        println!(
-            "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n",
+        cli::print(format!(
+            "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
             table.name
-        );
+        ))?;
     }
     let job = Classify {
         table,
@@ -69,7 +69,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         top_k: args.top_k,
         labels,
     };
-    match args.backend.run(job)? {
+    match args.backend.run(job)?? {
         0 => Ok(()),
         failed => Err(format!("{failed} of the photos could not be classified").into()),
     }
@@ -120,34 +120,43 @@ struct Classify {
 }
 
 impl Job for Classify {
-    /// How many photos failed.
-    type Output = usize;
+    /// How many photos failed; an error only if nobody reads the answers.
+    type Output = Result<usize, Box<dyn Error>>;
 
-    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<usize> {
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Self::Output> {
         B::seed(device, 0);
         let network: Network<B> = match &self.weights {
             Some(path) => Network::load(self.table.clone(), path, device)?,
             None => Network::new(self.table.clone(), device)?,
         };
-        let mut failed = 0;
-        for photo in &self.photos {
-            println!("{}", photo.display());
-            match self.classify(&network, photo, device) {
-                Ok(ranked) => ranked.iter().for_each(|ranked| {
-                    println!("  {:6.2} %  {}", ranked.probability * 100.0, self.label(ranked.class))
-                }),
-                Err(error) => {
-                    eprintln!("  {error}");
-                    failed += 1;
-                }
-            }
-            println!();
-        }
-        Ok(failed)
+        Ok(self.each_photo(&network, device))
     }
 }
 
 impl Classify {
+    fn each_photo<B: Backend>(
+        &self,
+        network: &Network<B>,
+        device: &B::Device,
+    ) -> Result<usize, Box<dyn Error>> {
+        let mut failed = 0;
+        for photo in &self.photos {
+            cli::print(format!("{}\n", photo.display()))?;
+            match self.classify(network, photo, device) {
+                Ok(ranked) => ranked.iter().try_for_each(|ranked| {
+                    let percent = ranked.probability * 100.0;
+                    cli::print(format!("  {percent:6.2} %  {}\n", self.label(ranked.class)))
+                })?,
+                Err(error) => {
+                    cli::complain(format!("  {error}\n"));
+                    failed += 1;
+                }
+            }
+            cli::print("\n")?;
+        }
+        Ok(failed)
+    }
+
     fn label(&self, class: usize) -> String {
         match &self.labels {
             Some(labels) => labels[class].clone(),

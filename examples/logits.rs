@@ -111,6 +111,7 @@ impl Job for Logits {
             true => Network::load_features(self.table, &self.weights, device)?,
             false => Network::load(self.table, &self.weights, device)?,
         };
+        network.check(self.images.shape.dims(), device)?;
         let images = Tensor::from_data(self.images, device);
         let taps = network.taps(images, &layers)?;
         (names.into_iter().zip(taps))
@@ -158,7 +159,7 @@ fn write_output(path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
     safetensors::serialize_to_file(views, None, path)
         .map_err(|error| format!("{}: {error}", path.display()))?;
     for output in outputs {
-        println!("{} {:?}", output.name, output.shape);
+        cli::print(format!("{} {:?}\n", output.name, output.shape))?;
     }
     Ok(())
 }

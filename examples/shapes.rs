@@ -87,10 +87,9 @@ fn print_kernels(args: &Args, tables: &[Architecture]) -> Result<(), Box<dyn Err
         .map(|table| SmallKernels::new(table, args.input))
         .collect::<alexnet_vgg::Result<Vec<_>>>()?;
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&chapters)?),
-        Format::Table => chapters.iter().for_each(|chapter| println!("{chapter}")),
+        Format::Json => cli::print(serde_json::to_string_pretty(&chapters)? + "\n"),
+        Format::Table => chapters.iter().try_for_each(|chapter| cli::print(format!("{chapter}\n"))),
     }
-    Ok(())
 }
 
 fn print_shapes(args: &Args, tables: Vec<Architecture>) -> Result<(), Box<dyn Error>> {
@@ -98,7 +97,7 @@ fn print_shapes(args: &Args, tables: Vec<Architecture>) -> Result<(), Box<dyn Er
     for table in tables {
         let summary = Summary::new(&table, args.batch, args.input)?;
         if args.format == Format::Table {
-            print!("{summary}");
+            cli::print(&summary)?;
         }
         let logits = match args.no_forward {
             true => None,
@@ -108,14 +107,14 @@ fn print_shapes(args: &Args, tables: Vec<Architecture>) -> Result<(), Box<dyn Er
         };
         if args.format == Format::Table {
             if let Some(logits) = &logits {
-                println!("logits of a forward pass on {}: {logits:?}", args.backend);
+                cli::print(format!("logits of a forward pass on {}: {logits:?}\n", args.backend))?;
             }
-            println!();
+            cli::print("\n")?;
         }
         all.push(Shapes { summary, logits });
     }
     if args.format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        cli::print(serde_json::to_string_pretty(&all)? + "\n")?;
     }
     Ok(())
 }

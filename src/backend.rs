@@ -143,6 +143,19 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// `Ok` if the device takes a tensor of that shape.
+pub(crate) fn expect_tensor<B: Backend>(shape: &[usize], device: &B::Device) -> Result<()> {
+    let elements = shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64));
+    let bytes = elements.saturating_mul(size_of::<f32>() as u64);
+    match largest_tensor(device)? {
+        Some(largest) if largest < bytes => Err(Error::Backend {
+            backend: B::name(device),
+            reason: format!("{shape:?} has {bytes} bytes, and this device takes at most {largest}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the allocator would give `bytes`: it refuses what is far beyond the machine's memory. To
 /// ask costs nothing, because memory that is not written to is not used; an allocation that fails in
 /// burn ends the process.

@@ -18,7 +18,7 @@ pub struct SmallKernels {
     pub stacks: Vec<Stack>,
 }
 
-/// A run of convolutions of stride 1 without a pool in between, and the single convolution with the
+/// A run of convolutions of stride 1 and one group without a pool in between, and the single convolution with the
 /// same receptive field.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stack {
@@ -59,7 +59,7 @@ impl SmallKernels {
         let mut open: Option<Stack> = None;
         for step in features {
             match (step.layer, &mut open) {
-                (Layer::Conv { stride: 1, .. }, stack) => {
+                (Layer::Conv { stride: 1, groups: 1, .. }, stack) => {
                     stack.get_or_insert_with(|| Stack::new(step)).push(&architecture.name, step)?
                 }
                 (Layer::Conv { .. } | Layer::MaxPool { .. }, stack) => stacks.extend(stack.take()),

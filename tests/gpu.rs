@@ -111,6 +111,18 @@ fn a_batch_too_large_for_one_tensor_goes_through_in_parts() {
     assert!(matches!(network.features(images), Err(Error::Backend { .. })));
 }
 
+/// Many classes make logits larger than the images.
+#[test]
+fn logits_too_large_for_one_tensor_are_an_error() {
+    let Some(device) = device() else { return };
+    let Some(_) = side_at_the_limit(&device) else { return };
+    let network: Network<Wgpu> = formula::network(table(vec![], 1, 1 << 16, 1), &device);
+    let error = network.try_forward(Tensor::zeros([4096, 1, 1, 1], &device)).expect_err("1 GiB");
+    assert!(error.to_string().contains("classifier.0"), "{error}");
+    assert!(network.check([4096, 1, 1, 1], &device).is_err());
+    assert!(network.check([16, 1, 1, 1], &device).is_ok());
+}
+
 #[test]
 fn a_linear_layer_too_large_for_one_tensor_is_split() {
     let Some(device) = device() else { return };
@@ -133,14 +145,15 @@ fn what_does_not_fit_is_an_error_before_the_first_kernel() {
     assert!(matches!(error, Error::Backend { .. }), "{error}");
     assert!(error.to_string().contains("features.0"), "{error}");
 
-    // A convolution's weight is not split.
+    // A convolution's weight is not split, and asked for before the first tensor is made.
     let wide = Layer::Conv { out: 4096, kernel: 3, stride: 1, padding: 1, groups: 1, init: INIT };
-    let error = Network::<Wgpu>::from_values(table(vec![wide], 4096, 5, 7), &device, |_, _| {
+    let features = vec![conv(4096), wide];
+    let error = Network::<Wgpu>::from_values(table(features, 3, 5, 7), &device, |_, _| {
         panic!("asked for values that have no place")
     })
     .map(|_| "built")
     .expect_err("too large");
-    assert!(error.to_string().contains("features.0.weight"), "{error}");
+    assert!(error.to_string().contains("features.1.weight"), "{error}");
 }
 
 struct Name;

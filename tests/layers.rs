@@ -201,6 +201,7 @@ fn dropout_is_active_in_training_only() {
 #[test]
 fn fresh_weights_have_the_published_spread() {
     let device = Default::default();
+    // Its standard deviation, and its largest magnitude in standard deviations.
     let spread = |table: Architecture, name: &str| {
         let wanted = table
             .parameters()
@@ -212,24 +213,44 @@ fn fresh_weights_have_the_published_spread() {
         let network = Network::<B>::new(table, &device).expect("valid");
         let weights = weights_of(&network, &wanted.shape);
         let mean = weights.iter().map(|&w| f64::from(w)).sum::<f64>() / weights.len() as f64;
-        (weights.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / weights.len() as f64)
-            .sqrt()
+        let squares: f64 = weights.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum();
+        let largest = weights.iter().fold(0f32, |largest, w| largest.max(w.abs()));
+        let deviation = (squares / weights.len() as f64).sqrt();
+        (deviation, f64::from(largest) / deviation)
     };
-    // conv3_2 of VGG16 at 1/4 width: 64 channels in and out.
-    let narrow =
-        |init| VggConfig::vgg16().with_width(0.25).with_initialization(init).architecture();
     let close = |ours: f64, theirs: f64| {
         assert!((ours / theirs - 1.0).abs() < 0.02, "{ours} is not {theirs}")
     };
-    close(
-        spread(narrow(VggInit::Torchvision), "features.12.weight"),
-        (2.0 / (64.0 * 9.0f64)).sqrt(),
-    );
-    close(spread(narrow(VggInit::Paper), "features.12.weight"), 0.1);
+    // conv3_2 of VGG16 at 1/4 width: 64 channels in and out.
+    let vgg = |init| VggConfig::vgg16().with_width(0.25).with_initialization(init).architecture();
     let alexnet = |config: AlexNetConfig| config.with_width(0.25).architecture();
-    close(spread(alexnet(AlexNetConfig::paper()), "features.8.weight"), 0.01);
-    let bound = 1.0 / (48.0 * 9.0f64).sqrt();
-    close(spread(alexnet(AlexNetConfig::torchvision()), "features.6.weight"), bound / 3f64.sqrt());
+    for (table, name, deviation) in [
+        (vgg(VggInit::Torchvision), "features.12.weight", (2.0 / (64.0 * 9.0f64)).sqrt()),
+        (vgg(VggInit::Paper), "features.12.weight", 0.1),
+        (alexnet(AlexNetConfig::paper()), "features.8.weight", 0.01),
+    ] {
+        let (ours, tail) = spread(table, name);
+        close(ours, deviation);
+        assert!(tail > 3.5, "a normal distribution has tails: {tail}");
+    }
+    let (ours, tail) = spread(alexnet(AlexNetConfig::torchvision()), "features.6.weight");
+    close(ours, 1.0 / (48.0 * 9.0f64).sqrt() / 3f64.sqrt());
+    close(tail, 3f64.sqrt());
+}
+
+/// All vectors, in the order of burn's walk.
+fn biases_of(network: &Network<B>) -> Vec<Vec<f32>> {
+    struct Biases(Vec<Vec<f32>>);
+    impl burn::module::ModuleVisitor<B> for Biases {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<B, D>>) {
+            if D == 1 {
+                self.0.push(values(param.val()));
+            }
+        }
+    }
+    let mut biases = Biases(Vec::new());
+    burn::module::Module::visit(network, &mut biases);
+    biases.0
 }
 
 /// The first parameter of that shape, in the order of burn's walk.
@@ -256,6 +277,20 @@ fn biases_of_the_2012_network_start_at_one_where_the_paper_says() {
         .map(|step| step.name)
         .collect();
     assert_eq!(ones, ["conv2", "conv4", "conv5", "fc6", "fc7"]);
+
+    // And so the network has them, as many as its channels are.
+    let table = AlexNetConfig::paper().with_width(0.0625).architecture();
+    let network = Network::<B>::new(table.clone(), &Default::default()).expect("valid");
+    let biases = biases_of(&network);
+    let wanted: Vec<(usize, f32)> = (table.steps().expect("valid").iter())
+        .flat_map(|step| &step.parameters)
+        .filter(|p| p.role == Role::Bias)
+        .map(|p| (p.shape[0], if p.fill == Fill::Constant(1.0) { 1.0 } else { 0.0 }))
+        .collect();
+    assert_eq!(biases.len(), 8);
+    for (bias, (length, value)) in biases.iter().zip(wanted) {
+        assert_eq!(bias, &vec![value; length]);
+    }
 }
 
 #[test]
@@ -321,7 +356,7 @@ fn what_no_machine_holds_is_an_error() {
 
     let network = tiny().init::<B>(&device);
     assert!(network.check([8, 3, 224, 224], &device).is_ok());
-    for shape in [[1 << 40, 3, 32, 32], [1, 3, 1 << 20, 1 << 20]] {
+    for shape in [[1 << 40, 3, 32, 32], [1 << 24, 3, 1 << 12, 1 << 12]] {
         let error = network.check(shape, &device).expect_err("too large").to_string();
         assert!(error.contains("vgg11: features.0: "), "{error}");
     }

@@ -115,6 +115,28 @@ fn what_is_no_picture_is_an_error_that_says_so() {
     assert!(matches!(decode_file(photos()), Err(Error::Picture { .. })));
 }
 
+/// Phones append films to JPEGs, in which any pair of bytes may be.
+#[test]
+fn what_follows_a_whole_jpeg_is_no_part_of_it() {
+    let whole = std::fs::read(photos().join("cat.jpg")).expect("the photo");
+    let motion = [&whole[..], b"film \xff\xda more \xff\xd8\xff\xe0"].concat();
+    assert_eq!(decode(&motion).expect("a photo"), decode(&whole).expect("a photo"));
+}
+
+/// A WebP whose metadata claim 3.75 GiB: its decoder would reserve them.
+#[test]
+fn a_chunk_longer_than_its_file_costs_nothing() {
+    let chunk =
+        |name: &[u8], length: u32, data: &[u8]| [name, &length.to_le_bytes(), data].concat();
+    let canvas = chunk(b"VP8X", 10, &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let picture = chunk(b"VP8L", 8, &[0x2f, 0, 0, 0, 0, 0, 0, 0]);
+    let metadata = chunk(b"EXIF", 0xf000_0000, b"II*\0");
+    let body = [b"WEBP", &canvas[..], &picture, &metadata].concat();
+    let webp = chunk(b"RIFF", body.len() as u32, &body);
+    let error = decode(&webp).expect_err("a lie").to_string();
+    assert!(error.contains("longer than the file"), "{error}");
+}
+
 #[test]
 fn truncated_or_damaged_files_never_panic() {
     for entry in std::fs::read_dir(odd_pictures()).expect("the pictures") {
@@ -163,8 +185,19 @@ fn extreme_shapes() {
             preset.pixels(&RgbImage::new(width, height)).expect_err("too narrow").to_string();
         assert!(error.contains(&format!("{width}x{height}")), "{error}");
     }
-    let too_large = Preset { crop: 300, ..preset };
-    assert!(matches!(too_large.pixels(&RgbImage::new(9, 9)), Err(Error::Setting { .. })));
+    let photo = RgbImage::new(9, 9);
+    for wrong in [
+        Preset { crop: 300, ..preset.clone() },
+        Preset { crop: 0, ..preset.clone() },
+        Preset { resize: u32::MAX, crop: u32::MAX, ..preset.clone() },
+        Preset { resize: 1 << 31, crop: 1, ..preset.clone() },
+        Preset { std: [1.0, 0.0, 1.0], ..preset.clone() },
+        Preset { mean: [f32::NAN, 0.0, 1.0], ..preset.clone() },
+    ] {
+        assert!(matches!(wrong.pixels(&photo), Err(Error::Setting { .. })), "{wrong:?}");
+        let batch = wrong.batch::<burn_ndarray::NdArray>(&[photo.clone()], &Default::default());
+        assert!(matches!(batch, Err(Error::Setting { .. })), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -1,14 +1,26 @@
-//! How the examples end: an error is one message on stderr and exit code 1, never a panic.
+//! How the examples speak and end: an error is one message on stderr and exit code 1, never a panic.
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+/// Prints to stdout. `println!` would panic where nobody reads any more, as in `shapes | head -1`.
+pub fn print(text: impl Display) -> Result<(), Box<dyn Error>> {
+    Ok(write!(io::stdout(), "{text}")?)
+}
+
 pub fn finish(result: Result<(), Box<dyn Error>>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let unread = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(unread) {
+        return ExitCode::SUCCESS;
     }
+    complain(format!("error: {error}\n"));
+    ExitCode::FAILURE
+}
+
+/// Prints to stderr. Where nobody listens, nothing can be done about it.
+pub fn complain(text: impl Display) {
+    let _ = write!(io::stderr(), "{text}");
 }

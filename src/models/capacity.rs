@@ -1,7 +1,7 @@
 //! What a device can hold of a network, asked before its first kernel: beyond it, wgpu gives wrong
 //! numbers and an allocator ends the process.
 
-use super::table::{Parameter, Step};
+use super::table::{Parameter, Part, Step};
 use crate::backend;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
@@ -22,11 +22,15 @@ impl<'a> Capacity<'a> {
         Ok(Self { network, backend: B::name(device), largest })
     }
 
-    /// Whether the weights fit: together into memory, and each tensor into the largest one. (Linear
-    /// layers come in pieces, and are asked for each.)
+    /// Whether the weights fit: together into the machine's memory, through which they come, and each
+    /// tensor into the device's largest one. (Linear layers are in pieces, small enough for any
+    /// device but for absurd rows.)
     pub fn expect_weights(&self, steps: &[Step]) -> Result<()> {
         let elements = steps.iter().flat_map(|step| &step.parameters).map(Parameter::elements);
-        self.expect_memory("the weights", elements.fold(0, u64::saturating_add))
+        self.expect_memory("the weights", elements.sum())?;
+        (steps.iter().filter(|step| step.part == Part::Features))
+            .flat_map(|step| &step.parameters)
+            .try_for_each(|parameter| self.expect_tensor(&parameter.key, parameter.elements()))
     }
 
     /// How many images of a batch go through at once.

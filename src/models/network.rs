@@ -82,14 +82,14 @@ impl<B: Backend> Network<B> {
     ///
     /// # Errors
     /// [`Error::Table`] if the table is contradictory, [`Error::Backend`] if the device is not there,
-    /// one of the tensors is too large for it, or all of them for the memory.
+    /// one of the tensors is too large for it, or all of them are far beyond the machine's memory.
     pub fn new(architecture: impl Into<Architecture>, device: &B::Device) -> Result<Self> {
         Self::build(architecture.into(), device, &mut |_, _| Ok(None))
     }
 
     /// A network whose values come from `values`: it is called with each parameter and a range of
-    /// rows (of its first dimension; all of them but for linear layers too large for the device) and
-    /// returns these rows, flat, in PyTorch's order.
+    /// rows of its first dimension (all of them, but for [`Linear`](super::Linear) layers beyond 128
+    /// MiB) and returns these rows, flat, in PyTorch's order.
     ///
     /// # Errors
     /// As for [`new`](Self::new), those of `values`, and [`Error::Setting`] if it returns a wrong
@@ -153,7 +153,9 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// As for [`check`](Self::check): all of them are found before the first kernel runs.
     pub fn try_forward(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
+        let [batch, ..] = images.dims();
         let plan = self.plan(images.dims(), &images.device())?;
+        plan.expect_whole(plan.steps.last(), batch)?;
         Ok(join(plan.split(images).map(|part| self.classify(part)).collect()))
     }
 
@@ -162,9 +164,11 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels or an empty batch,
     /// [`Error::InputTooSmall`] for images that the pools reduce to nothing, [`Error::Backend`] for
-    /// images too large for the device, or a batch too large for the memory.
+    /// images or logits too large for the device, or a batch that is far beyond the memory. (On a CPU
+    /// that is what the allocator refuses; how much of a GPU's memory is free, nobody can ask.)
     pub fn check(&self, shape: [usize; 4], device: &B::Device) -> Result<()> {
-        self.plan(shape, device).map(|_| ())
+        let plan = self.plan(shape, device)?;
+        plan.expect_whole(plan.steps.last(), shape[0])
     }
 
     /// The output of the last feature layer, `[N, C, H, W]`, for transfer learning and the like.
@@ -300,7 +304,8 @@ impl Plan<'_> {
 /// PyTorch's pass it on.
 fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
     let pixels: Tensor<B, 2> = images.clone().detach().flatten(1, 3);
-    pixels.sum_dim(1) * 0.0
+    // Zeros first: a sum of pixels could overflow, above all in f16.
+    (pixels * 0.0).sum_dim(1)
 }
 
 fn join<B: Backend, const D: usize>(mut parts: Vec<Tensor<B, D>>) -> Tensor<B, D> {

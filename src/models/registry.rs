@@ -65,6 +65,9 @@ impl NetworkConfig {
             Self::AlexNet(config) if size == [227, 227] => {
                 Self::AlexNet(config.with_input_size(227))
             }
+            Self::AlexNet(config) if config.input_size == 227 => {
+                Self::AlexNet(config.with_input_size(224))
+            }
             other => other,
         }
     }

@@ -49,8 +49,10 @@ impl Row<'_> {
             (Layer::Lrn { size, alpha, beta, k }, Shape::Map(_)) => {
                 let odd = size % 2 == 1 && size <= LARGEST_LRN;
                 self.expect(odd, "an odd number of channels up to 65,535", size)?;
+                // Then the sum is above 0, and has a power.
+                let positive = alpha >= 0.0 && k > 0.0;
                 let finite = alpha.is_finite() && beta.is_finite() && k.is_finite();
-                self.expect(finite, "finite constants", self.layer)?;
+                self.expect(finite && positive, "finite alpha >= 0, beta, k > 0", self.layer)?;
                 self.input
             }
             (Layer::BatchNorm, Shape::Map(_)) => self.input,

@@ -51,8 +51,11 @@ fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
     limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(MEMORY);
 
-    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_ends(bytes) {
+    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_is_whole(bytes) {
         return Err(not_a_picture(place.into(), "a JPEG without its end".into()));
+    }
+    if bytes.starts_with(b"RIFF") && !riff_is_whole(bytes) {
+        return Err(not_a_picture(place.into(), "a chunk that is longer than the file".into()));
     }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|error| failed(error.into()))?;
@@ -71,13 +74,43 @@ fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
     Ok(picture.into_rgb8())
 }
 
-/// Whether the last scan of a JPEG is followed by an end marker. The decoder fills what is missing
-/// of a truncated file with grey and says nothing. (Within a scan, 0xff is never followed by these.)
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    const START_OF_SCAN: u8 = 0xda;
+/// Whether a JPEG reaches its end marker (what follows that, such as the film of a motion photo, is
+/// no part of it). The decoder fills what is missing of a truncated file with grey, in silence.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xd9;
-    last(END_OF_IMAGE) > last(START_OF_SCAN)
+    let mut rest = bytes;
+    loop {
+        // In the pixels of a scan, 0xff is followed by 0; the other three are markers without a
+        // segment: restarts, a filler, and the start of the file.
+        let marker = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff | 0xd8));
+        let Some(at) = marker else { return false };
+        if rest[at + 1] == END_OF_IMAGE {
+            return true;
+        }
+        let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(after) = rest.get(at + 2 + length..) else { return false };
+        rest = after;
+    }
+}
+
+/// Whether every chunk of a WebP file is there as long as it says. The decoder reserves what a
+/// chunk's header asks for, up to 4 GiB.
+fn riff_is_whole(bytes: &[u8]) -> bool {
+    const FILE_HEADER: usize = 12;
+    let mut rest = bytes.get(FILE_HEADER..).unwrap_or_default();
+    while let Some((header, after)) = rest.split_first_chunk::<8>() {
+        let [.., a, b, c, d] = *header;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        if after.len() < length {
+            return false;
+        }
+        // Chunks are padded to an even length.
+        rest = after.get(length + length % 2..).unwrap_or_default();
+    }
+    true
 }
 
 fn not_a_picture(place: String, found: String) -> Error {

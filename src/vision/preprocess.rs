@@ -1,5 +1,6 @@
 //! What was done to the training pictures must be done to every picture: resize, crop, normalise.
 
+use crate::backend;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -82,22 +83,42 @@ impl Preset {
         })
     }
 
+    /// `Ok` if the numbers make sense: `1 <= crop <= resize <= 4096`, and finite `white`, `mean` and
+    /// `std`, the last above 0. All that uses a preset asks this first.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the number that does not.
+    pub fn validate(&self) -> Result<()> {
+        const LARGEST_SIDE: u32 = 4096;
+        let wrong = |expected: String, found: String| {
+            Err(Error::Setting { place: format!("preset {}", self.name), expected, found })
+        };
+        if !(1..=self.resize).contains(&self.crop) || self.resize > LARGEST_SIDE {
+            return wrong(
+                format!("1 <= crop <= resize <= {LARGEST_SIDE}"),
+                format!("crop {}, resize {}", self.crop, self.resize),
+            );
+        }
+        let mut levels = [self.white].into_iter().chain(self.mean).chain(self.std);
+        if !levels.all(f32::is_finite) || self.std.iter().any(|&std| std <= 0.0) {
+            return wrong(
+                "finite numbers, and std > 0".into(),
+                format!("white {}, mean {:?}, std {:?}", self.white, self.mean, self.std),
+            );
+        }
+        Ok(())
+    }
+
     /// The pixels that the network will see: resized and cropped, not yet normalised.
     ///
     /// Resizing is Pillow's antialiased bilinear, which torchvision uses: the triangle filter is as
     /// wide as the reduction, so no pixel of the photo is skipped. Sizes round as in torchvision.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the crop is larger than the resized picture or either is 0, and
-    /// [`Error::Picture`] for a picture so narrow that resizing it would take gigabytes.
+    /// [`Error::Setting`] if [the preset is not valid](Self::validate), and [`Error::Picture`] for a
+    /// picture so narrow that resizing it would take gigabytes.
     pub fn pixels(&self, photo: &RgbImage) -> Result<RgbImage> {
-        if self.crop == 0 || self.crop > self.resize {
-            return Err(Error::Setting {
-                place: format!("preset {}", self.name),
-                expected: format!("a crop from 1 to the resized short side, {}", self.resize),
-                found: self.crop.to_string(),
-            });
-        }
+        self.validate()?;
         let resized = resize(photo, self.resize)?;
         let offset = |side: u32| half_to_even(side - self.crop);
         let (left, top) = (offset(resized.width()), offset(resized.height()));
@@ -107,12 +128,14 @@ impl Preset {
     /// Photos to `[N, 3, crop, crop]`.
     ///
     /// # Errors
-    /// As for [`pixels`](Self::pixels), and [`Error::Setting`] if there is no photo.
+    /// As for [`pixels`](Self::pixels), [`Error::Setting`] if there is no photo, and
+    /// [`Error::Backend`] for more photos than the device takes in a tensor.
     pub fn batch<B: Backend>(
         &self,
         photos: &[RgbImage],
         device: &B::Device,
     ) -> Result<Tensor<B, 4>> {
+        self.validate()?;
         if photos.is_empty() {
             return Err(Error::Setting {
                 place: "batch".into(),
@@ -121,11 +144,12 @@ impl Preset {
             });
         }
         let side = self.crop as usize;
+        let shape = [photos.len(), 3, side, side];
+        backend::expect_tensor::<B>(&shape, device)?;
         let mut values = Vec::with_capacity(photos.len() * 3 * side * side);
         for photo in photos {
             self.normalise(&self.pixels(photo)?, &mut values);
         }
-        let shape = [photos.len(), 3, side, side];
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 

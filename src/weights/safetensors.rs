@@ -6,7 +6,7 @@
 //! reading it whole twice the memory.
 
 use crate::error::{Error, Result};
-use crate::models::Parameter;
+use crate::models::{Parameter, Role};
 use crate::predict::expect_finite;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -109,7 +109,15 @@ impl File {
         };
         let values = read.map_err(Error::io(&self.path))?;
         expect_finite(&format!("{} {}", self.path.display(), parameter.key), &values)?;
-        Ok(values)
+        // Its root would be no number, and the ReLU behind it would make that 0.
+        match values.iter().find(|&&value| parameter.role == Role::RunningVar && value < 0.0) {
+            Some(negative) => Err(Error::WeightsFormat {
+                path: self.path.clone(),
+                expected: format!("variances of at least 0 in {}", parameter.key),
+                found: negative.to_string(),
+            }),
+            None => Ok(values),
+        }
     }
 }
 

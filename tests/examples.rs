@@ -1,0 +1,181 @@
+//! The examples as a user runs them, on good and on bad input: what they promise on the command line
+//! is kept by later versions, and a mistake is one message, never a panic.
+
+mod formula;
+
+use alexnet_vgg::backend::Cpu;
+use alexnet_vgg::models::*;
+use burn::tensor::{Tensor, TensorData};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const SHAPE: [usize; 4] = [2, 3, 64, 80];
+
+/// `cargo test` builds the examples beside the tests.
+fn example(name: &str) -> Command {
+    let this = std::env::current_exe().expect("this test");
+    let folder = this.ancestors().nth(2).expect("target/PROFILE");
+    let program = folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        program.exists(),
+        "{} is built by `cargo test` or `cargo build --examples`",
+        program.display()
+    );
+    let mut command = Command::new(program);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    example(name).args(arguments).output().expect("the example runs")
+}
+
+fn succeeds(name: &str, arguments: &[&str]) -> String {
+    let output = run(name, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{name} {arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn fails(name: &str, arguments: &[&str], says: &str) {
+    let output = run(name, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{name} {arguments:?}: {said}");
+    assert!(said.contains(says) && !said.contains("panicked"), "{name} {arguments:?}: {said}");
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// torchvision's VGG11 at full width would be 500 MB; without a classifier it is 37.
+fn write_weights(table: &Architecture, path: &Path) {
+    let tensors: Vec<_> = (table.parameters().expect("valid").into_iter())
+        .map(|p| (bytes(&formula::fill(&p.key, &p.shape, 0..p.shape[0])), p))
+        .collect();
+    let views = tensors.iter().map(|(bytes, p)| {
+        (p.key.as_str(), TensorView::new(Dtype::F32, p.shape.clone(), bytes).expect("a tensor"))
+    });
+    safetensors::serialize_to_file(views, None, path).expect("a writable folder");
+}
+
+fn write_input(path: &Path, name: &str, values: &[f32]) {
+    let bytes = bytes(values);
+    let view = TensorView::new(Dtype::F32, SHAPE.to_vec(), &bytes).expect("a tensor");
+    safetensors::serialize_to_file([(name, view)], None, path).expect("a writable folder");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of letters")
+}
+
+#[test]
+fn logits_writes_what_the_network_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let table = VggConfig::vgg11().architecture().without_classifier();
+    let (weights, input, output) = (file("weights"), file("input"), file("output"));
+    write_weights(&table, &weights);
+    let pixels = formula::fill("input", &SHAPE, 0..2);
+    write_input(&input, "input", &pixels);
+    let base = ["--model", "vgg11", "--features-only", "--weights", text(&weights)];
+    let with = |more: &[&'static str], input: &Path, output: &Path| -> Vec<String> {
+        let files = ["--input", text(input), "--output", text(output)];
+        base.iter().chain(more).chain(&files).map(|argument| argument.to_string()).collect()
+    };
+    let call = |arguments: Vec<String>, says: Option<&str>| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match says {
+            Some(says) => fails("logits", &arguments, says),
+            None => drop(succeeds("logits", &arguments)),
+        }
+    };
+
+    let taps = ["--tap", "features.3", "--tap", "pool5"];
+    call(with(&taps, &input, &output), None);
+    let written = std::fs::read(&output).expect("the output");
+    let written = SafeTensors::deserialize(&written).expect("safetensors");
+    let network: Network<Cpu> = formula::network(table, &Default::default());
+    let images = Tensor::from_data(TensorData::new(pixels.clone(), SHAPE), &Default::default());
+    let ours = network.taps(images, &["features.3", "pool5"]).expect("taps");
+    assert_eq!(written.len(), 2);
+    for (name, tap) in ["features.3", "pool5"].into_iter().zip(ours) {
+        let tensor = written.tensor(name).expect(name);
+        assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, &tap.dims()[..]));
+        let values: Vec<f32> = tap.into_data().expect("a CPU").iter::<f32>().collect();
+        let theirs = tensor.data().as_chunks().0.iter().map(|&value| f32::from_le_bytes(value));
+        let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        // The example may run on another backend than this test.
+        assert!(values.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-5 * largest), "{name}");
+    }
+
+    call(with(&["--tap", "conv9_1"], &input, &output), Some("conv5_2"));
+    call(with(&taps, &file("missing"), &output), Some("missing"));
+    call(with(&taps, &weights, &output), Some("tensor input"));
+    call(with(&taps, &input, &file("no/such/folder")), Some("no/such/folder"));
+    call(with(&taps, Path::new("Cargo.toml"), &output), Some("safetensors"));
+    let nan = [&pixels[..7], &[f32::NAN], &pixels[8..]].concat();
+    write_input(&file("nan"), "input", &nan);
+    call(with(&taps, &file("nan"), &output), Some("index 7"));
+    // All of the network was asked for, and the file has no classifier.
+    let arguments = ["--model", "vgg11", "--weights", text(&weights), "--input", text(&input)];
+    let arguments = [&arguments[..], &["--output", text(&output)]].concat();
+    fails("logits", &arguments, "classifier.6.bias: missing");
+}
+
+#[test]
+fn shapes_reads_tables_and_refuses_what_nobody_has() {
+    let all = succeeds("shapes", &["--no-forward"]);
+    for config in NetworkConfig::all() {
+        assert!(all.contains(&format!("{}  input", config.architecture().name)), "{all}");
+    }
+    let json = succeeds("shapes", &["--model", "vgg16", "--no-forward", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json[0]["parameters"], 138_357_544);
+    assert!(succeeds("shapes", &["--kernels", "--model", "vgg16"]).contains("7x7"));
+    for (arguments, says) in [
+        (["--model", "vgg17"], "vgg11_lrn_bn"),
+        (["--batch", "1000000000"], "batch"),
+        (["--batch", "0"], "batch"),
+        (["--input", "10000000,10000000"], "expected sizes"),
+        (["--input", "31,31"], "at least"),
+        (["--input", "31"], "224,224"),
+        (["--num-classes", "10000000000"], "memory"),
+        (["--num-classes", "0"], "at least 1 output feature"),
+        (["--backend", "cuda"], "ndarray, flex, wgpu"),
+        (["--format", "xml"], "json"),
+    ] {
+        fails("shapes", &arguments, says);
+    }
+}
+
+/// As in `shapes | head -1`.
+#[test]
+fn nobody_has_to_read_on() {
+    let arguments = ["--no-forward", "--format", "json"];
+    let mut child = example("shapes").args(arguments).stdout(Stdio::piped()).spawn().expect("runs");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn classify_answers_for_each_photo_or_says_why_not() {
+    let said = succeeds(
+        "classify",
+        &["examples/photos/cat.jpg", "--model", "alexnet", "--num-classes", "3", "--top-k", "2"],
+    );
+    assert!(said.contains("untrained") && said.contains("cat.jpg"), "{said}");
+    assert_eq!(said.matches(" %  class ").count(), 2, "{said}");
+    for (arguments, says) in [
+        (&["Cargo.toml"][..], "expected a whole picture"),
+        (&["no such photo.jpg"], "no such photo.jpg"),
+        (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
+        (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
+        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "1000 labels"),
+        (&[], "PHOTOS"),
+    ] {
+        fails("classify", &[&["--model", "alexnet"], arguments].concat(), says);
+    }
+}
