@@ -13,6 +13,7 @@ use alexnet_vgg::weights::Weights;
 use burn::tensor::backend::Backend;
 use clap::Parser;
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,15 +23,14 @@ struct Args {
     /// Photos: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
     #[arg(required = true)]
     photos: Vec<PathBuf>,
-    /// The network.
-    #[arg(long, default_value = "vgg16", value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
     /// Its weights: safetensors with torchvision's names.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// How many labels to print for each photo.
-    #[arg(long, default_value_t = 5)]
-    top_k: usize,
+    #[arg(long, default_value = "5")]
+    top_k: NonZeroUsize,
     /// Preprocessing that the weights were trained with: imagenet or caffe. Default: what the
     /// weights file says, or imagenet.
     #[arg(long, value_parser = Preset::by_name)]
@@ -66,7 +66,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         weights: args.weights,
         preset,
         photos: args.photos,
-        top_k: args.top_k,
+        top_k: args.top_k.get(),
         labels,
     };
     match args.backend.run(job)?? {
@@ -106,7 +106,12 @@ fn labels(file: Option<&Path>, num_classes: usize) -> Result<Option<Vec<String>>
     };
     match labels.len() == num_classes {
         true => Ok(Some(labels)),
-        false => Err(format!("expected {num_classes} labels, found {}", labels.len()).into()),
+        false => Err(format!(
+            "{}: expected {num_classes} labels, one a line, found {}",
+            file.map_or("ImageNet".into(), |file| file.display().to_string()),
+            labels.len()
+        )
+        .into()),
     }
 }
 

@@ -19,14 +19,15 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashSet;
 use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Logits and inner layers of a batch of tensors")]
 struct Args {
-    /// The network.
-    #[arg(long, value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("The network"), value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
     /// Its weights: safetensors with torchvision's names.
     #[arg(long)]
@@ -43,7 +44,7 @@ struct Args {
     #[arg(long, value_name = "LAYER")]
     tap: Vec<String>,
     /// Classes of the network.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, conflicts_with = "features_only")]
     num_classes: usize,
     /// The weights have no classifier, or not this one: load the features and write only taps.
     #[arg(long, requires = "tap")]
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let images = read_input(&args.input)?;
+    let output = open_output(&args.output, &[&args.input, &args.weights])?;
     let size = [images.shape[2], images.shape[3]];
     let config = args.model.with_num_classes(args.num_classes).for_input(size);
     let mut taps = args.tap;
@@ -82,7 +84,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         taps,
         features_only: args.features_only,
     })?;
-    write_output(&args.output, &outputs)
+    write_output(output, &args.output, &outputs)
 }
 
 struct Logits {
@@ -133,7 +135,12 @@ fn read_input(path: &Path) -> Result<TensorData, Box<dyn Error>> {
         )
     };
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error.to_string()))?;
-    let input = tensors.tensor("input").map_err(|error| wrong(&error.to_string()))?;
+    let others = || {
+        let mut names = tensors.names();
+        names.sort_unstable();
+        format!("only {}", names.join(", "))
+    };
+    let input = tensors.tensor("input").map_err(|_| wrong(&others()))?;
     if input.dtype() != Dtype::F32 || input.shape().len() != 4 {
         return Err(wrong(&format!("{:?} {:?}", input.dtype(), input.shape())).into());
     }
@@ -143,7 +150,19 @@ fn read_input(path: &Path) -> Result<TensorData, Box<dyn Error>> {
     Ok(TensorData::new(values, input.shape()))
 }
 
-fn write_output(path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
+/// Before the work, so that it is not done in vain. What is there already stays until the end.
+fn open_output(path: &Path, inputs: &[&Path]) -> Result<File, Box<dyn Error>> {
+    let failed = |error| format!("{}: {error}", path.display());
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(failed)?;
+    let whole = path.canonicalize().map_err(failed)?;
+    match inputs.iter().find(|input| input.canonicalize().is_ok_and(|input| input == whole)) {
+        Some(_) => Err(format!("{}: --output would overwrite an input", path.display()).into()),
+        None => Ok(file),
+    }
+}
+
+fn write_output(mut file: File, path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
     let bytes: Vec<Vec<u8>> = outputs
         .iter()
         .map(|output| output.values.iter().flat_map(|value| value.to_le_bytes()).collect())
@@ -156,7 +175,11 @@ fn write_output(path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
             Ok((output.name.as_str(), view))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    safetensors::serialize_to_file(views, None, path)
+    // Not `serialize_to_file`, which puts a new file in the place of a link or a device.
+    let bytes = safetensors::serialize(views, None)?;
+    let is_file = file.metadata().is_ok_and(|info| info.is_file());
+    if is_file { file.set_len(0) } else { Ok(()) }
+        .and_then(|()| file.write_all(&bytes))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     for output in outputs {
         cli::print(format!("{} {:?}\n", output.name, output.shape))?;

@@ -21,8 +21,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(about = "Shapes, parameters, multiply-adds and receptive fields of AlexNet and VGG")]
 struct Args {
-    /// One network instead of all of them.
-    #[arg(long, value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("One network instead of all of them"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
     /// Height and width of the input.
     #[arg(long, value_name = "H,W", default_value = "224,224", value_parser = size)]
@@ -43,7 +42,7 @@ struct Args {
     #[arg(long)]
     no_forward: bool,
     /// The chapter on small kernels: each stack of convolutions against one large kernel.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["batch", "no_forward"])]
     kernels: bool,
 }
 

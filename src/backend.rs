@@ -143,14 +143,31 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// `ndarray`, `flex` or `wgpu`, as users call it, or what burn calls another backend.
+pub(crate) fn name<B: Backend>(device: &B::Device) -> String {
+    #[cfg(feature = "wgpu")]
+    if (device as &dyn Any).is::<WgpuDevice>() {
+        return BackendName::Wgpu.to_string();
+    }
+    B::name(device)
+}
+
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
 /// `Ok` if the device takes a tensor of that shape.
 pub(crate) fn expect_tensor<B: Backend>(shape: &[usize], device: &B::Device) -> Result<()> {
     let elements = shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64));
     let bytes = elements.saturating_mul(size_of::<f32>() as u64);
     match largest_tensor(device)? {
         Some(largest) if largest < bytes => Err(Error::Backend {
-            backend: B::name(device),
-            reason: format!("{shape:?} has {bytes} bytes, and this device takes at most {largest}"),
+            backend: name::<B>(device),
+            reason: format!(
+                "a tensor {shape:?} of {}, where this device takes at most {}",
+                mib(bytes),
+                mib(largest)
+            ),
         }),
         _ => Ok(()),
     }
@@ -176,5 +193,5 @@ pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<TensorDa
     let device = tensor.device();
     tensor
         .try_into_data()
-        .map_err(|error| Error::Backend { backend: B::name(&device), reason: error.to_string() })
+        .map_err(|error| Error::Backend { backend: name::<B>(&device), reason: error.to_string() })
 }

@@ -116,7 +116,7 @@ pub enum Error {
     },
 
     /// A picture could not be decoded, or is beyond the limits.
-    #[error("{place}: expected {expected}, found {found}")]
+    #[error("{place}: {found}; expected {expected}")]
     Picture {
         /// The file, or `memory`.
         place: String,

@@ -74,7 +74,7 @@ impl Summary {
         if batch == 0 || batch as u64 > most {
             return Err(Error::Setting {
                 place: "batch".into(),
-                expected: format!("1 to {most}"),
+                expected: format!("1 to {most}, whose sums fit in 64 bits"),
                 found: batch.to_string(),
             });
         }

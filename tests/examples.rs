@@ -111,9 +111,20 @@ fn logits_writes_what_the_network_gives() {
         assert!(values.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-5 * largest), "{name}");
     }
 
+    // A link stays a link, and an input is not overwritten.
+    #[cfg(unix)]
+    {
+        let link = file("link");
+        std::os::unix::fs::symlink(&output, &link).expect("a link");
+        call(with(&taps, &input, &link), None);
+        assert!(link.is_symlink());
+    }
+    call(with(&taps, &input, &input), Some("overwrite"));
+    call(with(&taps, &input, &weights), Some("overwrite"));
+
     call(with(&["--tap", "conv9_1"], &input, &output), Some("conv5_2"));
     call(with(&taps, &file("missing"), &output), Some("missing"));
-    call(with(&taps, &weights, &output), Some("tensor input"));
+    call(with(&taps, &weights, &output), Some("only features.0.bias"));
     call(with(&taps, &input, &file("no/such/folder")), Some("no/such/folder"));
     call(with(&taps, Path::new("Cargo.toml"), &output), Some("safetensors"));
     let nan = [&pixels[..7], &[f32::NAN], &pixels[8..]].concat();

@@ -195,7 +195,8 @@ fn extreme_shapes() {
         Preset { mean: [f32::NAN, 0.0, 1.0], ..preset.clone() },
     ] {
         assert!(matches!(wrong.pixels(&photo), Err(Error::Setting { .. })), "{wrong:?}");
-        let batch = wrong.batch::<burn_ndarray::NdArray>(&[photo.clone()], &Default::default());
+        let batch =
+            wrong.batch::<burn_ndarray::NdArray>(std::slice::from_ref(&photo), &Default::default());
         assert!(matches!(batch, Err(Error::Setting { .. })), "{wrong:?}");
     }
 }

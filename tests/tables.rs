@@ -87,8 +87,10 @@ fn the_papers_names_are_theirs() {
 
 #[test]
 fn both_inputs_of_the_2012_network_make_55x55() {
-    for (size, padding) in [(224, 2), (227, 0)] {
-        let table = AlexNetConfig::paper().with_input_size(size).architecture();
+    for (before, size, padding) in [(224, 224, 2), (224, 227, 0), (227, 224, 2), (227, 227, 0)] {
+        let config = NetworkConfig::from(AlexNetConfig::paper().with_input_size(before));
+        let table = config.for_input([size, size]).architecture();
+        assert_eq!(table.input, [3, size, size]);
         let steps = table.steps().expect("a valid table");
         assert_eq!(steps[0].output, Shape::Map([96, 55, 55]));
         assert!(matches!(steps[0].layer, Layer::Conv { padding: p, .. } if p == padding));

@@ -1,9 +1,17 @@
 //! How the examples speak and end: an error is one message on stderr and exit code 1, never a panic.
 
+use alexnet_vgg::models::NetworkConfig;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+
+/// The help for an option that names a network.
+pub fn networks(what: &str) -> String {
+    let names: Vec<String> =
+        NetworkConfig::all().iter().map(|config| config.architecture().name).collect();
+    format!("{what}: {}", names.join(", "))
+}
 
 /// Prints to stdout. `println!` would panic where nobody reads any more, as in `shapes | head -1`.
 pub fn print(text: impl Display) -> Result<(), Box<dyn Error>> {

@@ -2,7 +2,7 @@
 //! numbers and an allocator ends the process.
 
 use super::table::{Parameter, Part, Step};
-use crate::backend;
+use crate::backend::{self, mib};
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 
@@ -19,7 +19,7 @@ pub(super) struct Capacity<'a> {
 impl<'a> Capacity<'a> {
     pub fn new<B: Backend>(network: &'a str, device: &B::Device) -> Result<Self> {
         let largest = backend::largest_tensor(device)?;
-        Ok(Self { network, backend: B::name(device), largest })
+        Ok(Self { network, backend: backend::name::<B>(device), largest })
     }
 
     /// Whether the weights fit: together into the machine's memory, through which they come, and each
@@ -56,7 +56,9 @@ impl<'a> Capacity<'a> {
         let bytes = elements.saturating_mul(F32);
         match self.largest {
             Some(largest) if largest < bytes => Err(self.refuse(format!(
-                "{what}: a tensor of {bytes} bytes, where this device takes at most {largest}"
+                "{what}: a tensor of {}, where this device takes at most {}",
+                mib(bytes),
+                mib(largest)
             ))),
             _ => Ok(()),
         }
@@ -66,8 +68,10 @@ impl<'a> Capacity<'a> {
         let bytes = elements.saturating_mul(F32);
         match backend::has_memory(bytes) {
             true => Ok(()),
-            false => Err(self
-                .refuse(format!("{what}: {bytes} bytes are more than the memory of this machine"))),
+            false => Err(self.refuse(format!(
+                "{what}: {} are more than the memory of this machine",
+                mib(bytes)
+            ))),
         }
     }
 

@@ -37,7 +37,16 @@ impl Weights {
     /// # Errors
     /// [`Error::Setting`] if it names a preset that does not exist.
     pub fn preset(&self) -> Result<Option<Preset>> {
-        self.file.metadata("preset").map(Preset::by_name).transpose()
+        let named = |name| {
+            Preset::by_name(name).map_err(|error| match error {
+                Error::Setting { place, expected, found } => {
+                    let place = format!("{}: {place}", self.file.path().display());
+                    Error::Setting { place, expected, found }
+                }
+                other => other,
+            })
+        };
+        self.file.metadata("preset").map(named).transpose()
     }
 
     /// All differences between the tensors in the file and those that `wanted` asks for.

@@ -47,6 +47,10 @@ impl File {
         }
         let mut bytes = [0; LENGTH_BYTES as usize];
         file.read_exact(&mut bytes).map_err(Error::io(path))?;
+        if bytes.starts_with(b"PK\x03\x04") {
+            let found = "a zip archive, as torch.save writes them";
+            return Err(wrong("a file of safetensors.torch.save_file", found.into()));
+        }
         let header_length = u64::from_le_bytes(bytes);
         if header_length > LARGEST_HEADER.min(length - LENGTH_BYTES) {
             let most = format!("a header of at most {LARGEST_HEADER} bytes that fits in the file");

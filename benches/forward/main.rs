@@ -1,0 +1,83 @@
+//! The forward pass of the networks on the backends that are compiled in.
+//!
+//!     cargo bench --bench forward --features flex
+//!     cargo bench --bench forward --features flex -- vgg16/flex/1
+//!
+//! Ids: `forward/<network>/<backend>/<batch>`; `without_lrn/...` is the 2012 network without its
+//! normalisation; `overhead/...` is what the module costs over burn's own layers written down by
+//! hand, both timed in turn. Images are 224×224; wgpu runs where there is an adapter.
+#![recursion_limit = "256"]
+
+mod overhead;
+
+use alexnet_vgg::backend;
+use alexnet_vgg::models::{AlexNetConfig, Architecture, Network, NetworkConfig};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Distribution, Tensor};
+use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group};
+use std::cell::OnceCell;
+use std::time::Duration;
+
+const NETWORKS: [&str; 5] = ["alexnet", "alexnet_paper", "vgg11", "vgg16", "vgg19"];
+const BATCHES: [usize; 2] = [1, 8];
+
+fn forward(criterion: &mut Criterion) {
+    #[cfg(feature = "ndarray")]
+    each_network::<backend::NdArray>(criterion, "ndarray", &Default::default());
+    #[cfg(feature = "flex")]
+    each_network::<backend::Flex>(criterion, "flex", &Default::default());
+    #[cfg(feature = "wgpu")]
+    match backend::gpu() {
+        Ok(device) => each_network::<backend::Wgpu>(criterion, "wgpu", &device),
+        Err(error) => eprintln!("wgpu is left out: {error}"),
+    }
+}
+
+fn each_network<B: Backend>(criterion: &mut Criterion, backend: &str, device: &B::Device) {
+    for name in NETWORKS {
+        let table = NetworkConfig::by_name(name).expect("a known network").architecture();
+        bench_network::<B>(criterion, "forward", &format!("{name}/{backend}"), device, &table);
+        if name == "alexnet_paper" {
+            let table: Architecture = AlexNetConfig::paper().with_lrn(false).into();
+            let id = format!("{name}/{backend}");
+            bench_network::<B>(criterion, "without_lrn", &id, device, &table);
+        }
+    }
+}
+
+/// Builds the network only if the filter on the command line selects one of its benches.
+fn bench_network<B: Backend>(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    device: &B::Device,
+    table: &Architecture,
+) {
+    let network = OnceCell::new();
+    let build = || Network::<B>::new(table.clone(), device).expect("a device for it");
+    let mut group = criterion.benchmark_group(group);
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    for batch in BATCHES {
+        let images = images::<B>(batch, device);
+        let logits = || network.get_or_init(build).forward(images.clone());
+        group.bench_function(BenchmarkId::new(name, batch), |bencher| {
+            bencher.iter(|| backend::read(logits()).expect("a device that works"));
+        });
+    }
+}
+
+fn images<B: Backend>(batch: usize, device: &B::Device) -> Tensor<B, 4> {
+    Tensor::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), device)
+}
+
+criterion_group!(benches, forward);
+
+fn main() {
+    benches();
+    #[cfg(feature = "ndarray")]
+    overhead::in_turn::<backend::NdArray>("ndarray", &Default::default());
+    #[cfg(feature = "flex")]
+    overhead::in_turn::<backend::Flex>("flex", &Default::default());
+    Criterion::default().configure_from_args().final_summary();
+}
