@@ -3,7 +3,7 @@
 
 mod formula;
 
-use alexnet_vgg::backend::NdArray as B;
+use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::{Network, VggConfig};
 use std::io::{BufWriter, Write};
 

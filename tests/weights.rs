@@ -3,7 +3,7 @@
 mod formula;
 
 use alexnet_vgg::Error;
-use alexnet_vgg::backend::NdArray as B;
+use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;
 use alexnet_vgg::weights::Weights;
 use burn::tensor::{Tensor, TensorData};
