@@ -26,6 +26,9 @@ pub use burn_ndarray::NdArray;
 #[cfg(feature = "wgpu")]
 pub use burn_wgpu::{Wgpu, WgpuDevice};
 
+mod limits;
+pub(crate) use limits::{Limits, name};
+
 #[cfg(feature = "wgpu")]
 mod adapter;
 #[cfg(feature = "wgpu")]
@@ -141,48 +144,6 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     }
     let _ = device;
     Ok(None)
-}
-
-/// `ndarray`, `flex` or `wgpu`, as users call it, or what burn calls another backend.
-pub(crate) fn name<B: Backend>(device: &B::Device) -> String {
-    #[cfg(feature = "wgpu")]
-    if (device as &dyn Any).is::<WgpuDevice>() {
-        return BackendName::Wgpu.to_string();
-    }
-    B::name(device)
-}
-
-pub(crate) fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
-}
-
-/// `Ok` if the device takes a tensor of that shape.
-pub(crate) fn expect_tensor<B: Backend>(shape: &[usize], device: &B::Device) -> Result<()> {
-    let elements = shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64));
-    let bytes = elements.saturating_mul(size_of::<f32>() as u64);
-    match largest_tensor(device)? {
-        Some(largest) if largest < bytes => Err(Error::Backend {
-            backend: name::<B>(device),
-            reason: format!(
-                "a tensor {shape:?} of {}, where this device takes at most {}",
-                mib(bytes),
-                mib(largest)
-            ),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the allocator would give `bytes`: it refuses what is far beyond the machine's memory. To
-/// ask costs nothing, because memory that is not written to is not used; an allocation that fails in
-/// burn ends the process.
-pub(crate) fn has_memory(bytes: u64) -> bool {
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let mut memory = Vec::<u8>::new();
-    let reserved = memory.try_reserve_exact(bytes).is_ok();
-    // Otherwise the compiler leaves out an allocation that nobody uses.
-    std::hint::black_box(&memory);
-    reserved
 }
 
 /// Reads a tensor from its device. Devices work asynchronously: this is where their errors show.

@@ -18,8 +18,8 @@ pub struct SmallKernels {
     pub stacks: Vec<Stack>,
 }
 
-/// A run of convolutions of stride 1 and one group without a pool in between, and the single convolution with the
-/// same receptive field.
+/// A run of convolutions of stride 1 and one group without a pool in between, and the single
+/// convolution with the same receptive field.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stack {
     /// Name of the first and of the last convolution.

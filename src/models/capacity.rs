@@ -1,8 +1,7 @@
-//! What a device can hold of a network, asked before its first kernel: beyond it, wgpu gives wrong
-//! numbers and an allocator ends the process.
+//! What a device can hold of a network, asked before its first kernel.
 
 use super::table::{Parameter, Part, Step};
-use crate::backend::{self, mib};
+use crate::backend::Limits;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 
@@ -11,15 +10,12 @@ const F32: u64 = size_of::<f32>() as u64;
 /// The limits of one device, and the network that must keep to them.
 pub(super) struct Capacity<'a> {
     network: &'a str,
-    backend: String,
-    /// Bytes of the largest tensor, if the device has such a limit.
-    largest: Option<u64>,
+    limits: Limits,
 }
 
 impl<'a> Capacity<'a> {
     pub fn new<B: Backend>(network: &'a str, device: &B::Device) -> Result<Self> {
-        let largest = backend::largest_tensor(device)?;
-        Ok(Self { network, backend: backend::name::<B>(device), largest })
+        Ok(Self { network, limits: Limits::of::<B>(device)? })
     }
 
     /// Whether the weights fit: together into the machine's memory, through which they come, and each
@@ -39,7 +35,7 @@ impl<'a> Capacity<'a> {
         let batch_of = |elements: u64| elements.saturating_mul(batch as u64);
         // Of equals the last is taken, so that the first layer to blame is named.
         let widest = steps.iter().rev().max_by_key(|step| widest(step)).unwrap_or(first);
-        let Some(largest) = self.largest else {
+        let Some(largest) = self.limits.largest else {
             let working = steps.iter().map(|step| step.input.elements() + step.output.elements());
             let working = working.max().unwrap_or(0);
             self.expect_memory(&widest.key, batch_of(working))?;
@@ -53,31 +49,15 @@ impl<'a> Capacity<'a> {
 
     /// `what` is the layer or parameter to blame.
     pub fn expect_tensor(&self, what: &str, elements: u64) -> Result<()> {
-        let bytes = elements.saturating_mul(F32);
-        match self.largest {
-            Some(largest) if largest < bytes => Err(self.refuse(format!(
-                "{what}: a tensor of {}, where this device takes at most {}",
-                mib(bytes),
-                mib(largest)
-            ))),
-            _ => Ok(()),
-        }
+        self.limits.expect_tensor(format_args!("{}: {what}", self.network), elements)
     }
 
     fn expect_memory(&self, what: &str, elements: u64) -> Result<()> {
-        let bytes = elements.saturating_mul(F32);
-        match backend::has_memory(bytes) {
-            true => Ok(()),
-            false => Err(self.refuse(format!(
-                "{what}: {} are more than the memory of this machine",
-                mib(bytes)
-            ))),
-        }
+        self.limits.expect_memory(format_args!("{}: {what}", self.network), elements)
     }
 
     pub fn refuse(&self, reason: String) -> Error {
-        let reason = format!("{}: {reason}", self.network);
-        Error::Backend { backend: self.backend.clone(), reason }
+        self.limits.refuse(format!("{}: {reason}", self.network))
     }
 }
 

@@ -194,10 +194,10 @@ impl<B: Backend> Network<B> {
     /// [`Error::UnknownLayer`] for a name that the network does not have, and as for
     /// [`try_forward`](Self::try_forward).
     pub fn taps<S: AsRef<str>>(&self, images: Tensor<B, 4>, names: &[S]) -> Result<Vec<Tap<B>>> {
-        let wanted = (names.iter())
-            .map(|name| self.architecture.find(name.as_ref()))
-            .collect::<Result<Vec<usize>>>()?;
         let plan = self.plan(images.dims(), &images.device())?;
+        let wanted = (names.iter())
+            .map(|name| self.architecture.find_in(&plan.steps, name.as_ref()))
+            .collect::<Result<Vec<usize>>>()?;
         let tapped = wanted.iter().map(|&index| &plan.steps[index]);
         plan.expect_whole(tapped, images.dims()[0])?;
         let parts: Vec<_> = plan.split(images).map(|part| self.tapped(part, &wanted)).collect();

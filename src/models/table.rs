@@ -463,7 +463,11 @@ impl Architecture {
     /// # Errors
     /// [`Error::UnknownLayer`], which lists them all; and as for [`walk`](Self::walk).
     pub fn find(&self, name: &str) -> Result<usize> {
-        let steps = self.steps()?;
+        self.find_in(&self.steps()?, name)
+    }
+
+    /// [`find`](Self::find) in steps that are there already.
+    pub(super) fn find_in(&self, steps: &[Step], name: &str) -> Result<usize> {
         steps.iter().position(|step| step.key == name || step.name == name).ok_or_else(|| {
             Error::UnknownLayer {
                 network: self.name.clone(),

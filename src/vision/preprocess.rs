@@ -1,6 +1,6 @@
 //! What was done to the training pictures must be done to every picture: resize, crop, normalise.
 
-use crate::backend;
+use crate::backend::Limits;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -145,8 +145,10 @@ impl Preset {
         }
         let side = self.crop as usize;
         let shape = [photos.len(), 3, side, side];
-        backend::expect_tensor::<B>(&shape, device)?;
-        let mut values = Vec::with_capacity(photos.len() * 3 * side * side);
+        let elements = shape.iter().product();
+        Limits::of::<B>(device)?
+            .expect_tensor(format_args!("photos {shape:?}"), elements as u64)?;
+        let mut values = Vec::with_capacity(elements);
         for photo in photos {
             self.normalise(&self.pixels(photo)?, &mut values);
         }
