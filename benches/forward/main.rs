@@ -3,15 +3,15 @@
 //!     cargo bench --bench forward --features flex
 //!     cargo bench --bench forward --features flex -- vgg16/flex/1
 //!
-//! Ids: `forward/<network>/<backend>/<batch>`; `without_lrn/...` is the 2012 network without its
-//! normalisation; `overhead/...` is what the module costs over burn's own layers written down by
-//! hand, both timed in turn. Images are 224×224; wgpu runs where there is an adapter.
+//! Ids: `forward/<network>/<backend>/<batch>`; and timed in turn, `overhead/...`: the module over
+//! burn's own layers written down by hand, and `lrn/...`: the 2012 network over itself without its
+//! normalisation. Images are 224×224; wgpu runs where there is an adapter.
 #![recursion_limit = "256"]
 
-mod overhead;
+mod in_turn;
 
 use alexnet_vgg::backend;
-use alexnet_vgg::models::{AlexNetConfig, Architecture, Network, NetworkConfig};
+use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group};
@@ -36,26 +36,20 @@ fn forward(criterion: &mut Criterion) {
 fn each_network<B: Backend>(criterion: &mut Criterion, backend: &str, device: &B::Device) {
     for name in NETWORKS {
         let table = NetworkConfig::by_name(name).expect("a known network").architecture();
-        bench_network::<B>(criterion, "forward", &format!("{name}/{backend}"), device, &table);
-        if name == "alexnet_paper" {
-            let table: Architecture = AlexNetConfig::paper().with_lrn(false).into();
-            let id = format!("{name}/{backend}");
-            bench_network::<B>(criterion, "without_lrn", &id, device, &table);
-        }
+        bench_network::<B>(criterion, &format!("{name}/{backend}"), device, &table);
     }
 }
 
 /// Builds the network only if the filter on the command line selects one of its benches.
 fn bench_network<B: Backend>(
     criterion: &mut Criterion,
-    group: &str,
     name: &str,
     device: &B::Device,
     table: &Architecture,
 ) {
     let network = OnceCell::new();
     let build = || Network::<B>::new(table.clone(), device).expect("a device for it");
-    let mut group = criterion.benchmark_group(group);
+    let mut group = criterion.benchmark_group("forward");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
     for batch in BATCHES {
@@ -76,8 +70,8 @@ criterion_group!(benches, forward);
 fn main() {
     benches();
     #[cfg(feature = "ndarray")]
-    overhead::in_turn::<backend::NdArray>("ndarray", &Default::default());
+    in_turn::in_turn::<backend::NdArray>("ndarray", &Default::default());
     #[cfg(feature = "flex")]
-    overhead::in_turn::<backend::Flex>("flex", &Default::default());
+    in_turn::in_turn::<backend::Flex>("flex", &Default::default());
     Criterion::default().configure_from_args().final_summary();
 }

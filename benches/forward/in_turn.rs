@@ -1,10 +1,10 @@
-//! What the module costs over burn's own layers with nothing around them, as one would write a chain
-//! by hand. The two are timed in turn, pair by pair: the machine's moods change more from one minute
-//! to the next than what is to be seen here.
+//! Two passes timed in turn, pair by pair, because the machine's moods change more from one minute to
+//! the next than what is to be seen here: what the module costs over burn's own layers with nothing
+//! around them, as one would write a chain by hand, and what LRN costs the 2012 network.
 
 use super::{BATCHES, images};
 use alexnet_vgg::backend;
-use alexnet_vgg::models::{Architecture, Layer, Network, NetworkConfig};
+use alexnet_vgg::models::{AlexNetConfig, Architecture, Layer, Network, NetworkConfig};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
@@ -20,34 +20,52 @@ const PAIRS: usize = 9;
 /// A pair takes 50 ms to 12 s: at least [`PAIRS`] of them, and more where time allows.
 const TIME: Duration = Duration::from_secs(12);
 
-/// Prints the median of time of the module over time by hand, for the benches that the filter on the
-/// command line selects.
+/// Runs the comparisons that the filter on the command line selects.
 pub fn in_turn<B: Backend>(backend: &str, device: &B::Device) {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let is_benchmark = arguments.iter().any(|argument| argument == "--bench");
-    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-'));
-    let filter = filters.next().map_or("", String::as_str);
-    for name in NETWORKS {
-        let table = NetworkConfig::by_name(name).expect("a known network").architecture();
-        for batch in BATCHES {
-            let id = format!("overhead/{name}/{backend}/{batch}");
-            if is_benchmark && id.contains(filter) {
-                println!("{id:<32}{}", compare::<B>(&table, batch, device));
-            }
+    let table = |name| NetworkConfig::by_name(name).expect("a known network").architecture();
+    let network = |table| Network::<B>::new(table, device).expect("a device for it");
+    for batch in BATCHES {
+        for name in NETWORKS {
+            compare::<B, _, _>(
+                &format!("overhead/{name}/{backend}/{batch}"),
+                batch,
+                device,
+                || {
+                    let (module, bare) =
+                        (network(table(name)), Bare::<B>::new(&table(name), device));
+                    (move |x| module.forward(x), move |x| bare.forward(x))
+                },
+            );
         }
+        compare::<B, _, _>(&format!("lrn/alexnet_paper/{backend}/{batch}"), batch, device, || {
+            let without = network(AlexNetConfig::paper().with_lrn(false).into());
+            let with = network(AlexNetConfig::paper().into());
+            (move |x| with.forward(x), move |x| without.forward(x))
+        });
     }
 }
 
-fn compare<B: Backend>(table: &Architecture, batch: usize, device: &B::Device) -> String {
-    let network = Network::<B>::new(table.clone(), device).expect("a device for it");
-    let bare = Bare::<B>::new(table, device);
+/// Prints the median of the first's time over the second's.
+fn compare<B: Backend, F, G>(
+    id: &str,
+    batch: usize,
+    device: &B::Device,
+    make: impl FnOnce() -> (F, G),
+) where
+    F: Fn(Tensor<B, 4>) -> Tensor<B, 2>,
+    G: Fn(Tensor<B, 4>) -> Tensor<B, 2>,
+{
+    if !is_selected(id) {
+        return;
+    }
+    let (first, second) = make();
     let images = images::<B>(batch, device);
     let seconds = |pass: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 2>| {
         let start = Instant::now();
         backend::read(pass(images.clone())).expect("a device that works");
         start.elapsed().as_secs_f64()
     };
-    let pair = || [seconds(&|x| network.forward(x)), seconds(&|x| bare.forward(x))];
+    let pair = || [seconds(&first), seconds(&second)];
     for _ in 0..WARM_UP {
         pair();
     }
@@ -61,13 +79,20 @@ fn compare<B: Backend>(table: &Architecture, batch: usize, device: &B::Device) -
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    format!(
-        "module {:.1} ms, by hand {:.1} ms, ratio {:.3} (medians of {} pairs)",
+    println!(
+        "{id:<32}{:.1} ms over {:.1} ms, ratio {:.3} (medians of {} pairs)",
         median(|pair| pair[0]) * 1e3,
         median(|pair| pair[1]) * 1e3,
         median(|pair| pair[0] / pair[1]),
         pairs.len()
-    )
+    );
+}
+
+fn is_selected(id: &str) -> bool {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_benchmark = arguments.iter().any(|argument| argument == "--bench");
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    is_benchmark && filter.is_none_or(|filter| id.contains(filter.as_str()))
 }
 
 /// The chain by hand.
