@@ -94,10 +94,12 @@ pub enum Error {
     },
 
     /// A weights file is not what its format says.
-    #[error("{}: not a valid safetensors file: expected {expected}, found {found}", .path.display())]
+    #[error("{}: not a valid {format} file: expected {expected}, found {found}", .path.display())]
     WeightsFormat {
         /// The file.
         path: PathBuf,
+        /// `safetensors`, `PyTorch`, `legacy PyTorch`, or `weights` if it is none of them.
+        format: String,
         /// What the format asks for.
         expected: String,
         /// What the file has.

@@ -66,6 +66,7 @@ pub mod small_kernels;
 pub mod summary;
 pub mod vision;
 pub mod weights;
+mod whole_file;
 
 pub use error::{Error, Result};
 

@@ -6,6 +6,7 @@ use super::chain::{Builder, MapLayer, Values, VectorLayer};
 use super::table::{Architecture, Layer, Parameter, Part, Step};
 use crate::backend;
 use crate::error::{Error, Result};
+use crate::vision::Preset;
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::tensor::backend::Backend;
@@ -39,11 +40,13 @@ pub type Vgg<B> = Network<B>;
 /// ```
 #[derive(Module, Debug)]
 pub struct Network<B: Backend> {
-    features: Vec<MapLayer<B>>,
+    pub(super) features: Vec<MapLayer<B>>,
     avgpool: AdaptiveAvgPool2d,
-    classifier: Vec<VectorLayer<B>>,
+    pub(super) classifier: Vec<VectorLayer<B>>,
     #[module(skip)]
     architecture: Architecture,
+    #[module(skip)]
+    preset: Option<Preset>,
 }
 
 /// The output of a layer inside the network.
@@ -88,8 +91,8 @@ impl<B: Backend> Network<B> {
     }
 
     /// A network whose values come from `values`: it is called with each parameter and a range of
-    /// rows of its first dimension (all of them, but for [`Linear`](super::Linear) layers beyond 128
-    /// MiB) and returns these rows, flat, in PyTorch's order.
+    /// rows of its first dimension, one of its [`pieces`](Parameter::pieces), and returns these rows,
+    /// flat, in PyTorch's order. [`values`](Self::values) is its mirror.
     ///
     /// # Errors
     /// As for [`new`](Self::new), those of `values`, and [`Error::Setting`] if it returns a wrong
@@ -128,12 +131,39 @@ impl<B: Backend> Network<B> {
             avgpool: AdaptiveAvgPool2dConfig::new(architecture.pool).init(),
             classifier,
             architecture,
+            preset: None,
         })
     }
 
     /// The table that this network was built from.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// The preprocessing that the weights want, if the file that they came from says so.
+    pub fn preset(&self) -> Option<&Preset> {
+        self.preset.as_ref()
+    }
+
+    /// The same network, and what its images must be preprocessed by. [`save`](Self::save) writes it
+    /// into the file.
+    pub fn with_preset(self, preset: impl Into<Option<Preset>>) -> Self {
+        Self { preset: preset.into(), ..self }
+    }
+
+    /// `Ok` if images preprocessed by `preset` are what the weights want, or if nobody knows.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if they want another: the answers would be wrong, without a sign of it.
+    pub fn expect_preset(&self, preset: &Preset) -> Result<()> {
+        match &self.preset {
+            Some(wanted) if wanted != preset => Err(Error::Setting {
+                place: format!("preset of {}", self.architecture.name),
+                expected: format!("{:?}, which the weights were trained with", wanted.name),
+                found: format!("{:?}", preset.name),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The logits: `[N, C, H, W]` to `[N, num_classes]`.

@@ -57,6 +57,30 @@ impl NetworkConfig {
         }
     }
 
+    /// The same network for images of another number of channels.
+    pub fn with_in_channels(self, in_channels: usize) -> Self {
+        match self {
+            Self::AlexNet(config) => Self::AlexNet(config.with_in_channels(in_channels)),
+            Self::Vgg(config) => Self::Vgg(config.with_in_channels(in_channels)),
+        }
+    }
+
+    /// The same network with its channels and hidden features scaled: [`VggConfig::width`].
+    pub fn with_width(self, width: f64) -> Self {
+        match self {
+            Self::AlexNet(config) => Self::AlexNet(config.with_width(width)),
+            Self::Vgg(config) => Self::Vgg(config.with_width(width)),
+        }
+    }
+
+    /// The factor on its channels and hidden features.
+    pub fn width(&self) -> f64 {
+        match self {
+            Self::AlexNet(config) => config.width,
+            Self::Vgg(config) => config.width,
+        }
+    }
+
     /// The same network, meant for images of `[height, width]`. It matters to the 2012 AlexNet
     /// alone, whose first convolution is not padded at 227×227
     /// ([`AlexNetConfig::input_size`]); any network takes any size that its pools allow.

@@ -1,153 +1,148 @@
-//! Trained weights from files, strictly: exactly this network's tensors, or an error that lists
-//! every difference.
+//! Trained weights, from files and to files, strictly: exactly this network's tensors, or an error
+//! that lists every difference.
 //!
-//! The names are torchvision's, and no table of names exists: a layer's place in its
-//! [`Architecture`] *is* its key (`features.24.weight`).
+//! A file's way in: a `source` of bytes; its `contents`, by the reader of its format (`safetensors`,
+//! `pytorch`); the `reading` of those tensors as this network's, under the `naming` that they have;
+//! the values of each, as f32, in pieces, straight into place. `save` is the way out. Our own names
+//! are torchvision's, and no table of names exists: a layer's place in its [`Architecture`] *is* its
+//! key (`features.24.weight`), and the other namings follow from the table likewise.
+//!
+//! # What is promised about strangers' files
+//! A file is right, or an error. Nothing in it is executed or imported. Every length, offset, shape
+//! and type is checked against the file's size and the network before anything is allocated for it;
+//! headers, numbers of entries and nesting have limits. What is *not* promised: that the weights of a
+//! stranger are good ones. They can be trained to be wrong.
 
+mod contents;
+mod identify;
+mod layout;
+mod load;
+mod naming;
+mod pytorch;
+mod reading;
 mod safetensors;
+mod save;
+mod source;
+mod stored;
+
+pub use ::safetensors::tensor::Dtype;
+pub use contents::Format;
+pub use identify::Identity;
+pub use naming::Naming;
+pub use save::SaveOptions;
 
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Network, Parameter, Part};
+#[cfg(doc)]
+use crate::models::Architecture;
 use crate::vision::Preset;
-use ::safetensors::tensor::{Dtype, TensorInfo};
-use burn::tensor::backend::Backend;
-use safetensors::File;
-use std::collections::HashSet;
+use contents::Contents;
+use source::{Source, Wrong};
 use std::path::Path;
 
 /// A weights file: opened and its header checked, its tensors not yet read.
 #[derive(Debug)]
 pub struct Weights {
-    file: File,
+    source: Source,
+    contents: Contents,
+}
+
+/// What a file says of one of its tensors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorInfo<'a> {
+    /// As it is in the file, prefixes included.
+    pub name: &'a str,
+    /// Its type.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: &'a [usize],
+}
+
+impl TensorInfo<'_> {
+    /// Bytes of its values.
+    pub fn bytes(&self) -> u64 {
+        let elements: u64 = self.shape.iter().map(|&dim| dim as u64).product();
+        elements * self.dtype.bitsize() as u64 / 8
+    }
 }
 
 impl Weights {
-    /// Opens a `.safetensors` file.
+    /// Opens a file of safetensors or of `torch.save`, old or new; what it is is seen from its first
+    /// bytes. A state dict, a checkpoint that has one, and a whole pickled module will do.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::WeightsFormat`] if the file is not exactly what the format says:
-    /// truncated, with bytes to spare, a header too large or not JSON, a tensor named twice.
+    /// truncated, with bytes to spare, a tensor twice, a pickle that calls what tensors have no need
+    /// for.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        File::open(path.as_ref()).map(|file| Self { file })
+        Self::new(Source::open(path.as_ref())?)
     }
 
-    /// The preprocessing that the file says its weights want: the name of a [`Preset`] under
-    /// `preset` in the file's metadata. `None` if it does not say.
+    /// The same for a file's bytes; `name` stands for the file in messages.
     ///
     /// # Errors
-    /// [`Error::Setting`] if it names a preset that does not exist.
+    /// As for [`open`](Self::open).
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::new(Source::memory(name, bytes))
+    }
+
+    fn new(source: Source) -> Result<Self> {
+        Contents::of(&source).map(|contents| Self { source, contents })
+    }
+
+    /// The file's format.
+    pub fn format(&self) -> Format {
+        self.contents.format
+    }
+
+    /// What the tensors are inside of, if it is not a plain state dict.
+    pub fn note(&self) -> Option<&str> {
+        self.contents.note.as_deref()
+    }
+
+    /// The tensors in the file's order.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorInfo<'_>> {
+        self.contents.tensors.iter().map(|tensor| TensorInfo {
+            name: &tensor.name,
+            dtype: tensor.dtype,
+            shape: tensor.shape(),
+        })
+    }
+
+    /// What the file says of itself (safetensors only).
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.contents.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The preprocessing that the file says its weights want: the name of a [`Preset`], or a whole
+    /// one as JSON, under `preset` in the file's metadata. `None` if it does not say.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if it names a preset that does not exist or describes an impossible one.
     pub fn preset(&self) -> Result<Option<Preset>> {
-        let named = |name| {
-            Preset::by_name(name).map_err(|error| match error {
-                Error::Setting { place, expected, found } => {
-                    let place = format!("{}: {place}", self.file.path().display());
-                    Error::Setting { place, expected, found }
-                }
-                other => other,
-            })
+        let Some(text) = self.contents.metadata.get(PRESET) else { return Ok(None) };
+        let preset = match text.starts_with('{') {
+            false => Preset::by_name(text),
+            true => serde_json::from_str(text)
+                .map_err(|error| Error::Setting {
+                    place: "preset".into(),
+                    expected: "a preset as JSON".into(),
+                    found: error.to_string(),
+                })
+                .and_then(|preset: Preset| preset.validate().map(|()| preset)),
         };
-        self.file.metadata("preset").map(named).transpose()
-    }
-
-    /// All differences between the tensors in the file and those that `wanted` asks for.
-    fn check(
-        &self,
-        architecture: &Architecture,
-        wanted: &[Parameter],
-        ignore: Option<&str>,
-    ) -> Result<()> {
-        let mut differences: Vec<String> =
-            wanted.iter().filter_map(|parameter| self.difference(parameter)).collect();
-        let wanted_keys: HashSet<&str> = wanted.iter().map(|p| p.key.as_str()).collect();
-        let names = self.file.names();
-        let extra = (names.iter())
-            .filter(|name| {
-                !wanted_keys.contains(name.as_str())
-                    && !ignore.is_some_and(|prefix| name.starts_with(prefix))
-            })
-            .filter(|name| !self.is_batch_counter(name, &wanted_keys));
-        differences
-            .extend(extra.map(|name| format!("{name}: extra, no such tensor in this network")));
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Error::WeightsMismatch {
-            path: self.file.path().into(),
-            network: architecture.name.clone(),
-            differences,
+        preset.map(Some).map_err(|error| match error {
+            Error::Setting { place, expected, found } => {
+                let place = format!("{}: {place}", self.source.place().display());
+                Error::Setting { place, expected, found }
+            }
+            other => other,
         })
     }
 
-    fn difference(&self, wanted: &Parameter) -> Option<String> {
-        let Parameter { key, shape, .. } = wanted;
-        let found = match self.file.tensor(key) {
-            None => return Some(format!("{key}: missing, expected {shape:?}")),
-            Some(found) => found,
-        };
-        if &found.shape != shape {
-            return Some(format!("{key}: expected shape {shape:?}, found {:?}", found.shape));
-        }
-        match found.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
-            other => Some(format!("{key}: expected F32, F16 or BF16, found {other}")),
-        }
-    }
-
-    /// PyTorch's batch norm also counts the batches it saw. Nothing here needs that count.
-    fn is_batch_counter(&self, name: &str, wanted: &HashSet<&str>) -> bool {
-        let is_counter = |info: &TensorInfo| info.dtype == Dtype::I64 && info.shape.is_empty();
-        let is_of_a_norm = |layer: &str| wanted.contains(format!("{layer}.running_mean").as_str());
-        name.strip_suffix(".num_batches_tracked").is_some_and(is_of_a_norm)
-            && self.file.tensor(name).is_some_and(is_counter)
+    fn wrong(&self, wrong: Wrong) -> Error {
+        self.source.wrong(self.contents.format.name(), wrong)
     }
 }
 
-impl<B: Backend> Network<B> {
-    /// A network with the weights of a `.safetensors` file that has torchvision's names. f16 and
-    /// bf16 become f32.
-    ///
-    /// The file is read tensor by tensor into place, so that loading takes little more memory than
-    /// the weights themselves.
-    ///
-    /// # Errors
-    /// [`Error::WeightsMismatch`] with every tensor that is missing, extra, mis-shaped or mistyped;
-    /// [`Error::NotFinite`] for a tensor with NaN or infinity in it; as for [`Weights::open`] and [`Network::new`].
-    pub fn load(
-        architecture: impl Into<Architecture>,
-        path: impl AsRef<Path>,
-        device: &B::Device,
-    ) -> Result<Self> {
-        let architecture = architecture.into();
-        let mut weights = Weights::open(path)?;
-        weights.check(&architecture, &architecture.parameters()?, None)?;
-        Self::build(architecture, device, &mut |parameter, rows| {
-            weights.file.values(parameter, rows).map(Some)
-        })
-    }
-
-    /// A network whose features have the weights of a `.safetensors` file, and whose classifier is
-    /// fresh: the start of transfer learning. The file may hold a classifier, of any shape; it is
-    /// not read.
-    ///
-    /// # Errors
-    /// As for [`load`](Self::load).
-    pub fn load_features(
-        architecture: impl Into<Architecture>,
-        path: impl AsRef<Path>,
-        device: &B::Device,
-    ) -> Result<Self> {
-        let architecture = architecture.into();
-        let mut weights = Weights::open(path)?;
-        let prefix = format!("{}.", Part::Classifier);
-        let mut features = architecture.parameters()?;
-        features.retain(|parameter| !parameter.key.starts_with(&prefix));
-        weights.check(&architecture, &features, Some(&prefix))?;
-        Self::build(architecture, device, &mut |parameter, rows| match parameter
-            .key
-            .starts_with(&prefix)
-        {
-            true => Ok(None),
-            false => weights.file.values(parameter, rows).map(Some),
-        })
-    }
-}
+/// Under which a file's metadata has the preset.
+const PRESET: &str = "preset";

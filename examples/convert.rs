@@ -1,0 +1,122 @@
+//! Weights from one format, naming or type into another.
+//!
+//!     cargo run --release --example convert -- vgg16-397923af.pth vgg16.safetensors
+//!     cargo run --release --example convert -- vgg16.safetensors vgg16.pth --to timm --dtype f16
+//!
+//! What the input is, is found out; the output's ending says its format.
+#![recursion_limit = "256"]
+
+mod cli;
+
+use alexnet_vgg::models::{Architecture, NetworkConfig};
+use alexnet_vgg::vision::Preset;
+use alexnet_vgg::weights::{Dtype, Format, Naming, SaveOptions, Weights};
+use clap::{Parser, ValueEnum};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Weights into another format, naming or type")]
+struct Args {
+    /// safetensors or PyTorch, with the names of torchvision, timm, the papers or the tutorials.
+    input: PathBuf,
+    /// A path that ends in .safetensors, .pth or .pt.
+    output: PathBuf,
+    /// What the tensors are called: torchvision, timm, paper, tutorial or tutorial-numbered.
+    #[arg(long, default_value_t = Naming::Torchvision)]
+    to: Naming,
+    /// Default: as they are, or f32 where they are f64 or of several types.
+    #[arg(long)]
+    dtype: Option<Type>,
+    #[arg(long, help = cli::networks("The network, if the file fits several"), value_parser = NetworkConfig::by_name)]
+    model: Option<NetworkConfig>,
+    /// The preprocessing that the weights were trained with, to write into a safetensors file that
+    /// does not say yet: imagenet or caffe.
+    #[arg(long, value_parser = Preset::by_name)]
+    preset: Option<Preset>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Type {
+    F32,
+    F16,
+    Bf16,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let weights = Weights::open(&args.input)?;
+    let table = network(&weights, args.model, &args.input)?;
+    let from = weights.naming(&table)?;
+    let dtype = match args.dtype {
+        Some(Type::F32) => Dtype::F32,
+        Some(Type::F16) => Dtype::F16,
+        Some(Type::Bf16) => Dtype::BF16,
+        None => own_type(&weights),
+    };
+    let stated = weights.preset()?;
+    if let (Some(stated), Some(asked)) = (&stated, &args.preset)
+        && stated != asked
+    {
+        let text = format!("the weights state preset {}, --preset {}", stated.name, asked.name);
+        return Err(text.into());
+    }
+    let preset = stated.or(args.preset);
+    let options = SaveOptions { dtype, naming: args.to, preset: preset.clone() };
+    weights.convert(&table, &args.output, &options)?;
+    cli::print(format!(
+        "{}: {}, {}, names as in {from}\n{}: {}, {dtype}, names as in {}\n",
+        args.input.display(),
+        table.name,
+        weights.format(),
+        args.output.display(),
+        Weights::open(&args.output)?.format(),
+        args.to
+    ))?;
+    if let Some(preset) = preset
+        && Weights::open(&args.output)?.format() != Format::Safetensors
+    {
+        let name = preset.name;
+        cli::complain(format!("note: PyTorch's files have no place for preset {name}\n"));
+    }
+    Ok(())
+}
+
+fn network(
+    weights: &Weights,
+    asked: Option<NetworkConfig>,
+    path: &std::path::Path,
+) -> Result<Architecture, Box<dyn Error>> {
+    let fits = weights.identify()?.filter(|identity| !identity.features_only);
+    let networks = fits.map(|identity| identity.networks).unwrap_or_default();
+    let tables: Vec<Architecture> = networks.iter().map(NetworkConfig::architecture).collect();
+    let name = asked.as_ref().map(|config| config.architecture().name);
+    let found = match &name {
+        Some(name) => tables.into_iter().find(|table| table.name == *name),
+        None => tables.into_iter().next(),
+    };
+    match (found, asked) {
+        (Some(table), _) => Ok(table),
+        // Says what is different.
+        (None, Some(config)) => Ok(weights.naming(&config.architecture()).map(|_| config.architecture())?),
+        (None, None) => Err(format!(
+            "{}: not the weights of a whole network of this crate (--model NAME says what is different)",
+            path.display()
+        )
+        .into()),
+    }
+}
+
+/// The type that all floating-point tensors have, if it can be written.
+fn own_type(weights: &Weights) -> Dtype {
+    let mut types =
+        weights.tensors().map(|tensor| tensor.dtype).filter(|&dtype| dtype != Dtype::I64);
+    match types.next() {
+        Some(first @ (Dtype::F16 | Dtype::BF16)) if types.all(|dtype| dtype == first) => first,
+        _ => Dtype::F32,
+    }
+}

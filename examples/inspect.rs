@@ -1,0 +1,111 @@
+//! What a weights file is, from its header alone.
+//!
+//!     cargo run --release --example inspect -- vgg16-397923af.pth
+//!
+//! Reads safetensors and PyTorch's files, old and new. No tensor's values are read, so that it costs
+//! nothing on files of any size; `--verify` reads them all and compares the file's checksums.
+#![recursion_limit = "256"]
+
+mod cli;
+
+use alexnet_vgg::models::NetworkConfig;
+use alexnet_vgg::weights::{Identity, Weights};
+use clap::Parser;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Tensors of weights files, and which network they are of")]
+struct Args {
+    /// Files of safetensors or PyTorch.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Read all values, too, and compare the checksums that PyTorch's zip files have.
+    #[arg(long)]
+    verify: bool,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut failed = 0;
+    for path in &args.files {
+        let weights = Weights::open(path).and_then(|weights| match args.verify {
+            true => weights.verify().map(|()| weights),
+            false => Ok(weights),
+        });
+        match weights {
+            Ok(weights) => describe(path, &weights)?,
+            Err(error) => {
+                cli::complain(format!("{error}\n"));
+                failed += 1;
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} files are no weights", args.files.len()).into()),
+    }
+}
+
+fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
+    let bytes: u64 = weights.tensors().map(|tensor| tensor.bytes()).sum();
+    let count = weights.tensors().count();
+    cli::print(format!(
+        "{}: {}, {count} tensors, {bytes} bytes\n",
+        path.display(),
+        weights.format()
+    ))?;
+    if let Some(note) = weights.note() {
+        cli::print(format!("  inside: {}\n", printable(note)))?;
+    }
+    cli::print(format!("  network: {}\n", identity(weights.identify()?)))?;
+    for (key, value) in weights.metadata() {
+        cli::print(format!("  {} = {}\n", printable(key), printable(value)))?;
+    }
+    let width = weights.tensors().map(|tensor| tensor.name.len()).max().unwrap_or(0).min(60);
+    for tensor in weights.tensors() {
+        cli::print(format!(
+            "  {:width$}  {:4}  {:>11}  {:?}\n",
+            printable(tensor.name),
+            tensor.dtype.to_string(),
+            tensor.bytes(),
+            tensor.shape
+        ))?;
+    }
+    Ok(())
+}
+
+fn identity(identity: Option<Identity>) -> String {
+    let Some(Identity { networks, naming, features_only }) = identity else {
+        return "none of this crate's".into();
+    };
+    let names: Vec<String> = networks.iter().map(|config| config.architecture().name).collect();
+    let mut text = names.join(" or ");
+    match (features_only, networks.first().map(NetworkConfig::architecture)) {
+        (true, _) => text += ", the convolutional part alone",
+        (false, Some(table)) => {
+            text += &format!(", {} classes", table.num_classes().unwrap_or_default());
+        }
+        (false, None) => {}
+    }
+    match networks.first() {
+        Some(config) if config.width() != 1.0 => text += &format!(", width {}", config.width()),
+        _ => {}
+    }
+    text + &format!(", names as in {naming}")
+}
+
+/// A stranger's text must not speak to the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+                .chars()
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}

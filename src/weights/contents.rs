@@ -1,0 +1,93 @@
+//! What a weights file holds, whichever format it is in.
+
+use super::source::{Source, Wrong};
+use super::stored::Stored;
+use super::{pytorch, safetensors};
+use crate::error::Result;
+use std::collections::BTreeMap;
+
+/// Bytes of a header, of a pickle, of a zip archive's directory. For our largest network they have
+/// 8 KB; this bounds what a hostile file can cost.
+pub(super) const MOST_HEADER: u64 = 8 << 20;
+/// A checkpoint of a VGG with its optimizer has 150.
+pub(super) const MOST_TENSORS: usize = 1 << 16;
+
+/// The format of a weights file, known from its first bytes, whatever its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `safetensors.torch.save_file`.
+    Safetensors,
+    /// `torch.save`: a zip archive of a pickle and raw storages.
+    PyTorch,
+    /// `torch.save` before 1.6: pickles, then raw storages. torchvision's oldest files are these.
+    PyTorchLegacy,
+}
+
+impl Format {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::PyTorch => "PyTorch",
+            Format::PyTorchLegacy => "legacy PyTorch",
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The tensors of a file, all of them inside it, none of them read.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub format: Format,
+    /// In the order of the file.
+    pub tensors: Vec<Stored>,
+    pub metadata: BTreeMap<String, String>,
+    /// What the tensors were inside of.
+    pub note: Option<String>,
+    pub checksums: Vec<Checksum>,
+}
+
+/// Bytes of the file whose CRC-32 it states.
+#[derive(Clone, Debug)]
+pub(super) struct Checksum {
+    pub name: String,
+    pub start: u64,
+    pub length: u64,
+    pub crc32: u32,
+}
+
+impl Contents {
+    /// Parses the header of any format, and checks it against the file's length.
+    pub fn of(source: &Source) -> Result<Self> {
+        let mut start = [0; 16];
+        let length = source.length().min(start.len() as u64) as usize;
+        source.read_into(0, &mut start[..length])?;
+        if start.starts_with(b"PK\x03\x04") {
+            pytorch::zip::contents(source)
+        } else if start.starts_with(&pytorch::legacy::MAGIC) {
+            pytorch::legacy::contents(source)
+        } else if let Some(found) = not_weights(&start) {
+            Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
+        } else {
+            safetensors::contents(source)
+        }
+    }
+}
+
+/// Files that people take for weights, by how they begin.
+fn not_weights(start: &[u8]) -> Option<&'static str> {
+    const BEGINNINGS: [(&[u8], &str); 7] = [
+        (b"<!DOCTYPE", "a web page"),
+        (b"<!doctype", "a web page"),
+        (b"<html", "a web page"),
+        (b"version https:/", "a Git LFS pointer, not the file that it stands for"),
+        (b"\x80\x02", "a pickle that torch.save did not write"),
+        (b"\x89HDF", "an HDF5 file"),
+        (b"\x1f\x8b", "a gzip file"),
+    ];
+    BEGINNINGS.iter().find(|(bytes, _)| start.starts_with(bytes)).map(|&(_, what)| what)
+}

@@ -1,0 +1,80 @@
+//! Which network a file is of, from its tensors' names and shapes alone.
+
+use super::Weights;
+use super::naming::{Named, Naming};
+use super::reading::Wanted;
+use crate::error::Result;
+use crate::models::{NetworkConfig, Part};
+
+/// What a file was found to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// The networks that have exactly these tensors, with their number of classes, input channels
+    /// and width. More than one where networks differ in layers without parameters: `vgg11` and
+    /// `vgg11_lrn`.
+    pub networks: Vec<NetworkConfig>,
+    /// What the tensors are called.
+    pub naming: Naming,
+    /// The file has the convolutional part alone, for [`load_features`](crate::models::Network::load_features).
+    pub features_only: bool,
+}
+
+impl Weights {
+    /// Which of the [registered networks](NetworkConfig::all) this file is of, at any number of
+    /// classes, of input channels, and at any width. `None` if it is none of them.
+    ///
+    /// # Errors
+    /// Those of the tables, which have none.
+    pub fn identify(&self) -> Result<Option<Identity>> {
+        for wanted in [Wanted::All, Wanted::Features] {
+            let mut identity: Option<Identity> = None;
+            for config in NetworkConfig::all() {
+                let Some(config) = self.scaled(config)? else { continue };
+                let Ok(attempt) = self.attempt(&config.architecture(), wanted) else { continue };
+                if attempt.differences.is_empty() {
+                    let naming = attempt.reading.naming;
+                    let features_only = wanted == Wanted::Features;
+                    let new = || Identity { networks: Vec::new(), naming, features_only };
+                    identity.get_or_insert_with(new).networks.push(config);
+                }
+            }
+            if identity.is_some() {
+                return Ok(identity);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The network with the classes, input channels and width that the file's shapes suggest, taking
+    /// the names at their word.
+    fn scaled(&self, config: NetworkConfig) -> Result<Option<NetworkConfig>> {
+        let Some((_, named, by_name)) = self.best(&config.architecture())? else { return Ok(None) };
+        let shape = |named: &Named| Some(self.contents.tensors[*by_name.get(&named.name)?].shape());
+        let mut config = config;
+        let outputs = |named: &Named| shape(named).and_then(|shape| shape.first().copied());
+        let last = named.last().filter(|last| last.part == Part::Classifier);
+        if let Some(classes) = last.and_then(outputs) {
+            config = config.with_num_classes(classes);
+        }
+        let first = named.first().and_then(shape).and_then(|shape| shape.get(1).copied());
+        if let Some(channels) = first {
+            config = config.with_in_channels(channels);
+        }
+        // The widest layer says most exactly how wide the network is. The last has the classes.
+        let is_last = |named: &Named| last.is_some_and(|last| layer(last) == layer(named));
+        let widest = (named.iter())
+            .filter(|named| !is_last(named) && by_name.contains_key(&named.name))
+            .max_by_key(|named| named.shape.first().copied());
+        if let Some((found, plain)) =
+            widest.and_then(|named| Some((outputs(named)?, named.shape[0])))
+        {
+            config = config.with_width(found as f64 / plain as f64);
+        }
+        Ok(Some(config))
+    }
+}
+
+/// The name without `.weight` or `.bias`.
+fn layer(named: &Named) -> &str {
+    named.name.rsplit_once('.').map_or("", |(layer, _)| layer)
+}

@@ -1,0 +1,57 @@
+//! PyTorch's own files, zip and legacy: pickles that describe tensors, and raw storages.
+//!
+//! A pickle is a program, and torch.load runs it unless told otherwise. Here it is only ever read:
+//! see `pickle`.
+
+pub(super) mod legacy;
+mod objects;
+mod pickle;
+pub(super) mod write;
+pub(super) mod zip;
+
+use super::contents::MOST_TENSORS;
+use super::layout::Layout;
+use super::source::Wrong;
+use super::stored::Stored;
+use objects::{Described, Storage};
+use std::collections::{HashMap, HashSet};
+
+/// Storages that were found in a file: where each starts.
+type Starts = HashMap<String, u64>;
+
+/// Bytes of a storage.
+fn bytes(storage: &Storage) -> Result<u64, Wrong> {
+    let width = (storage.dtype.bitsize() / 8) as u64;
+    let elements = u64::try_from(storage.elements).ok();
+    elements
+        .and_then(|elements| elements.checked_mul(width))
+        .ok_or_else(|| Wrong::new("a storage's number of elements", storage.elements.to_string()))
+}
+
+/// Tensors whose storages are known to be in the file.
+fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stored>, Wrong> {
+    let mut names = HashSet::new();
+    if tensors.len() > MOST_TENSORS {
+        return Err(Wrong::new(
+            format!("at most {MOST_TENSORS} tensors"),
+            tensors.len().to_string(),
+        ));
+    }
+    tensors
+        .into_iter()
+        .map(|(name, described)| {
+            if !names.insert(name.clone()) {
+                return Err(Wrong::new("every tensor once", format!("{name:?} twice")));
+            }
+            let Described { storage, offset, shape, stride } = described;
+            let layout =
+                Layout::new(&shape, &stride, offset, storage.elements as u64).map_err(|wrong| {
+                    Wrong::new(format!("{name:?} with {}", wrong.expected), wrong.found)
+                })?;
+            let missing =
+                || Wrong::new("every storage in the file", format!("no {:?}", storage.key));
+            let start = *starts.get(&storage.key).ok_or_else(missing)?;
+            Ok(Stored { name, dtype: storage.dtype, layout, start })
+        })
+        .collect()
+}

@@ -1,0 +1,278 @@
+//! Tensors in the tree of a pickle: state dicts, what they are wrapped in, and whole modules.
+//!
+//! A module is an object whose state has `_parameters`, `_buffers` and `_modules`; its class may be
+//! anything, and is never looked at.
+
+use super::super::source::Wrong;
+use super::pickle::{Arena, Function, Id, Node};
+use safetensors::tensor::Dtype;
+use std::collections::HashMap;
+
+/// A tensor that a pickle describes: a view of a storage. Nothing of it is checked yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Described {
+    pub storage: Storage,
+    /// In elements.
+    pub offset: i64,
+    pub shape: Vec<i64>,
+    /// In elements.
+    pub stride: Vec<i64>,
+}
+
+/// Where a tensor's values lie.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Storage {
+    pub key: String,
+    pub dtype: Dtype,
+    pub elements: i64,
+}
+
+/// Deeper than any network's modules, and than any wrapping of parameters.
+const DEEPEST: usize = 32;
+const MOST_TENSORS: usize = 1 << 16;
+
+/// The names under which training scripts keep the weights, the first that is there counts.
+const WRAPPINGS: [&str; 9] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+    "params",
+];
+
+/// The tensors by their names, and a note for the user if they were inside something.
+pub(super) type Named = (Vec<(String, Described)>, Option<String>);
+
+/// The weights in a pickle's value.
+pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
+    match arena.get(root) {
+        Node::Object { class, .. } => {
+            let note = format!("a whole module, {}", arena.get(*class).kind());
+            Ok((module(arena, root)?, Some(note)))
+        }
+        Node::Dict(items) if items.iter().any(|&(_, value)| is_tensor(arena, value)) => {
+            Ok((state_dict(arena, items)?, None))
+        }
+        Node::Dict(items) => wrapped(arena, items),
+        other => Err(Wrong::new("a state dict or a module", other.kind())),
+    }
+}
+
+/// A checkpoint: a dict with the weights under one of its keys.
+fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Result<Named, Wrong> {
+    let value = |name: &str| {
+        items.iter().find(|(key, _)| arena.text(*key) == Some(name)).map(|&(_, value)| value)
+    };
+    let holds = |id: &Id| matches!(arena.get(*id), Node::Dict(_) | Node::Object { .. });
+    let found = WRAPPINGS.iter().find_map(|&name| Some((name, value(name).filter(holds)?)));
+    let keys = || {
+        let keys: Vec<&str> =
+            items.iter().take(8).filter_map(|&(key, _)| arena.text(key)).collect();
+        format!("a dict of {} with the keys {}", items.len(), keys.join(", "))
+    };
+    let Some((name, value)) = found else {
+        let expected = format!("tensors, or a state dict under {}", WRAPPINGS.join(", "));
+        return Err(Wrong::new(expected, keys()));
+    };
+    let tensors = match arena.get(value) {
+        Node::Dict(items) => state_dict(arena, items)?,
+        Node::Object { .. } => module(arena, value)?,
+        other => return Err(Wrong::new(format!("a state dict under {name:?}"), other.kind())),
+    };
+    Ok((tensors, Some(format!("a checkpoint, its weights under {name:?}"))))
+}
+
+fn state_dict(arena: &Arena, items: &[(Id, Id)]) -> Result<Vec<(String, Described)>, Wrong> {
+    expect_few(items.len())?;
+    items
+        .iter()
+        .map(|&(key, value)| {
+            let name = arena
+                .text(key)
+                .ok_or_else(|| Wrong::new("the name of a tensor as key", arena.get(key).kind()))?;
+            Ok((name.to_string(), tensor(arena, name, value)?))
+        })
+        .collect()
+}
+
+/// The parameters and buffers of a module and of those inside it, with PyTorch's names.
+fn module(arena: &Arena, root: Id) -> Result<Vec<(String, Described)>, Wrong> {
+    let mut tensors = Vec::new();
+    let mut open = vec![(String::new(), root, 0)];
+    let mut seen = 0;
+    while let Some((prefix, id, depth)) = open.pop() {
+        seen += 1;
+        expect_few(seen.max(tensors.len()))?;
+        if depth > DEEPEST {
+            return Err(Wrong::new(format!("modules at most {DEEPEST} deep"), "deeper ones"));
+        }
+        for section in ["_parameters", "_buffers"] {
+            for (name, value) in entries(arena, id, section)? {
+                if !matches!(arena.get(value), Node::None) {
+                    let name = format!("{prefix}{name}");
+                    let described = tensor(arena, &name, value)?;
+                    tensors.push((name, described));
+                }
+            }
+        }
+        // Onto a stack, so the last comes first.
+        for (name, value) in entries(arena, id, "_modules")?.into_iter().rev() {
+            if matches!(arena.get(value), Node::Object { .. }) {
+                open.push((format!("{prefix}{name}."), value, depth + 1));
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+/// The items of a dict in a module's state.
+fn entries<'a>(arena: &'a Arena, id: Id, section: &str) -> Result<Vec<(&'a str, Id)>, Wrong> {
+    let attributes = match arena.get(id) {
+        Node::Object { state: Some(state), .. } => arena.get(*state),
+        _ => &Node::None,
+    };
+    let Node::Dict(attributes) = attributes else { return Ok(Vec::new()) };
+    let dict = attributes.iter().find(|(key, _)| arena.text(*key) == Some(section));
+    match dict.map(|&(_, value)| arena.get(value)) {
+        Some(Node::Dict(items)) => items
+            .iter()
+            .map(|&(key, value)| {
+                let name = arena.text(key);
+                let wrong = || Wrong::new(format!("names in {section}"), arena.get(key).kind());
+                name.map(|name| (name, value)).ok_or_else(wrong)
+            })
+            .collect(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn expect_few(count: usize) -> Result<(), Wrong> {
+    match count <= MOST_TENSORS {
+        true => Ok(()),
+        false => Err(Wrong::new(format!("at most {MOST_TENSORS} tensors and modules"), "more")),
+    }
+}
+
+fn is_tensor(arena: &Arena, id: Id) -> bool {
+    use Function::{Parameter, Tensor, WithAttributes};
+    matches!(arena.get(id), Node::Call { function: Tensor | Parameter | WithAttributes, .. })
+}
+
+/// The tensor that a call would have made.
+fn tensor(arena: &Arena, name: &str, mut id: Id) -> Result<Described, Wrong> {
+    for _ in 0..DEEPEST {
+        let Node::Call { function, arguments } = arena.get(id) else {
+            return Err(Wrong::new(format!("a tensor as {name:?}"), arena.get(id).kind()));
+        };
+        let arguments = arena.tuple(*arguments).unwrap_or_default();
+        match (function, arguments) {
+            (Function::Tensor, arguments) => return view(arena, name, arguments),
+            (Function::Parameter, &[data, ..]) => id = data,
+            (Function::WithAttributes, &[function, _, inner, ..]) => {
+                let arguments = arena.tuple(inner).unwrap_or_default();
+                return match arena.get(function) {
+                    Node::Global(_, function) if function == "_rebuild_tensor_v2" => {
+                        view(arena, name, arguments)
+                    }
+                    other => Err(another_kind(name, &other.kind())),
+                };
+            }
+            _ => break,
+        }
+    }
+    Err(another_kind(name, "wrappings without end"))
+}
+
+fn another_kind(name: &str, found: &str) -> Wrong {
+    Wrong::new(format!("a dense tensor as {name:?}"), found)
+}
+
+/// From the arguments storage, offset, shape and stride.
+fn view(arena: &Arena, name: &str, arguments: &[Id]) -> Result<Described, Wrong> {
+    let ints = |id| arena.tuple(id)?.iter().map(|&id| int(arena, id)).collect::<Option<Vec<_>>>();
+    let &[storage, offset, shape, stride, ..] = arguments else {
+        return Err(another_kind(name, &format!("{} arguments", arguments.len())));
+    };
+    let Node::Persistent(storage) = arena.get(storage) else {
+        return Err(another_kind(name, &arena.get(storage).kind()));
+    };
+    match (int(arena, offset), ints(shape), ints(stride)) {
+        (Some(offset), Some(shape), Some(stride)) => {
+            Ok(Described { storage: self::storage(arena, *storage)?, offset, shape, stride })
+        }
+        _ => Err(another_kind(name, "an offset, shape or stride that is no list of numbers")),
+    }
+}
+
+/// `('storage', type, key, location, elements)`, and in the legacy format a view, which must be None.
+fn storage(arena: &Arena, id: Id) -> Result<Storage, Wrong> {
+    let wrong = |found: String| Wrong::new("('storage', type, key, location, elements)", found);
+    let items = arena.tuple(id).unwrap_or_default();
+    let &[kind, class, key, _, elements, ref view @ ..] = items else {
+        return Err(wrong(format!("{} items", items.len())));
+    };
+    if arena.text(kind) != Some("storage") {
+        return Err(wrong(arena.get(kind).kind()));
+    }
+    if !view.iter().all(|&view| matches!(arena.get(view), Node::None)) {
+        return Err(Wrong::new("a storage of its own", "a view of another storage"));
+    }
+    let Node::Global(_, class) = arena.get(class) else {
+        return Err(wrong(arena.get(class).kind()));
+    };
+    let known = STORAGES.iter().find(|(name, _)| name == class);
+    let &(_, dtype) = known.ok_or_else(|| {
+        let known = STORAGES.map(|(name, _)| name).join(", ");
+        Wrong::new(format!("a storage of one of the types {known}"), format!("{class:?}"))
+    })?;
+    let key = match arena.get(key) {
+        Node::Text(key) => key.clone(),
+        Node::Int(key) => key.to_string(),
+        other => return Err(wrong(other.kind())),
+    };
+    let elements = int(arena, elements).ok_or_else(|| wrong(arena.get(elements).kind()))?;
+    Ok(Storage { key, dtype, elements })
+}
+
+/// Every storage that the pickle names, by its key, those of an optimizer included. Two descriptions
+/// of one must agree.
+pub(super) fn all_storages(arena: &Arena) -> Result<HashMap<String, Storage>, Wrong> {
+    let mut known: HashMap<String, Storage> = HashMap::new();
+    for id in arena.persistent() {
+        let storage = self::storage(arena, id)?;
+        match known.get(&storage.key) {
+            None => drop(known.insert(storage.key.clone(), storage)),
+            Some(other) if *other == storage => {}
+            Some(other) => {
+                let found = format!("storage {:?} as {other:?} and {storage:?}", storage.key);
+                return Err(Wrong::new("one description of each storage", found));
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// PyTorch's classes of storages.
+const STORAGES: [(&str, Dtype); 10] = [
+    ("FloatStorage", Dtype::F32),
+    ("HalfStorage", Dtype::F16),
+    ("BFloat16Storage", Dtype::BF16),
+    ("DoubleStorage", Dtype::F64),
+    ("LongStorage", Dtype::I64),
+    ("IntStorage", Dtype::I32),
+    ("ShortStorage", Dtype::I16),
+    ("CharStorage", Dtype::I8),
+    ("ByteStorage", Dtype::U8),
+    ("BoolStorage", Dtype::BOOL),
+];
+
+fn int(arena: &Arena, id: Id) -> Option<i64> {
+    match arena.get(id) {
+        Node::Int(value) => Some(*value),
+        _ => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! A state dict as torch.save writes it: an uncompressed zip archive of a pickle and a file for each
+//! storage, every storage aligned so that PyTorch can map it.
+
+use super::super::save::{Plan, Planned, Values};
+use crate::error::{Error, Result};
+use rawzip::extra_fields::ExtraFieldId;
+use rawzip::{CompressionMethod, Header, ZipArchiveWriter};
+use safetensors::tensor::Dtype;
+use std::io::Write;
+use std::path::Path;
+
+const FOLDER: &str = "archive";
+const ALIGNMENT: u64 = 64;
+/// The fixed part of a zip file's local header, and of an extra field.
+const LOCAL_HEADER: u64 = 30;
+const EXTRA_HEADER: u64 = 4;
+/// The extra field that PyTorch pads with.
+const PADDING: ExtraFieldId = ExtraFieldId::new(0x4246);
+
+/// Writes the plan's tensors, each in a storage of its own.
+pub(in crate::weights) fn state_dict(
+    plan: &Plan,
+    path: &Path,
+    out: &mut dyn Write,
+    values: Values,
+) -> Result<()> {
+    let mut archive = ZipArchiveWriter::new(out);
+    let bytes =
+        |bytes: Vec<u8>| move |out: &mut dyn Write| out.write_all(&bytes).map_err(Error::io(path));
+    add(&mut archive, path, "data.pkl", bytes(pickle(plan)))?;
+    add(&mut archive, path, "byteorder", bytes(b"little".to_vec()))?;
+    for (key, tensor) in plan.tensors.iter().enumerate() {
+        add(&mut archive, path, &format!("data/{key}"), |out| {
+            tensor.write(plan, path, out, values)
+        })?;
+    }
+    add(&mut archive, path, "version", bytes(b"3\n".to_vec()))?;
+    archive.finish().map_err(zip(path))?;
+    Ok(())
+}
+
+fn add<W: Write>(
+    archive: &mut ZipArchiveWriter<W>,
+    path: &Path,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let name = format!("{FOLDER}/{name}");
+    let unpadded = archive.stream_offset() + LOCAL_HEADER + name.len() as u64 + EXTRA_HEADER;
+    let padding = vec![b'Z'; (unpadded.next_multiple_of(ALIGNMENT) - unpadded) as usize];
+    let file = archive.new_file(name.as_str()).compression_method(CompressionMethod::STORE);
+    let file = file.extra_field(PADDING, &padding, Header::LOCAL).map_err(zip(path))?;
+    let (mut entry, config) = file.start().map_err(zip(path))?;
+    let mut data = config.wrap(&mut entry);
+    write(&mut data)?;
+    let (_, written) = data.finish().map_err(zip(path))?;
+    entry.finish(written).map_err(zip(path))?;
+    Ok(())
+}
+
+fn zip(path: &Path) -> impl FnOnce(rawzip::Error) -> Error {
+    move |error| Error::Io { path: path.into(), source: std::io::Error::other(error) }
+}
+
+/// `OrderedDict` of name and `_rebuild_tensor_v2(storage, offset, shape, stride, requires_grad,
+/// hooks)`, in protocol 2.
+fn pickle(plan: &Plan) -> Vec<u8> {
+    let mut out = Pickle(vec![0x80, 2]);
+    out.ordered_dict();
+    out.op(b"(");
+    for (key, tensor) in plan.tensors.iter().enumerate() {
+        out.text(&tensor.name);
+        out.tensor(&key.to_string(), tensor, plan);
+    }
+    out.op(b"u.");
+    out.0
+}
+
+struct Pickle(Vec<u8>);
+
+impl Pickle {
+    fn op(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn ordered_dict(&mut self) {
+        self.op(b"ccollections\nOrderedDict\n)R");
+    }
+
+    fn tensor(&mut self, key: &str, tensor: &Planned, plan: &Plan) {
+        let class = match tensor.dtype(plan) {
+            Dtype::F16 => "HalfStorage",
+            Dtype::BF16 => "BFloat16Storage",
+            Dtype::I64 => "LongStorage",
+            _ => "FloatStorage",
+        };
+        self.op(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        self.text("storage");
+        self.op(format!("ctorch\n{class}\n").as_bytes());
+        self.text(key);
+        self.text("cpu");
+        self.int(tensor.elements());
+        self.op(b"tQ");
+        self.int(0);
+        self.ints(tensor.shape.iter().map(|&dim| dim as u64));
+        self.ints(contiguous_stride(&tensor.shape));
+        self.op(b"\x89");
+        self.ordered_dict();
+        self.op(b"tR");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.op(b"X");
+        self.op(&(text.len() as u32).to_le_bytes());
+        self.op(text.as_bytes());
+    }
+
+    fn int(&mut self, value: u64) {
+        match i32::try_from(value) {
+            Ok(value) => {
+                self.op(b"J");
+                self.op(&value.to_le_bytes());
+            }
+            Err(_) => {
+                // Nine bytes, so that the sign's is zero.
+                self.op(&[0x8a, 9]);
+                self.op(&value.to_le_bytes());
+                self.op(&[0]);
+            }
+        }
+    }
+
+    fn ints(&mut self, values: impl IntoIterator<Item = u64>) {
+        self.op(b"(");
+        values.into_iter().for_each(|value| self.int(value));
+        self.op(b"t");
+    }
+}
+
+fn contiguous_stride(shape: &[usize]) -> Vec<u64> {
+    (0..shape.len()).map(|i| shape[i + 1..].iter().map(|&dim| dim as u64).product()).collect()
+}

@@ -1,0 +1,203 @@
+//! Which tensor of a file is which of the network: the naming is found, and the prefixes that
+//! wrappers add.
+
+use super::naming::{Named, Naming};
+use super::{Dtype, Weights};
+use crate::error::{Error, Result};
+use crate::models::{Architecture, Parameter, Part};
+use std::collections::{HashMap, HashSet};
+
+/// How many components that all names share (`model.`, `net.backbone.`) are taken off at most.
+const MOST_PREFIXES: usize = 3;
+
+/// The file's tensors by their names without prefixes.
+pub(super) type ByName = HashMap<String, usize>;
+
+/// Which of a network's tensors are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All, and nothing else in the file.
+    All,
+    /// The convolutional part; the file may have any classifier.
+    Features,
+}
+
+/// A network's tensors in a file.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub naming: Naming,
+    /// Index of the file's tensor for each of ours, by our key.
+    pub tensors: HashMap<String, usize>,
+    /// The batches that each batch norm has seen, by our key of the counter.
+    pub counters: HashMap<String, usize>,
+}
+
+/// The best reading of the file as this network; complete only if it has no differences.
+pub(super) struct Attempt {
+    pub reading: Reading,
+    pub differences: Vec<String>,
+}
+
+impl Weights {
+    /// The network's tensors in this file.
+    pub(super) fn read_as(&self, architecture: &Architecture, wanted: Wanted) -> Result<Reading> {
+        let Attempt { reading, differences } = self.attempt(architecture, wanted)?;
+        match differences.is_empty() {
+            true => Ok(reading),
+            false => Err(Error::WeightsMismatch {
+                path: self.source.place().into(),
+                network: architecture.name.clone(),
+                differences,
+            }),
+        }
+    }
+
+    /// Reads the file with the naming and prefix under which it has most of the network's tensors.
+    pub(super) fn attempt(&self, architecture: &Architecture, wanted: Wanted) -> Result<Attempt> {
+        let Some((naming, named, by_name)) = self.best(architecture)? else {
+            return Err(Error::WeightsMismatch {
+                path: self.source.place().into(),
+                network: architecture.name.clone(),
+                differences: vec!["the file holds no tensors".into()],
+            });
+        };
+        let parameters = architecture.parameters()?;
+        let pairs: Vec<(Parameter, Named)> = parameters.into_iter().zip(named).collect();
+        let mut attempt = Attempt {
+            reading: Reading { naming, tensors: HashMap::new(), counters: HashMap::new() },
+            differences: Vec::new(),
+        };
+        attempt.match_tensors(self, &pairs, &by_name, wanted);
+        attempt.match_rest(self, &pairs, &by_name, wanted);
+        Ok(attempt)
+    }
+
+    /// The naming under which the file has most of the network's tensors, and its names without the
+    /// prefixes that hide them.
+    pub(super) fn best(
+        &self,
+        architecture: &Architecture,
+    ) -> Result<Option<(Naming, Vec<Named>, ByName)>> {
+        let mut best = None;
+        let mut most = 0;
+        for by_name in self.without_prefixes() {
+            for naming in Naming::ALL {
+                let named = naming.tensors(architecture)?;
+                let hits = named.iter().filter(|named| by_name.contains_key(&named.name)).count();
+                if best.is_none() || hits > most {
+                    most = hits;
+                    best = Some((naming, named, by_name.clone()));
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// The file's names as they are, and with what wrappers put before them taken off. None if two
+    /// names become one.
+    fn without_prefixes(&self) -> Vec<ByName> {
+        let mut names: Vec<Vec<&str>> = (self.contents.tensors.iter())
+            .map(|tensor| {
+                let components = tensor.name.split('.');
+                components.filter(|&part| part != "module" && part != "_orig_mod").collect()
+            })
+            .collect();
+        let mut candidates = Vec::new();
+        for _ in 0..=MOST_PREFIXES {
+            let by_name: ByName =
+                names.iter().enumerate().map(|(index, parts)| (parts.join("."), index)).collect();
+            if !by_name.is_empty() && by_name.len() == names.len() {
+                candidates.push(by_name);
+            }
+            let Some(Some(&first)) = names.first().map(|parts| parts.first()) else { break };
+            if !names.iter().all(|parts| parts.len() > 1 && parts[0] == first) {
+                break;
+            }
+            names.iter_mut().for_each(|parts| {
+                parts.remove(0);
+            });
+        }
+        candidates
+    }
+}
+
+impl Attempt {
+    /// Each tensor that the network wants: there, of its shape, of a type that is read.
+    fn match_tensors(
+        &mut self,
+        weights: &Weights,
+        pairs: &[(Parameter, Named)],
+        by_name: &ByName,
+        wanted: Wanted,
+    ) {
+        for (parameter, Named { name, shape, part }) in pairs {
+            if wanted == Wanted::Features && *part == Part::Classifier {
+                continue;
+            }
+            let Some(&index) = by_name.get(name) else {
+                self.differences.push(format!("{name}: missing, expected {shape:?}"));
+                continue;
+            };
+            let found = &weights.contents.tensors[index];
+            let difference = match found.dtype {
+                _ if found.shape() != shape => {
+                    Some(format!("expected shape {shape:?}, found {:?}", found.shape()))
+                }
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => None,
+                other => Some(format!("expected F32, F16, BF16 or F64, found {other}")),
+            };
+            match difference {
+                Some(difference) => self.differences.push(format!("{}: {difference}", found.name)),
+                None => drop(self.reading.tensors.insert(parameter.key.clone(), index)),
+            }
+        }
+    }
+
+    /// Tensors that the network does not have: PyTorch's counters of batches, a classifier that
+    /// nobody wants, and differences.
+    fn match_rest(
+        &mut self,
+        weights: &Weights,
+        pairs: &[(Parameter, Named)],
+        by_name: &ByName,
+        wanted: Wanted,
+    ) {
+        let names: HashSet<&str> = pairs.iter().map(|(_, named)| named.name.as_str()).collect();
+        let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+        let heads: HashSet<String> = (pairs.iter())
+            .filter(|(_, named)| named.part == Part::Classifier && wanted == Wanted::Features)
+            .map(|(_, named)| first(&named.name))
+            .collect();
+        let mut rest: Vec<(&String, usize)> = (by_name.iter())
+            .filter(|(name, _)| !names.contains(name.as_str()) && !heads.contains(&first(name)))
+            .map(|(name, &index)| (name, index))
+            .collect();
+        rest.sort_by_key(|&(_, index)| index);
+        for (name, index) in rest {
+            match counter_key(weights, pairs, name, index) {
+                Some(key) => drop(self.reading.counters.insert(key, index)),
+                None => self.differences.push(format!(
+                    "{}: extra, no such tensor in this network",
+                    weights.contents.tensors[index].name
+                )),
+            }
+        }
+    }
+}
+
+/// Our key of a batch norm's counter of batches, if the tensor is one. Nothing here needs the count,
+/// but it is passed on.
+fn counter_key(
+    weights: &Weights,
+    pairs: &[(Parameter, Named)],
+    name: &str,
+    index: usize,
+) -> Option<String> {
+    let tensor = &weights.contents.tensors[index];
+    let layer = name.strip_suffix("num_batches_tracked")?;
+    let mean = format!("{layer}running_mean");
+    let (parameter, _) = pairs.iter().find(|(_, named)| named.name == mean)?;
+    let ours = parameter.key.strip_suffix("running_mean")?;
+    let is_counter = tensor.dtype == Dtype::I64 && tensor.shape().is_empty();
+    is_counter.then(|| format!("{ours}num_batches_tracked"))
+}

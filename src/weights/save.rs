@@ -1,0 +1,244 @@
+//! Networks into files, for PyTorch and for ourselves: written beside the target and renamed, so that
+//! a file is whole or not there.
+
+use super::naming::Naming;
+use super::reading::{Reading, Wanted};
+use super::{Dtype, PRESET, Weights, pytorch, safetensors};
+use crate::error::{Error, Result};
+use crate::models::{Architecture, Network, Parameter};
+use crate::vision::Preset;
+use crate::whole_file;
+use burn::tensor::backend::Backend;
+use half::{bf16, f16};
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+
+/// How weights are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaveOptions {
+    /// `F32` (as it is, bit for bit), `F16` or `BF16` (rounded to the nearest).
+    pub dtype: Dtype,
+    /// What the tensors are called.
+    pub naming: Naming,
+    /// The preprocessing that the weights want, where the network or the file to convert does not
+    /// say: safetensors files keep it.
+    pub preset: Option<Preset>,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        Self { dtype: Dtype::F32, naming: Naming::Torchvision, preset: None }
+    }
+}
+
+/// What goes into a file, before a value of it is read.
+pub(super) struct Plan {
+    pub network: String,
+    pub dtype: Dtype,
+    pub preset: Option<Preset>,
+    /// In the order in which they are written.
+    pub tensors: Vec<Planned>,
+}
+
+/// A tensor of a file to write.
+pub(super) struct Planned {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: PlannedValues,
+}
+
+pub(super) enum PlannedValues {
+    Parameter(Parameter),
+    /// How many batches a batch norm has seen: PyTorch has it in every state dict.
+    Counter(i64),
+}
+
+/// Gives rows of a parameter.
+pub(super) type Values<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Vec<f32>>;
+
+impl<B: Backend> Network<B> {
+    /// Writes the weights as f32 with torchvision's names: as a state dict of PyTorch if the path
+    /// ends in `.pth` or `.pt`, as safetensors if it ends in `.safetensors`. In safetensors go the
+    /// network's name and its [preset](Self::preset), too.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for another ending, [`Error::Io`], and [`Error::Backend`] if the device
+    /// fails. A file that was there before then still is.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_as(path, &SaveOptions::default())
+    }
+
+    /// [`save`](Self::save) with another type or naming.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save), and [`Error::Setting`] for another type than f32, f16 and bf16,
+    /// or for a value that is beyond f16's range.
+    pub fn save_as(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
+        let plan = Plan::new(self.architecture(), options, self.preset(), &|_| 0)?;
+        plan.write(path.as_ref(), &mut |parameter, rows| self.values(parameter, rows))
+    }
+}
+
+impl Weights {
+    /// Writes the file's tensors, which must be those of this network, into another file: in another
+    /// format, naming or type, without building the network.
+    ///
+    /// # Errors
+    /// As for [`Network::load`] and [`Network::save_as`].
+    pub fn convert(
+        &self,
+        architecture: &Architecture,
+        path: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<()> {
+        self.verify()?;
+        let reading = self.read_as(architecture, Wanted::All)?;
+        let counter = |key: &str| self.counter(&reading, key).unwrap_or(0);
+        let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
+        plan.write(path.as_ref(), &mut |parameter, rows| self.values(&reading, parameter, rows))
+    }
+
+    fn counter(&self, reading: &Reading, key: &str) -> Option<i64> {
+        let tensor = &self.contents.tensors[*reading.counters.get(key)?];
+        let mut bytes = [0; 8];
+        self.source.read_into(tensor.first_byte(), &mut bytes).ok()?;
+        Some(i64::from_le_bytes(bytes))
+    }
+}
+
+impl Plan {
+    fn new(
+        architecture: &Architecture,
+        options: &SaveOptions,
+        preset: Option<&Preset>,
+        counter: &dyn Fn(&str) -> i64,
+    ) -> Result<Self> {
+        let named = options.naming.tensors(architecture)?;
+        let mut tensors = Vec::new();
+        for (parameter, named) in architecture.parameters()?.into_iter().zip(named) {
+            let count = |name: &str| {
+                name.strip_suffix("running_var").map(|layer| format!("{layer}num_batches_tracked"))
+            };
+            let counter = count(&parameter.key).zip(count(&named.name)).map(|(key, name)| {
+                Planned { name, shape: Vec::new(), values: PlannedValues::Counter(counter(&key)) }
+            });
+            let values = PlannedValues::Parameter(parameter);
+            tensors.push(Planned { name: named.name, shape: named.shape, values });
+            tensors.extend(counter);
+        }
+        let dtype = options.dtype;
+        match dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
+                let preset = preset.or(options.preset.as_ref()).cloned();
+                Ok(Self { network: architecture.name.clone(), dtype, preset, tensors })
+            }
+            other => Err(Error::Setting {
+                place: "type of the weights".into(),
+                expected: "F32, F16 or BF16".into(),
+                found: other.to_string(),
+            }),
+        }
+    }
+
+    fn write(&self, path: &Path, values: Values) -> Result<()> {
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+        match extension.as_deref() {
+            Some("pth" | "pt") => {
+                whole_file::write(path, |out| pytorch::write::state_dict(self, path, out, values))
+            }
+            Some("safetensors") => {
+                whole_file::write(path, |out| safetensors::write(self, path, out, values))
+            }
+            _ => Err(Error::Setting {
+                place: "weights to write".into(),
+                expected: "a path that ends in .pth, .pt or .safetensors".into(),
+                found: path.display().to_string(),
+            }),
+        }
+    }
+
+    /// The preset as the metadata has it: its name, or all of it if the name does not say it.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let mut metadata = vec![
+            // The transformers library asks for this one.
+            ("format".to_string(), "pt".to_string()),
+            ("network".to_string(), self.network.clone()),
+        ];
+        if let Some(preset) = &self.preset {
+            let is_known = Preset::by_name(&preset.name).is_ok_and(|known| known == *preset);
+            let text = match is_known {
+                true => preset.name.clone(),
+                false => serde_json::to_string(preset).unwrap_or_default(),
+            };
+            metadata.push((PRESET.into(), text));
+        }
+        metadata
+    }
+}
+
+impl Planned {
+    pub fn dtype(&self, plan: &Plan) -> Dtype {
+        match self.values {
+            PlannedValues::Parameter(_) => plan.dtype,
+            PlannedValues::Counter(_) => Dtype::I64,
+        }
+    }
+
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|&dim| dim as u64).product()
+    }
+
+    pub fn bytes(&self, plan: &Plan) -> u64 {
+        self.elements() * (self.dtype(plan).bitsize() / 8) as u64
+    }
+
+    /// The values, in pieces.
+    pub fn write(
+        &self,
+        plan: &Plan,
+        path: &Path,
+        out: &mut dyn Write,
+        values: Values,
+    ) -> Result<()> {
+        match &self.values {
+            PlannedValues::Counter(count) => {
+                out.write_all(&count.to_le_bytes()).map_err(Error::io(path))
+            }
+            PlannedValues::Parameter(parameter) => parameter.pieces().try_for_each(|rows| {
+                write_values(&self.name, plan.dtype, &values(parameter, rows)?, path, out)
+            }),
+        }
+    }
+}
+
+fn write_values(
+    name: &str,
+    dtype: Dtype,
+    values: &[f32],
+    path: &Path,
+    out: &mut dyn Write,
+) -> Result<()> {
+    const CHUNK: usize = 1 << 16;
+    for chunk in values.chunks(CHUNK) {
+        let bytes: Vec<u8> = match dtype {
+            Dtype::F16 => {
+                let halves: Vec<f16> = chunk.iter().map(|&value| f16::from_f32(value)).collect();
+                if let Some(i) = halves.iter().position(|half| !half.is_finite()) {
+                    return Err(Error::Setting {
+                        place: format!("{name} as F16"),
+                        expected: format!("values up to {}", f16::MAX),
+                        found: chunk[i].to_string(),
+                    });
+                }
+                halves.into_iter().flat_map(f16::to_le_bytes).collect()
+            }
+            Dtype::BF16 => {
+                chunk.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
+            }
+            _ => chunk.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
+        out.write_all(&bytes).map_err(Error::io(path))?;
+    }
+    Ok(())
+}
