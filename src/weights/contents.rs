@@ -1,5 +1,6 @@
 //! What a weights file holds, whichever format it is in.
 
+use super::checksum::Checksum;
 use super::source::{Source, Wrong};
 use super::stored::Stored;
 use super::{pytorch, safetensors};
@@ -49,15 +50,6 @@ pub(super) struct Contents {
     /// What the tensors were inside of.
     pub note: Option<String>,
     pub checksums: Vec<Checksum>,
-}
-
-/// Bytes of the file whose CRC-32 it states.
-#[derive(Clone, Debug)]
-pub(super) struct Checksum {
-    pub name: String,
-    pub start: u64,
-    pub length: u64,
-    pub crc32: u32,
 }
 
 impl Contents {

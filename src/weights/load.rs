@@ -1,5 +1,6 @@
 //! Networks from files.
 
+use super::checksum::Seen;
 use super::reading::{Reading, Wanted};
 use super::source::Wrong;
 use super::{Naming, Weights};
@@ -83,50 +84,15 @@ impl Weights {
     ) -> Result<Network<B>> {
         let preset = self.preset()?;
         let reading = self.read_as(&architecture, wanted)?;
-        // The checksums take as long as the values: at the same time, on another core.
-        std::thread::scope(|scope| {
-            let checksums = scope.spawn(|| self.verify());
-            let network =
-                Network::build(architecture, device, &mut |parameter, rows| match reading
-                    .tensors
-                    .contains_key(&parameter.key)
-                {
-                    true => self.values(&reading, parameter, rows).map(Some),
-                    false => Ok(None),
-                })?;
-            match checksums.join() {
-                Ok(verified) => verified.map(|()| network.with_preset(preset)),
-                Err(panic) => std::panic::resume_unwind(panic),
+        let mut seen = Seen::default();
+        let network = Network::build(architecture, device, &mut |parameter, rows| {
+            match reading.tensors.contains_key(&parameter.key) {
+                true => self.values(&reading, parameter, rows, &mut seen).map(Some),
+                false => Ok(None),
             }
-        })
-    }
-
-    /// Whether the bytes are those that were written, where the format says what they were: a zip
-    /// archive has a CRC-32 of each storage.
-    ///
-    /// # Errors
-    /// [`Error::WeightsFormat`](crate::Error::WeightsFormat) if they are not, and those of reading.
-    pub fn verify(&self) -> Result<()> {
-        const BUFFER: u64 = 1 << 18;
-        let mut buffer = vec![0; BUFFER as usize];
-        for checksum in &self.contents.checksums {
-            let mut hasher = crc32fast::Hasher::new();
-            let mut done = 0;
-            while done < checksum.length {
-                let part = &mut buffer[..BUFFER.min(checksum.length - done) as usize];
-                self.source.read_into(checksum.start + done, part)?;
-                hasher.update(part);
-                done += part.len() as u64;
-            }
-            let found = hasher.finalize();
-            if found != checksum.crc32 {
-                return Err(self.wrong(Wrong::new(
-                    format!("CRC-32 {:08x} of {}", checksum.crc32, checksum.name),
-                    format!("{found:08x}: the file is damaged"),
-                )));
-            }
-        }
-        Ok(())
+        })?;
+        self.verify_rest(&seen)?;
+        Ok(network.with_preset(preset))
     }
 
     /// Rows of a parameter that the reading has.
@@ -135,11 +101,12 @@ impl Weights {
         reading: &Reading,
         parameter: &Parameter,
         rows: Range<usize>,
+        seen: &mut Seen,
     ) -> Result<Vec<f32>> {
         let missing = || self.wrong(Wrong::new(parameter.key.as_str(), "no such tensor"));
         let &index = reading.tensors.get(&parameter.key).ok_or_else(missing)?;
         let tensor = &self.contents.tensors[index];
-        let values = tensor.rows(&self.source, rows)?;
+        let values = tensor.rows(&self.source, rows, seen)?;
         // Its root would be no number, and the ReLU behind it would make that 0.
         match values.iter().find(|&&value| parameter.role == Role::RunningVar && value < 0.0) {
             Some(negative) => {

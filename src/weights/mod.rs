@@ -13,6 +13,7 @@
 //! headers, numbers of entries and nesting have limits. What is *not* promised: that the weights of a
 //! stranger are good ones. They can be trained to be wrong.
 
+mod checksum;
 mod contents;
 mod identify;
 mod layout;

@@ -1,6 +1,7 @@
 //! Networks into files, for PyTorch and for ourselves: written beside the target and renamed, so that
 //! a file is whole or not there.
 
+use super::checksum::Seen;
 use super::naming::Naming;
 use super::reading::{Reading, Wanted};
 use super::{Dtype, PRESET, Weights, pytorch, safetensors};
@@ -92,11 +93,15 @@ impl Weights {
         path: impl AsRef<Path>,
         options: &SaveOptions,
     ) -> Result<()> {
+        // Before the first byte is written. It reads the file twice, but leaves nothing half right.
         self.verify()?;
         let reading = self.read_as(architecture, Wanted::All)?;
         let counter = |key: &str| self.counter(&reading, key).unwrap_or(0);
         let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
-        plan.write(path.as_ref(), &mut |parameter, rows| self.values(&reading, parameter, rows))
+        let mut seen = Seen::default();
+        plan.write(path.as_ref(), &mut |parameter, rows| {
+            self.values(&reading, parameter, rows, &mut seen)
+        })
     }
 
     fn counter(&self, reading: &Reading, key: &str) -> Option<i64> {

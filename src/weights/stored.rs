@@ -1,9 +1,11 @@
 //! A tensor in a file: its name, type and place, and its values once they are asked for.
 
+use super::checksum::{Run, Seen};
 use super::layout::Layout;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::predict::expect_finite;
+use crc32fast::Hasher;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -36,43 +38,72 @@ impl Stored {
 
     /// Rows of the first dimension, flat, as f32. Values that are not numbers (of a training that
     /// diverged, say) are an error: layers behind them can hide it.
-    pub fn rows(&self, source: &Source, rows: Range<usize>) -> Result<Vec<f32>> {
-        let values = match self.layout.run(&rows) {
-            Some(run) => {
-                let mut values = vec![0.0; run.len()];
-                self.read_parallel(source, run.start, &mut values)?;
-                values
+    pub fn rows(&self, source: &Source, rows: Range<usize>, seen: &mut Seen) -> Result<Vec<f32>> {
+        let (values, are_finite) = match self.layout.run(&rows) {
+            Some(run) => self.run(source, run, seen)?,
+            None => {
+                let gathered = self.layout.gather(&rows, |block| {
+                    let mut values = vec![0.0; block.span];
+                    self.read(source, block.start, &mut values, None)?;
+                    Ok::<_, Error>(values)
+                })?;
+                let are_finite = are_finite(&gathered);
+                (gathered, are_finite)
             }
-            None => self.layout.gather(&rows, |block| {
-                let mut values = vec![0.0; block.span];
-                self.read(source, block.start, &mut values)?;
-                Ok::<_, Error>(values)
-            })?,
         };
-        match values.par_chunks(CHUNK).all(are_finite) {
-            true => Ok(values),
-            false => {
-                let place = format!("{} {}", source.place().display(), self.name);
-                expect_finite(&place, &values).map(|()| values)
-            }
+        if !are_finite {
+            let place = format!("{} {}", source.place().display(), self.name);
+            expect_finite(&place, &values)?;
         }
+        Ok(values)
     }
 
-    fn read_parallel(&self, source: &Source, start: usize, values: &mut [f32]) -> Result<()> {
-        (values.par_chunks_mut(CHUNK).enumerate())
-            .try_for_each(|(i, chunk)| self.read(source, start + i * CHUNK, chunk))
+    /// Elements that follow each other, and whether all are numbers. Each chunk is read, checked and
+    /// hashed while it is in the cache, several at once.
+    fn run(
+        &self,
+        source: &Source,
+        run: Range<usize>,
+        seen: &mut Seen,
+    ) -> Result<(Vec<f32>, bool)> {
+        let mut values = vec![0.0; run.len()];
+        let chunks = values.par_chunks_mut(CHUNK).enumerate().map(|(i, chunk)| {
+            let mut hasher = Hasher::new();
+            self.read(source, run.start + i * CHUNK, chunk, Some(&mut hasher))?;
+            Ok((are_finite(chunk), hasher))
+        });
+        let chunks: Vec<(bool, Hasher)> = chunks.collect::<Result<_>>()?;
+        let mut whole = Hasher::new();
+        chunks.iter().for_each(|(_, hasher)| whole.combine(hasher));
+        let width = (self.dtype.bitsize() / 8) as u64;
+        seen.add(Run {
+            start: self.start + run.start as u64 * width,
+            length: run.len() as u64 * width,
+            hasher: whole,
+        });
+        Ok((values, chunks.iter().all(|(are_finite, _)| *are_finite)))
     }
 
-    /// Elements from the one at `start` in the storage on.
-    fn read(&self, source: &Source, start: usize, values: &mut [f32]) -> Result<()> {
+    /// Elements from the one at `start` in the storage on; their bytes go through `hasher`, too.
+    fn read(
+        &self,
+        source: &Source,
+        start: usize,
+        values: &mut [f32],
+        hasher: Option<&mut Hasher>,
+    ) -> Result<()> {
         let width = self.dtype.bitsize() / 8;
         let at = self.start + (start * width) as u64;
+        let hash = |bytes: &[u8]| hasher.into_iter().for_each(|hasher| hasher.update(bytes));
         if self.dtype == Dtype::F32 {
-            source.read_into(at, bytemuck::cast_slice_mut(values))?;
+            let bytes = bytemuck::cast_slice_mut(values);
+            source.read_into(at, bytes)?;
+            hash(bytes);
             values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
             return Ok(());
         }
         let bytes = source.read(at, values.len() * width)?;
+        hash(&bytes);
         match self.dtype {
             Dtype::F16 => halves(&bytes, f16::from_le_bytes).convert_to_f32_slice(values),
             Dtype::BF16 => halves(&bytes, bf16::from_le_bytes).convert_to_f32_slice(values),

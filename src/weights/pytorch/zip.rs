@@ -1,7 +1,8 @@
 //! What torch.save writes since 1.6: a zip archive, never compressed, of a pickle and a file for
 //! each storage, all in one folder.
 
-use super::super::contents::{Checksum, Contents, Format, MOST_HEADER, MOST_TENSORS};
+use super::super::checksum::Checksum;
+use super::super::contents::{Contents, Format, MOST_HEADER, MOST_TENSORS};
 use super::super::source::{Source, Wrong};
 use super::objects::{Storage, all_storages, named_tensors};
 use super::pickle::{Arena, parse};
