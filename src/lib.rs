@@ -60,6 +60,8 @@
 
 pub mod backend;
 mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod models;
 pub mod predict;
 pub mod small_kernels;
