@@ -232,6 +232,16 @@ fn a_warm_cache_needs_no_server_and_a_damaged_file_is_fetched_again() {
         assert!(fs::read(&sidecar).expect("a sidecar").len() > 60, "written again");
     }
 
+    // Put there by hand, where nothing can be written: these folders stand where files should be.
+    let by_hand = folder();
+    fs::copy(&file, by_hand.path().join(FILE)).expect("a copy");
+    for name in ["lock", "checked", "part"] {
+        fs::create_dir(by_hand.path().join(format!("{FILE}.{name}"))).expect("a folder");
+    }
+    Options { cache: by_hand.path().into(), ..offline.clone() }
+        .fetch(&row(&all))
+        .expect("as it is");
+
     // Damage that changes neither size nor time: only who asks for it pays for the whole check.
     let time = fs::metadata(&file).and_then(|data| data.modified()).expect("a time");
     fs::write(&file, vec![0; all.len()]).expect("damage");
@@ -306,11 +316,11 @@ fn what_the_disk_refuses_is_said() {
     }
 }
 
-/// Another process that fetches `content`'s row, by its environment.
-fn child(cache: &Path, server: &Server) -> Child {
+/// Another process that does `what`, by its environment.
+fn child(what: &str, cache: &Path, server: &Server) -> Child {
     Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "in_another_process", "--nocapture"])
-        .env("HUB_TEST_CHILD", "1")
+        .env("HUB_TEST_CHILD", what)
         .env("ALEXNET_VGG_CACHE", cache)
         .env("ALEXNET_VGG_MIRROR", &server.address)
         .stdout(Stdio::null())
@@ -322,9 +332,25 @@ fn child(cache: &Path, server: &Server) -> Child {
 /// No test, but what [`child`] runs.
 #[test]
 fn in_another_process() {
-    if std::env::var_os("HUB_TEST_CHILD").is_some() {
-        alexnet_vgg::hub::fetch(&row(&content())).expect("the file");
+    match std::env::var("HUB_TEST_CHILD").as_deref() {
+        Ok("fetch") => drop(alexnet_vgg::hub::fetch(&row(&content())).expect("the file")),
+        Ok("pretrained") => {
+            Vgg::<Cpu>::pretrained(VggConfig::vgg16(), &Default::default()).expect("the weights");
+        }
+        _ => {}
     }
+}
+
+#[test]
+fn pretrained_asks_for_the_published_file() {
+    let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    let server = Server::new(content(), vec![Raw(missing.into())]);
+    let cache = folder();
+    let output = child("pretrained", cache.path(), &server).wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let address = format!("{}/vgg16-397923af.pth", server.address);
+    assert!(said.contains(&address) && said.contains("404"), "{said}");
+    assert_eq!(server.requests()[0].path, "/weights/vgg16-397923af.pth");
 }
 
 fn until(what: &str, happened: impl Fn() -> bool) {
@@ -340,9 +366,9 @@ fn two_processes_and_four_threads_fetch_once() {
     let all = content();
     let server = Server::new(all.clone(), vec![Slow]);
     let cache = folder();
-    let first = child(cache.path(), &server);
+    let first = child("fetch", cache.path(), &server);
     until("the first process asks", || server.requests().len() == 1);
-    let second = child(cache.path(), &server);
+    let second = child("fetch", cache.path(), &server);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| options(cache.path(), &server).fetch(&row(&all)).expect("the file"));
@@ -362,7 +388,7 @@ fn a_killed_process_leaves_a_part_that_the_next_one_goes_on_with() {
     let half = all.len() / 2;
     let server = Server::new(all.clone(), vec![Stall(half), Whole]);
     let cache = folder();
-    let mut killed = child(cache.path(), &server);
+    let mut killed = child("fetch", cache.path(), &server);
     let length = || fs::metadata(part(cache.path())).map_or(0, |data| data.len());
     until("half of it came", || length() == half as u64);
     killed.kill().expect("it ran");

@@ -180,7 +180,7 @@ impl Options {
             return Err(Error::Setting {
                 place: "address of the weights (ALEXNET_VGG_MIRROR)".into(),
                 expected: "http:// or https://".into(),
-                found: base.into(),
+                found: response::shown(base),
             });
         }
         Ok(format!("{}/{}", base.trim_end_matches('/'), published.file))

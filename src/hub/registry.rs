@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::models::{Architecture, NetworkConfig, Part};
 use crate::vision::Preset;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -182,23 +183,21 @@ impl Published {
 /// Before half a gigabyte is fetched: will it fit?
 fn expect_same(part: Part, ours: &Architecture, theirs: &Architecture) -> Result<()> {
     let prefix = format!("{part}.");
-    let tensors = |table: &Architecture| -> Result<Vec<(String, Vec<usize>)>> {
+    let shapes = |table: &Architecture| -> Result<BTreeMap<String, Vec<usize>>> {
         let all = table.parameters()?.into_iter().map(|p| (p.key, p.shape));
         Ok(all.filter(|(key, _)| key.starts_with(&prefix)).collect())
     };
-    let [ours, theirs] = [tensors(ours)?, tensors(theirs)?];
-    let differs = |(a, b): (&[(String, Vec<usize>)], &[(String, Vec<usize>)])| {
-        a.iter().find(|tensor| !b.contains(tensor)).map(|(key, _)| key.clone())
+    let name = &theirs.name;
+    let [ours, theirs] = [shapes(ours)?, shapes(theirs)?];
+    let Some(key) = theirs.keys().chain(ours.keys()).find(|key| ours.get(*key) != theirs.get(*key))
+    else {
+        return Ok(());
     };
-    let Some(key) = differs((&theirs, &ours)).or(differs((&ours, &theirs))) else { return Ok(()) };
-    let shape = |tensors: &[(String, Vec<usize>)]| {
-        let found = tensors.iter().find(|(name, _)| *name == key);
-        found.map_or("none".into(), |(_, shape)| format!("{shape:?}"))
-    };
+    let shape = |found: Option<&Vec<usize>>| found.map_or("none".into(), |it| format!("{it:?}"));
     Err(Error::Setting {
-        place: format!("{key}, pretrained"),
-        expected: format!("{}, as published", shape(&theirs)),
-        found: shape(&ours),
+        place: format!("{name}, pretrained: {key}"),
+        expected: format!("{}, as published", shape(theirs.get(key))),
+        found: shape(ours.get(key)),
     })
 }
 
@@ -248,9 +247,12 @@ mod tests {
         Published::features_of(&ten.without_classifier()).expect("none either");
         let grey = VggConfig::vgg16().with_in_channels(1).architecture();
         let grey = Published::features_of(&grey).expect_err("other features").to_string();
-        assert!(grey.contains("features.0.weight") && grey.contains("[64, 1, 3, 3]"), "{grey}");
+        assert!(
+            grey.contains("vgg16, pretrained: features.0.weight") && grey.contains("[64, 1, 3, 3]"),
+            "{grey}"
+        );
         let narrow = said(VggConfig::vgg16().with_width(0.5).architecture());
-        assert!(narrow.contains("[64, 3, 3, 3], as published"), "{narrow}");
+        assert!(narrow.contains("[64], as published"), "{narrow}");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What a server's answer means for the part that is there.
 
 use super::registry::Published;
+use ureq::http::StatusCode;
 use ureq::http::header::{
     AsHeaderName, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
 };
-use ureq::http::{StatusCode, Uri};
 
 /// The beginning of a request: how many bytes are there already, and of which version.
 #[derive(Debug, Default)]
@@ -106,13 +106,11 @@ fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 
 /// The address without a user's name and password, for messages.
 pub(super) fn shown(address: &str) -> String {
-    let hidden = |uri: &Uri| uri.authority().is_some_and(|it| it.as_str().contains('@'));
-    match address.parse::<Uri>() {
-        Ok(uri) if !hidden(&uri) => address.into(),
-        _ => match (address.split_once("://"), address.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-            _ => address.into(),
-        },
+    let Some((scheme, rest)) = address.split_once("://") else { return address.into() };
+    let host = rest.split('/').next().unwrap_or(rest);
+    match host.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => address.into(),
     }
 }
 

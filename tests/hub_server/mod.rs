@@ -33,6 +33,7 @@ pub enum Reply {
 }
 
 pub struct Request {
+    pub path: String,
     pub range: Option<u64>,
     pub if_range: Option<String>,
 }
@@ -175,20 +176,16 @@ fn close(stream: TcpStream) -> std::io::Result<()> {
 }
 
 fn read(stream: &TcpStream) -> std::io::Result<Request> {
-    let mut request = Request { range: None, if_range: None };
-    for line in BufReader::new(stream.take(1 << 16)).lines() {
+    let mut lines = BufReader::new(stream.take(1 << 16)).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let path = first.split(' ').nth(1).unwrap_or_default().into();
+    let mut request = Request { path, range: None, if_range: None };
+    for line in lines {
         let line = line?;
-        let Some((name, value)) = line.split_once(": ") else {
-            match line.is_empty() {
-                true => break,
-                false => continue,
-            }
-        };
+        let Some((name, value)) = line.split_once(": ") else { break };
+        let from = |value: &str| value.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok();
         match name.to_ascii_lowercase().as_str() {
-            "range" => {
-                request.range =
-                    value.trim_start_matches("bytes=").trim_end_matches('-').parse().ok();
-            }
+            "range" => request.range = from(value),
             "if-range" => request.if_range = Some(value.into()),
             _ => {}
         }
