@@ -58,15 +58,14 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let table = args.model.with_num_classes(args.num_classes).architecture();
     table.steps()?;
     let labels = labels(args.labels.as_deref(), args.num_classes)?;
-    let (weights, stated) = match (args.pretrained, args.weights) {
-        (true, _) => pretrained(&table).map(|(path, preset)| (Some(path), Some(preset)))?,
+    let (weights, preset) = match (args.pretrained, args.weights) {
+        (true, _) => pretrained(&table, args.preset).map(|(path, preset)| (Some(path), preset))?,
         (false, Some(path)) => {
-            let stated = Weights::open(&path)?.preset()?;
-            (Some(path), stated)
+            let preset = preset(args.preset, Weights::open(&path)?.preset()?)?;
+            (Some(path), preset)
         }
-        (false, None) => (None, None),
+        (false, None) => (None, preset(args.preset, None)?),
     };
-    let preset = preset(args.preset, stated)?;
     if weights.is_none() {
         cli::print(format!(
             "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
@@ -81,16 +80,21 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The file of the published weights, and the preset they were trained with.
+/// The file of the published weights, and their preset.
 #[cfg(feature = "hub")]
-fn pretrained(table: &Architecture) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+fn pretrained(
+    table: &Architecture,
+    asked: Option<Preset>,
+) -> Result<(PathBuf, Preset), Box<dyn Error>> {
     use alexnet_vgg::hub::{self, Published};
     let published = Published::of(table)?;
-    Ok((hub::fetch(published)?, published.preset()?))
+    // Before half a gigabyte is fetched.
+    let preset = preset(asked, Some(published.preset()?))?;
+    Ok((hub::fetch(published)?, preset))
 }
 
 #[cfg(not(feature = "hub"))]
-fn pretrained(_: &Architecture) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+fn pretrained(_: &Architecture, _: Option<Preset>) -> Result<(PathBuf, Preset), Box<dyn Error>> {
     Err("--pretrained needs the package's feature `hub`: cargo run --features hub ...".into())
 }
 

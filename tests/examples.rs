@@ -204,4 +204,5 @@ fn classify_fetches_published_weights_or_says_why_not() {
     }
     classify(&["--model", "vgg16_c"], "alexnet, vgg11, vgg11_bn");
     classify(&["--num-classes", "10"], "1000 classes");
+    classify(&["--preset", "caffe"], "trained with preset imagenet");
 }

@@ -11,15 +11,16 @@ pub(super) fn bar(options: &Options, file: &str, start: u64, total: u64) -> Prog
         true => ProgressDrawTarget::stderr(),
         false => ProgressDrawTarget::hidden(),
     };
-    let bar = ProgressBar::with_draw_target(Some(total), target).with_message(file.to_string());
-    bar.set_position(start);
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(total), target)
+        .with_style(style)
+        .with_message(file.to_string())
+        .with_position(start);
     // The time left is of this attempt's speed, not of what was there before.
     bar.reset_eta();
-    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    bar
 }
 
 impl Options {
