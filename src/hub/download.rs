@@ -131,21 +131,17 @@ impl Download<'_> {
             length += read as u64;
             bar.set_position(length);
         }
-        match body.total {
-            _ if sizes.contains(&length) && body.total.is_none_or(|total| total == length) => {
-                Ok(())
-            }
-            // Less than was asked for.
-            _ if body.start > 0 || body.total.is_some() => {
-                Err(Failure::Passing(self.error(format!("{length} bytes"))))
-            }
-            // The server thinks that this was all: no beginning of the file, then.
-            _ => {
-                let found = format!("{length} bytes{}", beginning(part));
-                self.entry.discard_part()?;
-                Err(self.error(found).into())
-            }
+        if sizes.contains(&length) && body.total.is_none_or(|total| total == length) {
+            return Ok(());
         }
+        if body.start > 0 || body.total.is_some() {
+            // A server may send less than was asked for.
+            return Err(Failure::Passing(self.error(format!("{length} bytes"))));
+        }
+        // The server thinks that this was all: no beginning of the file, then.
+        let found = format!("{length} bytes{}", beginning(part));
+        self.entry.discard_part()?;
+        Err(self.error(found).into())
     }
 
     /// Each read is bounded, and so is all that comes before the body; the body as a whole is not:

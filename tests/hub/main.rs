@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const FILE: &str = "small.safetensors";
+/// For silence. Long enough for a busy machine, and shorter than `Slow` takes.
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// Enough for several reads, and no two parts of it alike.
 fn content() -> Vec<u8> {
     (0..100_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
@@ -37,7 +40,7 @@ fn options(cache: &Path, server: &Server) -> Options {
     Options {
         mirror: Some(server.address.clone()),
         progress: false,
-        time_limit: Duration::from_millis(500),
+        time_limit: LIMIT,
         retries: 2,
         retry_wait: Duration::from_millis(1),
         ..Options::in_folder(cache)

@@ -133,7 +133,7 @@ impl Script {
             Reply::Slow => {
                 for piece in body.chunks(body.len() / 9) {
                     stream.write_all(piece)?;
-                    thread::sleep(Duration::from_millis(100));
+                    thread::sleep(Duration::from_millis(150));
                 }
             }
             _ => stream.write_all(body)?,
