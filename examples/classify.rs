@@ -1,6 +1,7 @@
 //! Says what is in a photo.
 //!
 //!     cargo run --release --example classify -- photo.jpg --model vgg16 --weights vgg16.safetensors
+//!     cargo run --release --features hub --example classify -- photo.jpg --model vgg16 --pretrained
 #![recursion_limit = "256"]
 
 mod cli;
@@ -25,9 +26,12 @@ struct Args {
     photos: Vec<PathBuf>,
     #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its weights: safetensors with torchvision's names.
+    /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
     #[arg(long)]
     weights: Option<PathBuf>,
+    /// torchvision's published weights: downloaded once, then from the cache. Needs feature `hub`.
+    #[arg(long, conflicts_with = "weights")]
+    pretrained: bool,
     /// How many labels to print for each photo.
     #[arg(long, default_value = "5")]
     top_k: NonZeroUsize,
@@ -51,36 +55,51 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let preset = preset(args.preset, args.weights.as_deref())?;
     let table = args.model.with_num_classes(args.num_classes).architecture();
     table.steps()?;
     let labels = labels(args.labels.as_deref(), args.num_classes)?;
-    if args.weights.is_none() {
+    let (weights, preset) = match (args.pretrained, args.weights) {
+        (true, _) => pretrained(&table, args.preset).map(|(path, preset)| (Some(path), preset))?,
+        (false, Some(path)) => {
+            let preset = preset(args.preset, Weights::open(&path)?.preset()?)?;
+            (Some(path), preset)
+        }
+        (false, None) => (None, preset(args.preset, None)?),
+    };
+    if weights.is_none() {
         cli::print(format!(
             "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
             table.name
         ))?;
     }
-    let job = Classify {
-        table,
-        weights: args.weights,
-        preset,
-        photos: args.photos,
-        top_k: args.top_k.get(),
-        labels,
-    };
+    let job =
+        Classify { table, weights, preset, photos: args.photos, top_k: args.top_k.get(), labels };
     match args.backend.run(job)?? {
         0 => Ok(()),
         failed => Err(format!("{failed} of the photos could not be classified").into()),
     }
 }
 
+/// The file of the published weights, and their preset.
+#[cfg(feature = "hub")]
+fn pretrained(
+    table: &Architecture,
+    asked: Option<Preset>,
+) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+    use alexnet_vgg::hub::{self, Published};
+    let published = Published::of(table)?;
+    // Before half a gigabyte is fetched.
+    let preset = preset(asked, Some(published.preset()?))?;
+    Ok((hub::fetch(published)?, preset))
+}
+
+#[cfg(not(feature = "hub"))]
+fn pretrained(_: &Architecture, _: Option<Preset>) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+    Err("--pretrained needs the package's feature `hub`: cargo run --features hub ...".into())
+}
+
 /// The weights know best what they were trained on.
-fn preset(asked: Option<Preset>, weights: Option<&Path>) -> Result<Preset, Box<dyn Error>> {
-    let stated = match weights {
-        Some(path) => Weights::open(path)?.preset()?,
-        None => None,
-    };
+fn preset(asked: Option<Preset>, stated: Option<Preset>) -> Result<Preset, Box<dyn Error>> {
     match (asked, stated) {
         (Some(asked), Some(stated)) if asked != stated => Err(format!(
             "the weights were trained with preset {}, --preset asks for {}",

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 struct Args {
     #[arg(long, help = cli::networks("The network"), value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its weights: safetensors with torchvision's names.
+    /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
     #[arg(long)]
     weights: PathBuf,
     /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalised. At 227x227,

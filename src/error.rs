@@ -117,6 +117,39 @@ pub enum Error {
         differences: Vec<String>,
     },
 
+    /// No published weights exist for a network.
+    #[error("no weights are published for {network}; they are for: {known}")]
+    NotPublished {
+        /// The network.
+        network: String,
+        /// The networks that have some, separated by commas.
+        known: String,
+    },
+
+    /// A file could not be fetched.
+    #[error("{address}: expected {expected}, found {found}")]
+    Download {
+        /// Its address.
+        address: String,
+        /// What the server should have sent.
+        expected: String,
+        /// What came instead.
+        found: String,
+    },
+
+    /// A fetched file is not the published one.
+    #[error(
+        "{address}: expected a file whose SHA-256 begins with {expected}, found {found}; it was deleted"
+    )]
+    Checksum {
+        /// Where it came from.
+        address: String,
+        /// The SHA-256 in hexadecimal, or as much of its beginning as is published.
+        expected: String,
+        /// The SHA-256 of what came.
+        found: String,
+    },
+
     /// A picture could not be decoded, or is beyond the limits.
     #[error("{place}: {found}; expected {expected}")]
     Picture {

@@ -47,6 +47,7 @@
 //! | [`summary`] | shapes, parameters, multiply-adds, receptive fields, without allocating a network |
 //! | [`small_kernels`] | VGG's argument for 3×3 kernels, with a network's own numbers |
 //! | [`weights`] | trained weights from files, strictly |
+//! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
 //! | [`vision`] | from a photo's file to a normalised batch |
 //! | [`predict`] | from logits to ranked labels |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
@@ -54,12 +55,14 @@
 //! # Features of the package
 //!
 //! `ndarray` (default) and `flex` are CPU backends, `wgpu` is the GPU. A crate that names the
-//! `wgpu` backend needs `#![recursion_limit = "256"]`.
+//! `wgpu` backend needs `#![recursion_limit = "256"]`. `hub` downloads published weights.
 #![deny(unsafe_code, missing_docs)]
 #![recursion_limit = "256"]
 
 pub mod backend;
 mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod models;
 pub mod predict;
 pub mod small_kernels;

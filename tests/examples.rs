@@ -185,8 +185,24 @@ fn classify_answers_for_each_photo_or_says_why_not() {
         (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
         (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
         (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "1000 labels"),
+        (&["examples/photos/cat.jpg", "--weights", "a", "--pretrained"], "cannot be used with"),
         (&[], "PHOTOS"),
     ] {
         fails("classify", &[&["--model", "alexnet"], arguments].concat(), says);
     }
+}
+
+/// What is said before anything is fetched.
+#[test]
+fn classify_fetches_published_weights_or_says_why_not() {
+    let classify = |more: &[&str], says| {
+        let arguments = ["examples/photos/cat.jpg", "--pretrained"];
+        fails("classify", &[&arguments, more].concat(), says);
+    };
+    if cfg!(not(feature = "hub")) {
+        return classify(&[], "feature `hub`");
+    }
+    classify(&["--model", "vgg16_c"], "alexnet, vgg11, vgg11_bn");
+    classify(&["--num-classes", "10"], "1000 classes");
+    classify(&["--preset", "caffe"], "trained with preset imagenet");
 }

@@ -59,7 +59,8 @@ fn report(file: &Path, ours: &[f64], theirs: &[f64]) {
     let fastest = ours.iter().copied().fold(f64::INFINITY, f64::min);
     println!("{name}: median {:.3} s, fastest {fastest:.3} s", median(ours));
     if !theirs.is_empty() {
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let ratios: Vec<f64> =
+            ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         println!("  PyTorch {:.3} s; ours / PyTorch {:.2}", median(theirs), median(&ratios));
     }
 }

@@ -1,5 +1,8 @@
 //! How the examples speak and end: an error is one message on stderr and exit code 1, never a panic.
 
+// Every example takes what it needs.
+#![allow(dead_code)]
+
 use alexnet_vgg::models::NetworkConfig;
 use std::error::Error;
 use std::fmt::Display;

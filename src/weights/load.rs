@@ -85,11 +85,12 @@ impl Weights {
         let preset = self.preset()?;
         let reading = self.read_as(&architecture, wanted)?;
         let mut seen = Seen::default();
-        let network = Network::build(architecture, device, &mut |parameter, rows| {
-            match reading.tensors.contains_key(&parameter.key) {
-                true => self.values(&reading, parameter, rows, &mut seen).map(Some),
-                false => Ok(None),
-            }
+        let network = Network::build(architecture, device, &mut |parameter, rows| match reading
+            .tensors
+            .contains_key(&parameter.key)
+        {
+            true => self.values(&reading, parameter, rows, &mut seen).map(Some),
+            false => Ok(None),
         })?;
         self.verify_rest(&seen)?;
         Ok(network.with_preset(preset))

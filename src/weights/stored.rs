@@ -60,12 +60,7 @@ impl Stored {
 
     /// Elements that follow each other, and whether all are numbers. Each chunk is read, checked and
     /// hashed while it is in the cache, several at once.
-    fn run(
-        &self,
-        source: &Source,
-        run: Range<usize>,
-        seen: &mut Seen,
-    ) -> Result<(Vec<f32>, bool)> {
+    fn run(&self, source: &Source, run: Range<usize>, seen: &mut Seen) -> Result<(Vec<f32>, bool)> {
         let mut values = vec![0.0; run.len()];
         let chunks = values.par_chunks_mut(CHUNK).enumerate().map(|(i, chunk)| {
             let mut hasher = Hasher::new();
