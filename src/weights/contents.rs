@@ -55,12 +55,12 @@ pub(super) struct Contents {
 impl Contents {
     /// Parses the header of any format, and checks it against the file's length.
     pub fn of(source: &Source) -> Result<Self> {
-        let mut start = [0; 16];
+        let mut start = [0; 32];
         let length = source.length().min(start.len() as u64) as usize;
         source.read_into(0, &mut start[..length])?;
         if start.starts_with(b"PK\x03\x04") {
             pytorch::zip::contents(source)
-        } else if start.starts_with(&pytorch::legacy::MAGIC) {
+        } else if pytorch::legacy::is_legacy(&start) {
             pytorch::legacy::contents(source)
         } else if let Some(found) = not_weights(&start) {
             Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
@@ -72,12 +72,15 @@ impl Contents {
 
 /// Files that people take for weights, by how they begin.
 fn not_weights(start: &[u8]) -> Option<&'static str> {
-    const BEGINNINGS: [(&[u8], &str); 7] = [
+    const BEGINNINGS: [(&[u8], &str); 10] = [
         (b"<!DOCTYPE", "a web page"),
         (b"<!doctype", "a web page"),
         (b"<html", "a web page"),
         (b"version https:/", "a Git LFS pointer, not the file that it stands for"),
         (b"\x80\x02", "a pickle that torch.save did not write"),
+        (b"\x80\x03", "a pickle that torch.save did not write"),
+        (b"\x80\x04", "a pickle that torch.save did not write"),
+        (b"\x80\x05", "a pickle that torch.save did not write"),
         (b"\x89HDF", "an HDF5 file"),
         (b"\x1f\x8b", "a gzip file"),
     ];

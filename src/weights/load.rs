@@ -3,7 +3,7 @@
 use super::checksum::Seen;
 use super::reading::{Reading, Wanted};
 use super::source::Wrong;
-use super::{Naming, Weights};
+use super::{Dtype, Naming, Weights};
 use crate::error::Result;
 use crate::models::{Architecture, Network, Parameter, Role};
 use burn::tensor::backend::Backend;
@@ -76,6 +76,28 @@ impl Weights {
         self.read_as(architecture, Wanted::All).map(|reading| reading.naming)
     }
 
+    /// All values of the tensor of that name, as f32, in PyTorch's order: of f32, f16, bf16 or f64.
+    ///
+    /// # Errors
+    /// [`Error::WeightsFormat`](crate::Error::WeightsFormat) if there is no such tensor or it has
+    /// another type, [`Error::NotFinite`](crate::Error::NotFinite), and those of reading.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let tensor = self.contents.tensors.iter().find(|tensor| tensor.name == name);
+        let Some(tensor) = tensor else {
+            return Err(self.wrong(Wrong::new(format!("a tensor {name:?}"), "none of that name")));
+        };
+        match tensor.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => {
+                let rows = tensor.shape().first().copied().unwrap_or(1);
+                tensor.rows(&self.source, 0..rows, &mut Seen::default())
+            }
+            other => {
+                let expected = format!("F32, F16, BF16 or F64 as {name:?}");
+                Err(self.wrong(Wrong::new(expected, other.to_string())))
+            }
+        }
+    }
+
     fn network<B: Backend>(
         &self,
         architecture: Architecture,
@@ -89,7 +111,7 @@ impl Weights {
             .tensors
             .contains_key(&parameter.key)
         {
-            true => self.values(&reading, parameter, rows, &mut seen).map(Some),
+            true => self.rows(&reading, parameter, rows, &mut seen).map(Some),
             false => Ok(None),
         })?;
         self.verify_rest(&seen)?;
@@ -97,7 +119,7 @@ impl Weights {
     }
 
     /// Rows of a parameter that the reading has.
-    pub(super) fn values(
+    pub(super) fn rows(
         &self,
         reading: &Reading,
         parameter: &Parameter,

@@ -100,7 +100,7 @@ impl Weights {
         let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
         let mut seen = Seen::default();
         plan.write(path.as_ref(), &mut |parameter, rows| {
-            self.values(&reading, parameter, rows, &mut seen)
+            self.rows(&reading, parameter, rows, &mut seen)
         })
     }
 

@@ -10,17 +10,21 @@ use super::{Starts, bytes, stored};
 use crate::error::Result;
 use std::collections::{BTreeMap, HashMap};
 
-/// A pickle of the magic number that begins every such file.
-pub(in crate::weights) const MAGIC: [u8; 15] =
-    [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The number that the first pickle is.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const VERSION: i64 = 1001;
 const COUNT_BYTES: u64 = 8;
+
+/// Whether a file that starts like this is one: a pickle, of that number.
+pub(in crate::weights) fn is_legacy(start: &[u8]) -> bool {
+    start.first() == Some(&0x80) && start.windows(MAGIC.len()).any(|window| window == MAGIC)
+}
 
 pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
     let wrong = |wrong| source.wrong(Format::PyTorchLegacy.name(), wrong);
     let head = source.read(0, source.length().min(MOST_HEADER) as usize)?;
     let mut arena = Arena::default();
-    let mut pickles = Pickles { head: &head, position: MAGIC.len(), arena: &mut arena };
+    let mut pickles = Pickles { head: &head, position: 0, arena: &mut arena };
     let parsed = pickles.header().and_then(|()| Ok((pickles.next()?, pickles.next()?)));
     let (object, keys_id) = parsed.map_err(wrong)?;
     let data_start = pickles.position as u64;
@@ -53,8 +57,13 @@ impl Pickles<'_> {
         Ok(value)
     }
 
-    /// The version, and whether the machine that wrote it was little-endian.
+    /// The magic number, the version, and whether the machine that wrote it was little-endian.
     fn header(&mut self) -> Result<(), Wrong> {
+        let magic = self.next()?;
+        match self.arena.get(magic) {
+            Node::Long(number) if *number == MAGIC => {}
+            other => return Err(Wrong::new("PyTorch's magic number", other.kind())),
+        }
         let version = self.next()?;
         match self.arena.get(version) {
             Node::Int(VERSION) => {}

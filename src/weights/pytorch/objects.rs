@@ -51,39 +51,44 @@ pub(super) type Named = (Vec<(String, Described)>, Option<String>);
 pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
     match arena.get(root) {
         Node::Object { class, .. } => {
-            let note = format!("a whole module, {}", arena.get(*class).kind());
-            Ok((module(arena, root)?, Some(note)))
+            let name = match arena.get(*class) {
+                Node::Global(module, name) => format!(" of class {module}.{name}"),
+                _ => String::new(),
+            };
+            Ok((module(arena, root)?, Some(format!("a whole module{name}"))))
         }
-        Node::Dict(items) if items.iter().any(|&(_, value)| is_tensor(arena, value)) => {
-            Ok((state_dict(arena, items)?, None))
-        }
-        Node::Dict(items) => wrapped(arena, items),
+        Node::Dict(items) => match wrapped(arena, items) {
+            Some((name, id)) => {
+                let note = format!("a checkpoint, its weights under {name:?}");
+                Ok((weights(arena, id)?, Some(note)))
+            }
+            None => Ok((weights(arena, root)?, None)),
+        },
         other => Err(Wrong::new("a state dict or a module", other.kind())),
     }
 }
 
-/// A checkpoint: a dict with the weights under one of its keys.
-fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Result<Named, Wrong> {
-    let value = |name: &str| {
-        items.iter().find(|(key, _)| arena.text(*key) == Some(name)).map(|&(_, value)| value)
-    };
-    let holds = |id: &Id| matches!(arena.get(*id), Node::Dict(_) | Node::Object { .. });
-    let found = WRAPPINGS.iter().find_map(|&name| Some((name, value(name).filter(holds)?)));
-    let keys = || {
-        let keys: Vec<&str> =
-            items.iter().take(8).filter_map(|&(key, _)| arena.text(key)).collect();
-        format!("a dict of {} with the keys {}", items.len(), keys.join(", "))
-    };
-    let Some((name, value)) = found else {
-        let expected = format!("tensors, or a state dict under {}", WRAPPINGS.join(", "));
-        return Err(Wrong::new(expected, keys()));
-    };
-    let tensors = match arena.get(value) {
-        Node::Dict(items) => state_dict(arena, items)?,
-        Node::Object { .. } => module(arena, value)?,
-        other => return Err(Wrong::new(format!("a state dict under {name:?}"), other.kind())),
-    };
-    Ok((tensors, Some(format!("a checkpoint, its weights under {name:?}"))))
+/// A checkpoint: a dict with the weights, a dict or a module, under one of its keys.
+fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Option<(&'static str, Id)> {
+    WRAPPINGS.iter().find_map(|&name| {
+        let (_, id) = *items.iter().find(|(key, _)| arena.text(*key) == Some(name))?;
+        matches!(arena.get(id), Node::Dict(_) | Node::Object { .. }).then_some((name, id))
+    })
+}
+
+fn weights(arena: &Arena, id: Id) -> Result<Vec<(String, Described)>, Wrong> {
+    match arena.get(id) {
+        Node::Dict(items) if items.iter().any(|&(_, value)| is_tensor(arena, value)) => {
+            state_dict(arena, items)
+        }
+        Node::Dict(items) => {
+            let keys = items.iter().take(8).filter_map(|&(key, _)| arena.text(key));
+            let keys = keys.collect::<Vec<_>>().join(", ");
+            let expected = format!("tensors, or a state dict under {}", WRAPPINGS.join(", "));
+            Err(Wrong::new(expected, format!("a dict of {} with the keys {keys}", items.len())))
+        }
+        _ => module(arena, id),
+    }
 }
 
 fn state_dict(arena: &Arena, items: &[(Id, Id)]) -> Result<Vec<(String, Described)>, Wrong> {

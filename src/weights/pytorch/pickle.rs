@@ -20,8 +20,8 @@ pub(super) enum Node {
     None,
     Bool(bool),
     Int(i64),
-    /// An integer beyond 64 bits.
-    Long,
+    /// An integer beyond 64 bits, little-endian.
+    Long(Vec<u8>),
     Float,
     Text(String),
     Bytes,
@@ -292,7 +292,7 @@ impl<'a> Machine<'a> {
                 wide[..bytes.len()].copy_from_slice(bytes);
                 Node::Int(i64::from_le_bytes(wide))
             }
-            _ => Node::Long,
+            _ => Node::Long(bytes.to_vec()),
         };
         self.push(node)
     }
@@ -578,7 +578,7 @@ impl Node {
             Node::None => "None".into(),
             Node::Bool(value) => format!("the truth value {value}"),
             Node::Int(value) => format!("the number {value}"),
-            Node::Long => "a number beyond 64 bits".into(),
+            Node::Long(_) => "a number beyond 64 bits".into(),
             Node::Float => "a floating-point number".into(),
             Node::Text(_) => "a text".into(),
             Node::Bytes => "bytes".into(),

@@ -1,0 +1,22 @@
+//! Everything that a user can ask of a file, of a stranger's file.
+
+use alexnet_vgg::weights::Weights;
+
+pub fn read(bytes: &[u8]) {
+    let Ok(weights) = Weights::from_bytes("fuzz", bytes.to_vec()) else { return };
+    let names: Vec<String> = weights.tensors().map(|tensor| tensor.name.to_string()).collect();
+    for (name, tensor) in names.iter().zip(weights.tensors()) {
+        // What is listed lies in the file, so no tensor has more bytes.
+        assert!(tensor.bytes() <= bytes.len() as u64, "{name} has {} bytes", tensor.bytes());
+        if let Ok(values) = weights.values(name) {
+            assert_eq!(values.len() as u64, tensor.bytes() / (tensor.dtype.bitsize() as u64 / 8));
+            assert!(values.iter().all(|value| value.is_finite()));
+        }
+    }
+    let _ = weights.verify();
+    let _ = weights.preset();
+    // It walks all tables, which takes a hundred times as long as the rest.
+    if bytes.len() % 128 == 0 {
+        let _ = weights.identify();
+    }
+}
