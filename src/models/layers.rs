@@ -58,10 +58,6 @@ impl Lrn {
     }
 }
 
-/// Bytes of the largest storage buffer that every wgpu adapter takes (WebGPU's
-/// `maxStorageBufferBindingSize`).
-const LARGEST_PIECE: u64 = 128 << 20;
-
 /// A fully connected layer that keeps its weight `[out, in]`, as PyTorch's files have it.
 ///
 /// burn's own `Linear` keeps `[in, out]`, so loading would turn 494 MB of VGG's weights around. This
@@ -85,7 +81,7 @@ impl<B: Backend> Linear<B> {
         bias: Param<Tensor<B, 1>>,
         mut tensor: impl FnMut(Range<usize>) -> Result<Param<Tensor<B, 2>>>,
     ) -> Result<Self> {
-        let weight = pieces(weight.shape[0], weight.shape[1]).map(&mut tensor);
+        let weight = weight.pieces().map(&mut tensor);
         Ok(Self { weight: weight.collect::<Result<_>>()?, bias })
     }
 
@@ -98,41 +94,5 @@ impl<B: Backend> Linear<B> {
             pieces => Tensor::cat(pieces.iter().map(product).collect(), 0),
         };
         out.transpose() + self.bias.val().unsqueeze()
-    }
-}
-
-/// The rows of each piece: as few pieces as the limit allows, and of a size.
-fn pieces(rows: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
-    let row_bytes = columns as u64 * size_of::<f32>() as u64;
-    let most_rows = usize::try_from(LARGEST_PIECE / row_bytes).unwrap_or(rows).max(1);
-    let rows_of_each = rows.div_ceil(rows.div_ceil(most_rows));
-    (0..rows).step_by(rows_of_each).map(move |start| start..(start + rows_of_each).min(rows))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_all_rows_and_none_is_too_large() {
-        for (rows, columns, count) in [
-            (1000, 4096, 1),
-            (4096, 4096, 1),
-            (4096, 9216, 2),  // AlexNet's fc6
-            (4096, 25088, 4), // VGG's fc6
-            (16384, 6144, 4), // whole rows of 24,576 bytes do not fill three pieces
-            (21845, 3072, 3),
-            (3, 1 << 30, 3),
-            (1, 1, 1),
-        ] {
-            let pieces: Vec<_> = pieces(rows, columns).collect();
-            assert_eq!(pieces.len(), count, "{rows}x{columns}");
-            assert_eq!(
-                pieces.iter().cloned().flatten().collect::<Vec<_>>(),
-                (0..rows).collect::<Vec<_>>()
-            );
-            let largest = pieces.iter().map(|rows| rows.len()).max().unwrap_or(0);
-            assert!(largest == 1 || (largest * columns * 4) as u64 <= LARGEST_PIECE);
-        }
     }
 }

@@ -4,7 +4,8 @@
 //!   papers call it.
 //! - `alexnet`, `vgg`: the published networks, row by row.
 //! - `network`: the burn module of any table, with its taps; `chain`: its layers; `layers`: the two
-//!   that burn has otherwise; `capacity`: what a device can hold.
+//!   that burn has otherwise; `pieces`: how they cut their weights; `values`: weights out of a
+//!   network; `capacity`: what a device can hold.
 //! - `registry`: networks by name.
 
 mod alexnet;
@@ -13,9 +14,11 @@ mod chain;
 mod layers;
 mod names;
 mod network;
+mod pieces;
 mod registry;
 mod row;
 mod table;
+mod values;
 mod vgg;
 
 pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};

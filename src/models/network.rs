@@ -39,9 +39,9 @@ pub type Vgg<B> = Network<B>;
 /// ```
 #[derive(Module, Debug)]
 pub struct Network<B: Backend> {
-    features: Vec<MapLayer<B>>,
+    pub(super) features: Vec<MapLayer<B>>,
     avgpool: AdaptiveAvgPool2d,
-    classifier: Vec<VectorLayer<B>>,
+    pub(super) classifier: Vec<VectorLayer<B>>,
     #[module(skip)]
     architecture: Architecture,
 }
@@ -88,8 +88,8 @@ impl<B: Backend> Network<B> {
     }
 
     /// A network whose values come from `values`: it is called with each parameter and a range of
-    /// rows of its first dimension (all of them, but for [`Linear`](super::Linear) layers beyond 128
-    /// MiB) and returns these rows, flat, in PyTorch's order.
+    /// rows of its first dimension, one of its [`pieces`](Parameter::pieces), and returns these rows,
+    /// flat, in PyTorch's order. [`values`](Self::values) is its mirror.
     ///
     /// # Errors
     /// As for [`new`](Self::new), those of `values`, and [`Error::Setting`] if it returns a wrong
