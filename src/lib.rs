@@ -47,6 +47,7 @@
 //! | [`summary`] | shapes, parameters, multiply-adds, receptive fields, without allocating a network |
 //! | [`small_kernels`] | VGG's argument for 3×3 kernels, with a network's own numbers |
 //! | [`weights`] | trained weights from files, strictly |
+//! | [`onnx`] | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalised batch |
 //! | [`predict`] | from logits to ranked labels |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
@@ -61,6 +62,7 @@
 pub mod backend;
 mod error;
 pub mod models;
+pub mod onnx;
 pub mod predict;
 pub mod small_kernels;
 pub mod summary;
