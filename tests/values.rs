@@ -54,7 +54,7 @@ fn rows_may_begin_and_end_anywhere() {
     let network: Network<B> = formula::network(table.clone(), &Default::default());
     let [weight, bias] = &table.parameters().expect("valid")[..] else { panic!("two") };
     assert_eq!(weight.pieces().collect::<Vec<_>>(), [0..715, 715..1430]);
-    assert_eq!(bias.pieces().collect::<Vec<_>>(), [0..1430]);
+    assert!(bias.pieces().eq(std::iter::once(0..1430)));
     let ranges = [0..715, 715..1430, 0..1, 1429..1430, 710..721, 714..715, 9..9, 0..1430];
     for (p, rows) in ranges.iter().flat_map(|rows| [(weight, rows), (bias, rows)]) {
         let wanted = formula::fill(&p.key, &p.shape, rows.clone());

@@ -10,11 +10,14 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::ops::Range;
 
+/// Values read from a device at once: 16 MiB.
+const BLOCK: usize = 4 << 20;
+
 impl<B: Backend> Network<B> {
     /// Rows of a parameter's first dimension, flat, in PyTorch's order, read from the device: what
     /// [`from_values`](Self::from_values) asks for. The parameters are those of
-    /// [`Architecture::parameters`](super::Architecture::parameters); rows that are one of their
-    /// [`pieces`](Parameter::pieces) cost a single copy.
+    /// [`Architecture::parameters`](super::Architecture::parameters). Writers ask for their
+    /// [`pieces`](Parameter::pieces): beside the network, one of them is in memory then.
     ///
     /// ```
     /// use alexnet_vgg::{backend::Cpu, models::{Network, Vgg, VggConfig}};
@@ -91,7 +94,8 @@ impl<B: Backend> VectorLayer<B> {
     }
 }
 
-/// Rows of a parameter whose `pieces` follow each other.
+/// Rows of a parameter whose `pieces` follow each other. Backends take a copy or two of what is read:
+/// so it is read block by block, and only the rows asked for are ever there in whole.
 fn rows<B: Backend, const D: usize>(
     parameter: &Parameter,
     pieces: impl IntoIterator<Item = Tensor<B, D>>,
@@ -99,21 +103,17 @@ fn rows<B: Backend, const D: usize>(
 ) -> Result<Vec<f32>> {
     let pieces: Vec<Tensor<B, D>> = pieces.into_iter().collect();
     expect_shape(parameter, &pieces)?;
+    let row: usize = parameter.shape[1..].iter().product();
+    let block = (BLOCK / row).max(1);
+    let mut values = Vec::with_capacity(wanted.len() * row);
     let mut start = 0;
-    let mut values = Vec::new();
     for piece in pieces {
+        let piece = piece.detach();
         let end = start + piece.dims()[0];
         let (from, to) = (wanted.start.max(start), wanted.end.min(end));
-        if from < to {
-            let part = match (from, to) == (start, end) {
-                true => piece,
-                false => piece.narrow(0, from - start, to - from),
-            };
-            let part = read(part)?;
-            match values.is_empty() {
-                true => values = part,
-                false => values.extend(part),
-            }
+        for first in (from..to).step_by(block) {
+            let rows = piece.clone().narrow(0, first - start, block.min(to - first));
+            values.extend(backend::read(rows)?.iter::<f32>());
         }
         start = end;
     }
@@ -136,13 +136,4 @@ fn expect_shape<B: Backend, const D: usize>(
             found: format!("{shapes:?}"),
         }),
     }
-}
-
-fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
-    let device = tensor.device();
-    let values = backend::read(tensor)?.convert::<f32>().into_vec();
-    values.map_err(|error| Error::Backend {
-        backend: backend::name::<B>(&device),
-        reason: format!("{error:?}"),
-    })
 }
