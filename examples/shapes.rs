@@ -24,7 +24,7 @@ struct Args {
     #[arg(long, help = cli::networks("One network instead of all of them"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
     /// Height and width of the input.
-    #[arg(long, value_name = "H,W", default_value = "224,224", value_parser = size)]
+    #[arg(long, value_name = "H,W", default_value = "224,224", value_parser = cli::size)]
     input: [usize; 2],
     /// Images in the batch.
     #[arg(long, default_value_t = 1)]
@@ -134,13 +134,5 @@ impl Job for Forward {
         let images = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let logits = alexnet_vgg::backend::read(network.try_forward(images)?)?;
         Ok(logits.shape.to_vec())
-    }
-}
-
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
-    match sides.as_deref() {
-        Some(&[height, width]) => Ok([height, width]),
-        _ => Err(format!("expected height,width such as 224,224, found {text}")),
     }
 }

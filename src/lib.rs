@@ -48,6 +48,7 @@
 //! | [`small_kernels`] | VGG's argument for 3×3 kernels, with a network's own numbers |
 //! | [`weights`] | trained weights from files, strictly |
 //! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
+//! | [`onnx`] | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalised batch |
 //! | [`predict`] | from logits to ranked labels |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
@@ -64,6 +65,7 @@ mod error;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod models;
+pub mod onnx;
 pub mod predict;
 pub mod small_kernels;
 pub mod summary;

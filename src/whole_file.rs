@@ -1,43 +1,117 @@
-//! Files that are whole or not there: written beside their place, then renamed.
+//! Files that are there whole or not at all.
 
 use crate::error::{Error, Result};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const BUFFER: usize = 1 << 18;
-
-/// Writes a file by `write`. Until it is whole, what was at `path` stays there; if `write` fails,
-/// nothing is left. A device or pipe (`/dev/stdout`) is written to as it is.
-pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    if path.metadata().is_ok_and(|info| !info.is_file()) {
-        let file = OpenOptions::new().write(true).open(path).map_err(Error::io(path))?;
-        return fill(file, path, write).map(drop);
-    }
-    // A link stays a link: what it points to is replaced.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let folder = match target.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+/// Lets `write` fill a file beside `path` and gives it that name at the end: whatever fails before,
+/// `path` stays what it was. Something else than a file, such as `/dev/stdout`, is written to as it
+/// is; a link stays, and what it points to is replaced.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let target = match path.metadata() {
+        Ok(found) if !found.is_file() => {
+            let mut file = File::options().write(true).open(path).map_err(Error::io(path))?;
+            return fill(&mut file, path, write);
+        }
+        Ok(_) => path.canonicalize().map_err(Error::io(path))?,
+        Err(_) => path.to_path_buf(),
     };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".alexnet-vgg-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        // As any new file, less what the user's mask takes; an old file's own, if there is one.
-        let mode = target.metadata().map_or(0o666, |info| info.mode() & 0o777);
-        builder.permissions(std::fs::Permissions::from_mode(mode));
-    }
-    let part = builder.tempfile_in(folder).map_err(Error::io(path))?;
-    let file = part.as_file().try_clone().map_err(Error::io(path))?;
-    fill(file, path, write)?.sync_all().map_err(Error::io(path))?;
-    part.persist(&target).map_err(|error| Error::Io { path: path.into(), source: error.error })?;
+    let mut file = beside(&target).map_err(Error::io(path))?;
+    fill(file.as_file_mut(), path, write)?;
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    file.persist(&target).map_err(|failed| Error::io(path)(failed.error))?;
     Ok(())
 }
 
-fn fill(file: File, path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<File> {
-    let mut out = BufWriter::with_capacity(BUFFER, file);
+fn fill(
+    file: &mut File,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut out = BufWriter::new(file);
     write(&mut out)?;
-    out.into_inner().map_err(|error| Error::Io { path: path.into(), source: error.into_error() })
+    out.flush().map_err(Error::io(path))
+}
+
+/// In the same folder, because only there a change of name is a single step.
+fn beside(target: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let folder = match target.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    // The owner's alone is tempfile's choice. This is the old file's, or what a new file is asked
+    // for with, from which the system takes off what its user does not give away.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let old = target.metadata().map(|info| info.permissions().mode() & 0o777);
+        builder.permissions(PermissionsExt::from_mode(old.unwrap_or(0o666)));
+    }
+    builder.prefix(".alexnet-vgg-").suffix(".part").tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect()
+    }
+
+    fn hello(to: &mut dyn Write) -> Result<()> {
+        to.write_all(b"hello").map_err(Error::io(Path::new("hello")))
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        let failing = |to: &mut dyn Write| {
+            hello(to)?;
+            Err(Error::io(&path)(std::io::Error::other("half way")))
+        };
+        assert!(replace(&path, failing).is_err());
+        assert!(names(folder.path()).is_empty());
+        fs::write(&path, "old").expect("a file");
+        assert!(replace(&path, failing).is_err());
+        assert_eq!(names(folder.path()), ["model.onnx"]);
+        assert_eq!(fs::read(&path).expect("the old file"), b"old");
+
+        replace(&path, hello).expect("a writable folder");
+        assert_eq!(names(folder.path()), ["model.onnx"]);
+        assert_eq!(fs::read(&path).expect("the new file"), b"hello");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_stay_and_permissions_are_a_new_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name| folder.path().join(name);
+        fs::write(file("ordinary"), "").expect("a file");
+        replace(&file("new"), hello).expect("a writable folder");
+        let permissions = |name| file(name).metadata().expect(name).permissions();
+        assert_eq!(permissions("ordinary"), permissions("new"));
+
+        std::os::unix::fs::symlink(file("ordinary"), file("link")).expect("a link");
+        replace(&file("link"), hello).expect("a writable folder");
+        assert!(file("link").is_symlink());
+        assert_eq!(fs::read(file("ordinary")).expect("what it points to"), b"hello");
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(replace(folder.path(), hello).is_err());
+        assert!(replace(&folder.path().join("no/such/folder"), hello).is_err());
+        #[cfg(target_os = "linux")]
+        {
+            replace(Path::new("/dev/null"), hello).expect("it takes anything");
+            assert!(!Path::new("/dev/null").is_file());
+            assert!(replace(Path::new("/dev/full"), hello).is_err());
+        }
+    }
 }

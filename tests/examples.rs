@@ -206,3 +206,50 @@ fn classify_fetches_published_weights_or_says_why_not() {
     classify(&["--num-classes", "10"], "1000 classes");
     classify(&["--preset", "caffe"], "trained with preset imagenet");
 }
+
+#[test]
+fn export_onnx_writes_a_model_and_keeps_the_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (model, weights) = (file("model.onnx"), file("weights"));
+    let base = ["--model", "alexnet", "--num-classes", "3"];
+    let to = |output| [&base[..], &["--output", output]].concat();
+    let said = succeeds("export_onnx", &to(text(&model)));
+    let bytes = model.metadata().expect("the model").len();
+    for part in ["untrained", "19 nodes of opset 17", &format!("{bytes} bytes")] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    let network = NetworkConfig::by_name("alexnet").expect("known").with_num_classes(3);
+    write_weights(&network.architecture(), &weights);
+    let weighed = [&to(text(&weights))[..], &["--weights", text(&weights)]].concat();
+    fails("export_onnx", &weighed, "overwrite");
+    // What goes to stdout is the model alone.
+    #[cfg(target_os = "linux")]
+    {
+        let output = run(
+            "export_onnx",
+            &[&to("/dev/stdout")[..], &["--weights", text(&weights), "--fixed-batch", "4"]]
+                .concat(),
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains("19 nodes"), "{said}");
+        assert!(said.contains(&format!("{} bytes", output.stdout.len())), "{said}");
+    }
+    for (arguments, says) in [
+        (["--input", "62,63"], "at least"),
+        (["--input", "63"], "224,224"),
+        (["--fixed-batch", "0"], "batch"),
+        (["--num-classes", "130000"], "2147483647"),
+        (["--output", "no/such/folder.onnx"], "no/such/folder.onnx"),
+        (["--preset", "torch"], "imagenet, caffe"),
+        (["--weights", "Cargo.toml"], "not a valid"),
+    ] {
+        let base = match arguments[0] {
+            "--num-classes" => vec!["--model", "alexnet", "--output", text(&model)],
+            "--output" => base.to_vec(),
+            _ => to(text(&model)),
+        };
+        fails("export_onnx", &[&base[..], &arguments].concat(), says);
+    }
+}

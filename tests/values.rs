@@ -54,7 +54,7 @@ fn rows_may_begin_and_end_anywhere() {
     let network: Network<B> = formula::network(table.clone(), &Default::default());
     let [weight, bias] = &table.parameters().expect("valid")[..] else { panic!("two") };
     assert_eq!(weight.pieces().collect::<Vec<_>>(), [0..715, 715..1430]);
-    assert_eq!(bias.pieces().collect::<Vec<_>>(), [0..1430]);
+    assert!(bias.pieces().eq(std::iter::once(0..1430)));
     let ranges = [0..715, 715..1430, 0..1, 1429..1430, 710..721, 714..715, 9..9, 0..1430];
     for (p, rows) in ranges.iter().flat_map(|rows| [(weight, rows), (bias, rows)]) {
         let wanted = formula::fill(&p.key, &p.shape, rows.clone());
@@ -78,7 +78,7 @@ fn what_the_network_does_not_have_is_an_error() {
     #[allow(clippy::reversed_empty_ranges)]
     fails(&own, 3..2, "rows within 0..4, found 3..2");
     own.shape[3] = 5;
-    fails(&own, 0..4, "found features.0.weight [4, 3, 3, 5]");
+    fails(&own, 0..4, "found [4, 3, 3, 5]");
     own.key = "features.99.weight".into();
     fails(&own, 0..4, "vgg11: features.99.weight: expected a parameter of this network");
 }

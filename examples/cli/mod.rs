@@ -1,5 +1,8 @@
-//! How the examples speak and end: an error is one message on stderr and exit code 1, never a panic.
+//! How the examples read sizes, speak and end: an error is one message on stderr and exit code 1,
+//! never a panic.
 
+// Every example takes what it needs.
+#![allow(dead_code)]
 // Every example takes what it needs.
 #![allow(dead_code)]
 
@@ -14,6 +17,15 @@ pub fn networks(what: &str) -> String {
     let names: Vec<String> =
         NetworkConfig::all().iter().map(|config| config.architecture().name).collect();
     format!("{what}: {}", names.join(", "))
+}
+
+/// Height and width, as `224,224`.
+pub fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
+    match sides.as_deref() {
+        Some(&[height, width]) => Ok([height, width]),
+        _ => Err(format!("expected height,width such as 224,224, found {text}")),
+    }
 }
 
 /// Prints to stdout. `println!` would panic where nobody reads any more, as in `shapes | head -1`.

@@ -10,11 +10,14 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::ops::Range;
 
+/// Values read from a device at once: 16 MiB.
+const BLOCK: usize = 4 << 20;
+
 impl<B: Backend> Network<B> {
     /// Rows of a parameter's first dimension, flat, in PyTorch's order, read from the device: what
     /// [`from_values`](Self::from_values) asks for. The parameters are those of
-    /// [`Architecture::parameters`](super::Architecture::parameters); rows that are one of their
-    /// [`pieces`](Parameter::pieces) cost a single copy.
+    /// [`Architecture::parameters`](super::Architecture::parameters). Writers ask for their
+    /// [`pieces`](Parameter::pieces): beside the network, one of them is in memory then.
     ///
     /// ```
     /// use alexnet_vgg::{backend::Cpu, models::{Network, Vgg, VggConfig}};
@@ -32,108 +35,105 @@ impl<B: Backend> Network<B> {
     ///
     /// # Errors
     /// [`Error::Setting`] for a parameter that this network does not have, or has in another shape,
-    /// and for rows that it does not have; [`Error::Backend`] if the device failed.
+    /// for rows that it does not have, and if a record with other shapes was loaded into it;
+    /// [`Error::Backend`] if the device failed.
     pub fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>> {
         let wrong = |expected: String, found: String| Error::Setting {
             place: format!("{}: {}", self.architecture().name, parameter.key),
             expected,
             found,
         };
-        let count = parameter.shape.first().copied().unwrap_or(0);
+        let steps = self.architecture().steps()?;
+        let is_it = |own: &&Parameter| own.key == parameter.key && own.shape == parameter.shape;
+        let (index, part, own) = (steps.iter().enumerate())
+            .find_map(|(index, step)| {
+                let own = step.parameters.iter().find(is_it)?;
+                Some((index, step.part, own))
+            })
+            .ok_or_else(|| {
+                wrong("a parameter of this network".into(), format!("{:?}", parameter.shape))
+            })?;
+        let count = own.shape[0];
         if rows.start > rows.end || rows.end > count {
             return Err(wrong(format!("rows within 0..{count}"), format!("{rows:?}")));
         }
-        let steps = self.architecture().steps()?;
-        let known = |known: &Parameter| known.key == parameter.key;
-        let owner = steps.iter().enumerate().find_map(|(index, step)| {
-            let parameter = step.parameters.iter().find(|parameter| known(parameter))?;
-            Some((index, step.part, parameter))
-        });
-        let (index, part, own) = owner
-            .filter(|(.., own)| own.shape == parameter.shape)
-            .ok_or_else(|| wrong("a parameter of this network".into(), shown(parameter)))?;
-        let values = match part {
-            Part::Classifier => {
-                self.classifier[index - self.features.len() - 1].values(own.role, rows.clone())
-            }
-            _ => self.features[index].values(own.role, rows.clone()),
-        }?;
-        // A record of another network's, which burn loads without a check, has other tensors.
-        match rows.len().checked_mul(parameter.shape[1..].iter().product()) {
-            Some(elements) if elements == values.len() => Ok(values),
-            _ => Err(wrong(
-                format!("the values of {}", shown(parameter)),
-                format!("{} in rows {rows:?}", values.len()),
-            )),
+        match part {
+            Part::Classifier => self.classifier[index - self.features.len() - 1].values(own, rows),
+            _ => self.features[index].values(own, rows),
         }
     }
 }
 
-fn shown(parameter: &Parameter) -> String {
-    format!("{} {:?}", parameter.key, parameter.shape)
-}
-
 impl<B: Backend> MapLayer<B> {
-    fn values(&self, role: Role, wanted: Range<usize>) -> Result<Vec<f32>> {
-        match (self, role) {
-            (Self::Conv(conv), Role::Weight) => rows([conv.weight.val()], wanted),
-            (Self::Conv(conv), Role::Bias) => rows(conv.bias.as_ref().map(Param::val), wanted),
-            (Self::BatchNorm(norm), Role::Weight) => rows([norm.gamma.val()], wanted),
-            (Self::BatchNorm(norm), Role::Bias) => rows([norm.beta.val()], wanted),
+    fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
+        match (self, own.role) {
+            (Self::Conv(conv), Role::Weight) => rows(own, [conv.weight.val()], wanted),
+            (Self::Conv(conv), Role::Bias) => rows(own, conv.bias.as_ref().map(Param::val), wanted),
+            (Self::BatchNorm(norm), Role::Weight) => rows(own, [norm.gamma.val()], wanted),
+            (Self::BatchNorm(norm), Role::Bias) => rows(own, [norm.beta.val()], wanted),
             (Self::BatchNorm(norm), Role::RunningMean) => {
-                rows([norm.running_mean.value_sync()], wanted)
+                rows(own, [norm.running_mean.value_sync()], wanted)
             }
             (Self::BatchNorm(norm), Role::RunningVar) => {
-                rows([norm.running_var.value_sync()], wanted)
+                rows(own, [norm.running_var.value_sync()], wanted)
             }
-            _ => Ok(Vec::new()),
+            _ => rows::<B, 1>(own, [], wanted),
         }
     }
 }
 
 impl<B: Backend> VectorLayer<B> {
-    fn values(&self, role: Role, wanted: Range<usize>) -> Result<Vec<f32>> {
-        match (self, role) {
+    fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
+        match (self, own.role) {
             (Self::Linear(linear), Role::Weight) => {
-                rows(linear.weight.iter().map(Param::val), wanted)
+                rows(own, linear.weight.iter().map(Param::val), wanted)
             }
-            (Self::Linear(linear), Role::Bias) => rows([linear.bias.val()], wanted),
-            _ => Ok(Vec::new()),
+            (Self::Linear(linear), Role::Bias) => rows(own, [linear.bias.val()], wanted),
+            _ => rows::<B, 1>(own, [], wanted),
         }
     }
 }
 
-/// Those of `wanted` that are there, of pieces that follow each other.
+/// Rows of a parameter whose `pieces` follow each other. Backends take a copy or two of what is read:
+/// so it is read block by block, and only the rows asked for are ever there in whole.
 fn rows<B: Backend, const D: usize>(
+    parameter: &Parameter,
     pieces: impl IntoIterator<Item = Tensor<B, D>>,
     wanted: Range<usize>,
 ) -> Result<Vec<f32>> {
+    let pieces: Vec<Tensor<B, D>> = pieces.into_iter().collect();
+    expect_shape(parameter, &pieces)?;
+    let row: usize = parameter.shape[1..].iter().product();
+    let block = (BLOCK / row).max(1);
+    let mut values = Vec::with_capacity(wanted.len() * row);
     let mut start = 0;
-    let mut values = Vec::new();
     for piece in pieces {
+        let piece = piece.detach();
         let end = start + piece.dims()[0];
         let (from, to) = (wanted.start.max(start), wanted.end.min(end));
-        if from < to {
-            let part = match (from, to) == (start, end) {
-                true => piece,
-                false => piece.slice([from - start..to - start]),
-            };
-            let part = read(part)?;
-            match values.is_empty() {
-                true => values = part,
-                false => values.extend(part),
-            }
+        for first in (from..to).step_by(block) {
+            let rows = piece.clone().narrow(0, first - start, block.min(to - first));
+            values.extend(backend::read(rows)?.iter::<f32>());
         }
         start = end;
     }
     Ok(values)
 }
 
-fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
-    let device = tensor.device();
-    let values = backend::read(tensor)?.convert::<f32>().into_vec();
-    values.map_err(|error| Error::Backend {
-        backend: backend::name::<B>(&device),
-        reason: format!("{error:?}"),
-    })
+/// A record of another network's, which burn loads without a check, has other tensors than the table.
+fn expect_shape<B: Backend, const D: usize>(
+    parameter: &Parameter,
+    pieces: &[Tensor<B, D>],
+) -> Result<()> {
+    let shapes: Vec<_> = pieces.iter().map(|piece| piece.dims()).collect();
+    let count: usize = shapes.iter().map(|shape| shape[0]).sum();
+    let alike = shapes.iter().all(|shape| shape[1..] == parameter.shape[1..]);
+    match alike && parameter.shape.first() == Some(&count) {
+        true => Ok(()),
+        false => Err(Error::Setting {
+            place: parameter.key.clone(),
+            expected: format!("{:?}", parameter.shape),
+            found: format!("{shapes:?}"),
+        }),
+    }
 }

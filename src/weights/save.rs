@@ -150,10 +150,10 @@ impl Plan {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
         match extension.as_deref() {
             Some("pth" | "pt") => {
-                whole_file::write(path, |out| pytorch::write::state_dict(self, path, out, values))
+                whole_file::replace(path, |out| pytorch::write::state_dict(self, path, out, values))
             }
             Some("safetensors") => {
-                whole_file::write(path, |out| safetensors::write(self, path, out, values))
+                whole_file::replace(path, |out| safetensors::write(self, path, out, values))
             }
             _ => Err(Error::Setting {
                 place: "weights to write".into(),
