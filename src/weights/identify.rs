@@ -10,8 +10,8 @@ use crate::models::{NetworkConfig, Part};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The networks that have exactly these tensors, with their number of classes, input channels
-    /// and width. More than one where networks differ in layers without parameters: `vgg11` and
-    /// `vgg11_lrn`.
+    /// and width. More than one where networks differ in a layer without parameters and the naming
+    /// does not count layers: `vgg11` and `vgg11_lrn` under the papers' names.
     pub networks: Vec<NetworkConfig>,
     /// What the tensors are called.
     pub naming: Naming,

@@ -96,7 +96,10 @@ pub(super) fn write(plan: &Plan, path: &Path, out: &mut dyn Write, values: Value
     let infos = infos.collect();
     let header = Metadata::new(Some(plan.metadata().into_iter().collect()), infos)
         .map_err(|error| invalid(error.to_string()))?;
-    let mut json = serde_json::to_vec(&header).map_err(|error| invalid(error.to_string()))?;
+    // By way of a value, which sorts: the same weights give the same bytes.
+    let mut json = serde_json::to_value(&header)
+        .and_then(|header| serde_json::to_vec(&header))
+        .map_err(|error| invalid(error.to_string()))?;
     json.resize(json.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
     out.write_all(&(json.len() as u64).to_le_bytes())
         .and_then(|()| out.write_all(&json))
