@@ -142,6 +142,55 @@ fn converting_there_and_back_changes_nothing() {
     assert_eq!(counter, 8);
 }
 
+/// Every file cut at every byte, and every byte of its headers changed. The tensors' bytes themselves
+/// have a checksum in zip files only; in the others what is changed is what is before them.
+#[test]
+fn damage_is_an_error_or_changes_nothing() {
+    std::thread::scope(|scope| {
+        for (file, headers) in [
+            ("plain.pth", usize::MAX),
+            ("module.pth", usize::MAX),
+            ("plain.legacy.pth", 7925),
+            ("plain.safetensors", 4880),
+        ] {
+            scope.spawn(move || damage(file, headers));
+        }
+    });
+}
+
+fn damage(file: &str, headers: usize) {
+    let table = config("vgg11_bn").architecture();
+    let whole = std::fs::read(folder().join(file)).expect("a golden file");
+    let read = |bytes: Vec<u8>| -> alexnet_vgg::Result<Vec<(String, Vec<f32>)>> {
+        let weights = Weights::from_bytes(file, bytes)?;
+        weights.naming(&table)?;
+        weights.verify()?;
+        let floats = weights.tensors().filter(|tensor| tensor.dtype == Dtype::F32);
+        floats.map(|tensor| Ok((tensor.name.into(), weights.values(tensor.name)?))).collect()
+    };
+    let mut right = read(whole.clone()).expect("undamaged");
+    right.sort_by(|a, b| a.0.cmp(&b.0));
+    for length in 0..whole.len() {
+        assert!(read(whole[..length].to_vec()).is_err(), "{file}, its first {length} bytes");
+    }
+    let headers = headers.min(whole.len());
+    let mut harmless = 0;
+    for at in 0..headers {
+        let mut damaged = whole.clone();
+        damaged[at] ^= [1, 0x20, 0x80][at % 3];
+        if let Ok(mut found) = read(damaged) {
+            found.sort_by(|a, b| a.0.cmp(&b.0));
+            assert!(found == right, "{file}, byte {at}");
+            harmless += 1;
+        }
+    }
+    println!(
+        "{file}: all {} cuts are errors; of {headers} changed bytes {harmless} change nothing, the \
+         others are errors",
+        whole.len()
+    );
+}
+
 /// CI's Python (tests/python/weights.py) reads what this leaves in the target folder.
 #[test]
 fn files_for_other_readers() {

@@ -124,77 +124,100 @@ fn directory(source: &Source) -> Result<Records> {
         let expected = format!("a directory of at most {MOST_HEADER} bytes");
         return Err(wrong(Wrong::new(expected, (source.length() - directory).to_string())));
     }
-    let mut folder = None;
-    let mut found: Vec<(String, ZipArchiveEntryWayfinder, u32)> = Vec::new();
+    let mut found: Vec<Entry> = Vec::new();
     let mut entries = archive.entries(&mut buffer);
     while let Some(entry) = entries.next_entry().map_err(zip)? {
-        let name = entry_name(&entry, &mut folder).map_err(wrong)?;
         if found.len() == MOST_TENSORS {
             return Err(wrong(Wrong::new(format!("at most {MOST_TENSORS} files"), "more")));
         }
-        found.push((name, entry.wayfinder(), entry.crc32()));
+        found.push(Entry::new(&entry).map_err(wrong)?);
     }
     if found.len() as u64 != archive.entries_hint() {
         let expected = format!("{} files", archive.entries_hint());
         return Err(wrong(Wrong::new(expected, found.len().to_string())));
     }
-    let mut spans = Vec::with_capacity(found.len());
-    let mut records = Records::new();
     let mut header = vec![0; 2 * usize::from(u16::MAX)];
-    let folder = folder.unwrap_or_default();
-    let are_stated = found.iter().any(|(_, _, crc32)| *crc32 != 0);
-    for (name, wayfinder, crc32) in found {
-        let entry = archive.get_entry(wayfinder).map_err(zip)?;
-        let local = entry.local_header(&mut header).map_err(zip)?;
-        if local.file_path().as_ref() != format!("{folder}/{name}").as_bytes() {
-            let found = format!("another name before the data of {name}");
+    for entry in &mut found {
+        let local = archive.get_entry(entry.wayfinder).map_err(zip)?;
+        entry.data = local.compressed_data_range();
+        let local = local.local_header(&mut header).map_err(zip)?;
+        if local.file_path().as_ref() != entry.path.as_bytes() {
+            let found = format!("another name before the data of {}", entry.path);
             return Err(wrong(Wrong::new("the names of the archive's directory", found)));
         }
-        let (start, end) = entry.compressed_data_range();
-        let crc32 = are_stated.then_some(crc32);
-        spans.push((start, end, name.clone()));
-        if records.insert(name.clone(), Record { start, length: end - start, crc32 }).is_some() {
-            return Err(wrong(Wrong::new("every file once", format!("{name} twice"))));
-        }
     }
-    spans.sort_unstable();
-    let ends_before =
-        |start: u64| move |pair: &[(u64, u64, String)]| pair[0].1 > pair[1].0 || pair[1].1 > start;
-    match spans.windows(2).find(|pair| ends_before(directory)(pair)) {
-        Some(pair) => {
-            let found = format!("{} inside {}", pair[1].2, pair[0].2);
-            Err(wrong(Wrong::new("files that do not overlap", found)))
+    expect_apart(&mut found, directory).and_then(|()| records(found)).map_err(wrong)
+}
+
+/// A file as the archive's directory has it.
+struct Entry {
+    path: String,
+    wayfinder: ZipArchiveEntryWayfinder,
+    crc32: u32,
+    /// Where its own header begins.
+    start: u64,
+    /// Its bytes, start and end.
+    data: (u64, u64),
+}
+
+impl Entry {
+    fn new(record: &ZipFileHeaderRecord) -> Result<Self, Wrong> {
+        let path = record.file_path();
+        let path = std::str::from_utf8(path.as_ref())
+            .map_err(|_| Wrong::new("file names in UTF-8", "others"))?
+            .to_string();
+        if record.flags().is_encrypted() {
+            return Err(Wrong::new("files in the clear", format!("{path:?}, encrypted")));
         }
-        None => Ok(records),
+        let is_stored = record.compression_method() == CompressionMethod::STORE
+            && record.compressed_size_hint() == record.uncompressed_size_hint();
+        match is_stored {
+            true => Ok(Self {
+                path,
+                wayfinder: record.wayfinder(),
+                crc32: record.crc32(),
+                start: record.local_header_offset(),
+                data: (0, 0),
+            }),
+            false => Err(Wrong::new(
+                "files stored as torch.save does, without compression",
+                format!("{path:?}, compressed"),
+            )),
+        }
     }
 }
 
-/// The name below the archive's folder, of which there is one.
-fn entry_name(entry: &ZipFileHeaderRecord, folder: &mut Option<String>) -> Result<String, Wrong> {
-    let path = entry.file_path();
-    let path = std::str::from_utf8(path.as_ref())
-        .map_err(|_| Wrong::new("file names in UTF-8", "others"))?;
-    let (parent, name) = path.split_once('/').unwrap_or(("", path));
-    match folder {
-        None => *folder = Some(parent.to_string()),
-        Some(folder) if folder == parent => {}
-        Some(folder) => {
-            return Err(Wrong::new(
-                format!("all files in the folder {folder:?}"),
-                format!("{path:?}"),
-            ));
+/// The archive begins with a file, no file begins inside another, and all end before the directory.
+fn expect_apart(entries: &mut [Entry], directory: u64) -> Result<(), Wrong> {
+    entries.sort_unstable_by_key(|entry| entry.start);
+    if entries.first().is_some_and(|first| first.start != 0) {
+        return Err(Wrong::new("nothing before the zip archive", "more bytes"));
+    }
+    let mut free = 0;
+    for entry in entries.iter() {
+        if entry.start < free || entry.data.1 > directory {
+            let found = format!("{:?} across another", entry.path);
+            return Err(Wrong::new("files that do not overlap", found));
+        }
+        free = entry.data.1;
+    }
+    Ok(())
+}
+
+/// By their names below the archive's folder, of which there is one.
+fn records(entries: Vec<Entry>) -> Result<Records, Wrong> {
+    let are_stated = entries.iter().any(|entry| entry.crc32 != 0);
+    let mut folder: Option<String> = None;
+    let mut records = Records::new();
+    for Entry { path, crc32, data: (start, end), .. } in entries {
+        let (parent, name) = path.split_once('/').unwrap_or(("", &path));
+        if folder.get_or_insert_with(|| parent.to_string()) != parent {
+            return Err(Wrong::new("all files in one folder", format!("{path:?}")));
+        }
+        let record = Record { start, length: end - start, crc32: are_stated.then_some(crc32) };
+        if records.insert(name.to_string(), record).is_some() {
+            return Err(Wrong::new("every file once", format!("{name} twice")));
         }
     }
-    if entry.flags().is_encrypted() {
-        return Err(Wrong::new("files in the clear", format!("{path:?}, encrypted")));
-    }
-    let is_stored = entry.compression_method() == CompressionMethod::STORE
-        && entry.compressed_size_hint() == entry.uncompressed_size_hint();
-    match is_stored {
-        true => Ok(name.to_string()),
-        false => Err(Wrong::new(
-            "files stored as torch.save does, without compression",
-            format!("{path:?}, compressed"),
-        )),
-    }
+    Ok(records)
 }

@@ -1,0 +1,307 @@
+//! Strangers' files: an error that says what is wrong, at once, in little memory, and nothing that
+//! they ask for is done.
+
+mod pickles;
+
+use alexnet_vgg::weights::Weights;
+use pickles::*;
+use rawzip::CompressionMethod;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        NOW.set(NOW.get().wrapping_add(layout.size()));
+        PEAK.set(PEAK.get().max(NOW.get()));
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // What another thread allocated was not counted here.
+        NOW.set(NOW.get().saturating_sub(layout.size()));
+        // SAFETY: the pointer is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The zip reader's buffers, and some room.
+const FIXED: usize = 2 << 20;
+/// A node of the pickle for a byte of it.
+const PER_BYTE: usize = 100;
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The error of opening a file, or of reading its tensors; whatever it is, it came soon and cheaply.
+fn refusal(name: &str, bytes: &[u8]) -> Option<String> {
+    let copy = bytes.to_vec();
+    let (start, before) = (Instant::now(), NOW.get());
+    PEAK.set(before);
+    let opened = Weights::from_bytes("stranger", copy).and_then(|weights| {
+        weights.tensors().try_for_each(|tensor| weights.values(tensor.name).map(drop))?;
+        weights.verify()
+    });
+    let used = PEAK.get().saturating_sub(before);
+    let allowed = FIXED + PER_BYTE * bytes.len();
+    assert!(used <= allowed, "{name}: {used} bytes of memory for a file of {}", bytes.len());
+    assert!(start.elapsed() < LONGEST, "{name}: {:?}", start.elapsed());
+    opened.err().map(|error| error.to_string())
+}
+
+fn refused(name: &str, bytes: &[u8], says: &str) {
+    match refusal(name, bytes) {
+        Some(error) => assert!(error.contains(says), "{name}: expected {says:?} in {error}"),
+        None => panic!("{name}: it was read"),
+    }
+}
+
+/// In both formats.
+fn refused_pickle(name: &str, value: &[u8], says: &str) {
+    refused(&format!("{name}, zip"), &zip(value), says);
+    refused(&format!("{name}, legacy"), &legacy(value), says);
+}
+
+fn one(tensor: Tensor) -> Vec<u8> {
+    dict(&[("weight", tensor.pickled())])
+}
+
+/// Something else in a state dict.
+fn beside(value: Vec<u8>) -> Vec<u8> {
+    dict(&[("weight", Tensor::default().pickled()), ("bias", value)])
+}
+
+#[test]
+fn the_hand_written_files_are_right_until_they_are_changed() {
+    for bytes in [zip(&one(Tensor::default())), legacy(&one(Tensor::default()))] {
+        let weights = Weights::from_bytes("right", bytes).expect("a right file");
+        assert_eq!(weights.values("weight").expect("six numbers"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(weights.values("bias").is_err());
+    }
+}
+
+#[test]
+fn nothing_is_called_and_the_call_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let traced = folder.path().join("traced");
+    let command = text(&format!("touch {}", traced.display()));
+    for (module, name) in [
+        ("os", "system"),
+        ("posix", "system"),
+        ("subprocess", "Popen"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("__builtin__", "exec"),
+        ("runpy", "run_path"),
+        ("torch.hub", "load_state_dict_from_url"),
+        ("torch._utils", "_rebuild_sparse_tensor"),
+        ("torch._utils", "_rebuild_qtensor"),
+        ("collections", "OrderedDict.__init__"),
+    ] {
+        let says = format!("{module}.{name}");
+        let value = call(module, name, &[command.clone()]);
+        refused_pickle(&says, &value, &says);
+        refused_pickle(&says, &dict(&[("weight", value)]), &says);
+        let by_stack =
+            [text(module), text(name), b"\x93".to_vec(), tuple(&[command.clone()]), b"R".to_vec()];
+        refused_pickle(&says, &by_stack.concat(), &says);
+    }
+    let instance = [b"(", &command[..], b"iposix\nsystem\n"].concat();
+    refused_pickle("INST", &instance, "INST");
+    let object = [b"(", &global("posix", "system")[..], &command, b"o"].concat();
+    refused_pickle("OBJ", &object, "OBJ");
+    refused_pickle("EXT1", b"\x82\x01", "EXT1");
+    refused_pickle("a bare function", &beside(global("os", "system")), "os.system");
+    assert!(!traced.exists());
+}
+
+#[test]
+fn tensors_outside_their_storage_are_refused() {
+    let plain = Tensor::default;
+    let cases: Vec<(&str, Tensor, &str)> = vec![
+        ("a huge shape", Tensor { shape: vec![1 << 40], stride: vec![1], ..plain() }, "storage"),
+        (
+            "a shape that overflows",
+            Tensor { shape: vec![1 << 32; 2], stride: vec![1 << 32, 1], ..plain() },
+            "storage",
+        ),
+        ("a negative stride", Tensor { stride: vec![-3, 1], offset: 3, ..plain() }, "from 0"),
+        ("a negative offset", Tensor { offset: -1, ..plain() }, "from 0"),
+        ("a negative shape", Tensor { shape: vec![-2, 3], ..plain() }, "from 0"),
+        ("an offset past the end", Tensor { offset: 1, ..plain() }, "storage"),
+        ("an expanded tensor", Tensor { stride: vec![0, 1], ..plain() }, "contiguous copy"),
+        ("an expanded number", Tensor { shape: vec![6], stride: vec![0], ..plain() }, "copy"),
+        ("no elements", Tensor { shape: vec![0, 3], ..plain() }, "elements"),
+        ("a stride too few", Tensor { stride: vec![1], ..plain() }, "stride"),
+        ("a storage larger than the file", Tensor { elements: 1 << 40, ..plain() }, "bytes"),
+        ("a storage of 2^62", Tensor { elements: 1 << 62, ..plain() }, ""),
+        ("a storage of -1", Tensor { elements: -1, ..plain() }, "-1"),
+        ("another length of the storage", Tensor { elements: 5, ..plain() }, ""),
+        ("a wider type", Tensor { class: "DoubleStorage", ..plain() }, "bytes"),
+        ("complex numbers", Tensor { class: "ComplexFloatStorage", ..plain() }, "ComplexFloat"),
+        ("a missing storage", Tensor { key: "1", ..plain() }, ""),
+        ("a storage elsewhere", Tensor { key: "../../etc/passwd", ..plain() }, ""),
+    ];
+    for (name, tensor, says) in cases {
+        refused_pickle(name, &one(tensor), says);
+    }
+    let twice = dict(&[("a", Tensor::default().pickled()), ("a", Tensor::default().pickled())]);
+    refused_pickle("a name twice", &twice, "twice");
+    let other = Tensor { elements: 7, ..plain() };
+    let two = dict(&[("a", plain().pickled()), ("b", other.pickled())]);
+    refused_pickle("a storage of two lengths", &two, "one description");
+}
+
+#[test]
+fn pickles_that_explode_do_not() {
+    // Tuples of two of the one before: 2^60 leaves, if anybody walks them.
+    let doubled =
+        |depth| [b")q\x000", &b"h\x00h\x00\x86q\x000".repeat(depth)[..], b"h\x00"].concat();
+    refused_pickle("memo bomb", &doubled(60), "a tuple");
+    refused_pickle("memo bomb as a tensor", &beside(doubled(60)), "a tuple");
+    let lists = [b"]".repeat(20_000), b"a".repeat(19_999)].concat();
+    refused_pickle("20,000 lists in each other", &lists, "a list");
+    refused_pickle("a list of itself", b"]q\x00h\x00a", "a list");
+    refused_pickle(
+        "a dict of itself",
+        &[b"}q\x00", &text("state_dict")[..], b"h\x00s"].concat(),
+        "",
+    );
+    refused_pickle("two million values", &b"N0".repeat(2_000_000), "at most");
+    // Modules, each with twice the same one inside.
+    let mut module = object(dict(&[("_parameters", dict(&[]))]));
+    for _ in 0..30 {
+        let inside = [b"q\x00".to_vec(), b"0".to_vec()].concat();
+        let twice = dict(&[("a", b"h\x00".to_vec()), ("b", b"h\x00".to_vec())]);
+        module = [module, inside, object(dict(&[("_modules", twice)]))].concat();
+    }
+    refused_pickle("2^30 modules", &module, "at most");
+    let own = [global("nowhere", "Network"), b")\x81q\x00".to_vec()];
+    let own =
+        [own.concat(), dict(&[("_modules", dict(&[("a", b"h\x00".to_vec())]))]), b"b".to_vec()];
+    refused_pickle("a module of itself", &own.concat(), "deep");
+    let wrapped = (0..100).fold(Tensor::default().pickled(), |inner, _| {
+        call("torch._utils", "_rebuild_parameter", &[inner])
+    });
+    refused_pickle("a parameter of parameters", &dict(&[("weight", wrapped)]), "without end");
+}
+
+#[test]
+fn pickles_that_are_not_whole_are_refused() {
+    for (name, value, says) in [
+        ("a text of 2^63 bytes", &b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f"[..], "bytes of pickle"),
+        ("a number of 2^32 bytes", b"\x8b\xff\xff\xff\xff", "bytes of pickle"),
+        ("a frame past the end", b"\x95\xff\xff\xff\xff\xff\xff\xff\xff", "bytes of pickle"),
+        ("a name without an end", b"cos", ""),
+        ("text that is none", b"X\x02\x00\x00\x00\xff\xfe", "UTF-8"),
+        ("nothing on the stack", b"", "stack"),
+        ("a tuple of what is not there", b"\x87", "stack"),
+        ("a tuple across a mark", b"N(N\x86", "stack"),
+        ("no mark", b"Nt", "stack"),
+        ("a memo that was not set", b"h\x05", "memo 5"),
+        ("protocol 6", b"\x80\x06", "protocol"),
+        ("a key without a value", b"}(Nu", "value"),
+        ("items for a number", b"K\x01(NNu", "dict"),
+        ("a call of a text", b"X\x01\x00\x00\x00a)R", "a text"),
+        ("arguments that are no tuple", b"ccollections\nOrderedDict\nNR", "arguments"),
+        ("a number", b"K\x01", "the number 1"),
+        ("a storage by number", b"K\x01Q", "storage"),
+        ("an empty dict", b"}", "dict of 0"),
+    ] {
+        refused_pickle(name, value, says);
+    }
+}
+
+#[test]
+fn archives_that_torch_would_not_write_are_refused() {
+    let value = pickle(&one(Tensor::default()));
+    let numbers = [0u8; 24];
+    let good = || Archive::new().add("a/data.pkl", &value).add("a/data/0", &numbers);
+    let deflated = CompressionMethod::DEFLATE;
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("two pickles", good().add("a/data.pkl", &value).finish(), "twice"),
+        ("two storages", good().add("a/data/0", &numbers).finish(), "twice"),
+        ("another folder", good().add("b/data/1", &numbers).finish(), "folder"),
+        ("compressed", good().add_as("a/x", b"", deflated, false).finish(), "compress"),
+        (
+            "encrypted",
+            good().add_as("a/x", b"", CompressionMethod::STORE, true).finish(),
+            "encrypted",
+        ),
+        ("big-endian", good().add("a/byteorder", b"big").finish(), "big"),
+        ("TorchScript", good().add("a/constants.pkl", &value).finish(), "TorchScript"),
+        ("code", good().add("a/code/a.py", b"").finish(), "TorchScript"),
+        ("no pickle", Archive::new().add("a/data/0", &numbers).finish(), "data.pkl"),
+        ("no folder", Archive::new().add("photo.jpg", &numbers).finish(), "data.pkl"),
+        ("no storage", Archive::new().add("a/data.pkl", &value).finish(), "\"0\""),
+        (
+            "a short storage",
+            Archive::new().add("a/data.pkl", &value).add("a/data/0", &numbers[1..]).finish(),
+            "24 bytes",
+        ),
+        ("bytes behind it", [good().finish(), vec![0]].concat(), ""),
+        ("bytes before it", [b"PK\x03\x04".to_vec(), good().finish()].concat(), ""),
+        (
+            "two pickles in one",
+            Archive::new().add("a/data.pkl", &[&value[..], &value].concat()).finish(),
+            "single pickle",
+        ),
+        ("only the start", b"PK\x03\x04".to_vec(), "zip"),
+        ("a tar", [&[0; 257][..], b"ustar", &[0; 250]].concat(), ""),
+    ];
+    for (name, bytes, says) in cases {
+        refused(name, &bytes, says);
+    }
+}
+
+#[test]
+fn an_entry_that_borrows_anothers_data_is_refused() {
+    // The second entry of the directory points to the first one's data.
+    let value = pickle(&one(Tensor::default()));
+    let bytes = Archive::new().add("a/data.pkl", &value).add("a/data/0", &value).finish();
+    let directory: Vec<usize> =
+        (0..bytes.len() - 4).filter(|&i| bytes[i..].starts_with(b"PK\x01\x02")).collect();
+    let mut borrowed = bytes.clone();
+    borrowed[directory[1] + 42..directory[1] + 46].copy_from_slice(&[0; 4]);
+    refused("borrowed", &borrowed, "another name");
+    // More than there is.
+    let mut longer = bytes.clone();
+    for field in [20, 24] {
+        longer[directory[0] + field..directory[0] + field + 4]
+            .copy_from_slice(&(value.len() as u32 + 40).to_le_bytes());
+    }
+    refused("overlapping", &longer, "overlap");
+    let mut absurd = bytes;
+    for field in [20, 24] {
+        absurd[directory[0] + field..directory[0] + field + 4].copy_from_slice(&[0xf0; 4]);
+    }
+    refused("4 GB in a kilobyte", &absurd, "");
+}
+
+#[test]
+fn random_opcodes_end_soon() {
+    let mut state = 1u64;
+    let mut random = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    const OPCODES: &[u8] = b".(01NKJ)]}abetusdlhqrjcRbQ\x81\x85\x86\x87\x88\x89\x8a\x93\x94";
+    let mut read = 0;
+    for _ in 0..3000 {
+        let value: Vec<u8> = (0..40).map(|_| OPCODES[random() as usize % OPCODES.len()]).collect();
+        read += usize::from(refusal("random opcodes", &zip(&value)).is_none());
+    }
+    assert_eq!(read, 0, "no random pickle has a tensor");
+}
