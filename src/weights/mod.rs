@@ -7,11 +7,7 @@
 //! are torchvision's, and no table of names exists: a layer's place in its [`Architecture`] *is* its
 //! key (`features.24.weight`), and the other namings follow from the table likewise.
 //!
-//! # What is promised about strangers' files
-//! A file is right, or an error. Nothing in it is executed or imported. Every length, offset, shape
-//! and type is checked against the file's size and the network before anything is allocated for it;
-//! headers, numbers of entries and nesting have limits. What is *not* promised: that the weights of a
-//! stranger are good ones. They can be trained to be wrong.
+#![doc = include_str!("../../docs/your-weights.md")]
 
 mod checksum;
 mod contents;
