@@ -638,7 +638,9 @@ def refuse_calls():
 
 
 def refuse_tensors():
-    def one(file, why, shape=(3,), stride=None, offset=0, count=3, record=bytes(12), kind="FloatStorage"):
+    def one(
+        file, why, shape=(3,), stride=None, offset=0, count=3, record=bytes(12), kind="FloatStorage"
+    ):
         stored = storage("0", count, kind)
         value = mapping({"classifier.6.bias": tensor(stored, list(shape), stride, offset)})
         records = {} if record is None else {"data/0": record}
@@ -673,7 +675,8 @@ def refuse_tensors():
     pickled("persistent_module.pth", other, "a persistent id that is no storage, in a zip")
     pickled("persistent_text.pth", text("storage") + b"Q", "a persistent id that is no tuple")
     pickled("persistent_short.pth", items(text("storage")) + b"Q", "a persistent id of one part")
-    pickled("rebuild_few_arguments.pth", call(name("torch._utils", "_rebuild_tensor_v2"), storage("0", 3)),
+    few = call(name("torch._utils", "_rebuild_tensor_v2"), storage("0", 3))
+    pickled("rebuild_few_arguments.pth", few,
             "_rebuild_tensor_v2 with one argument", {"data/0": bytes(12)})
 
     # As torch itself writes them. A whole network, but for one tensor.
