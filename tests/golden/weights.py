@@ -780,7 +780,8 @@ def refuse_archives():
 
 
 def scripted():
-    """torch.jit.save. Its .debug_pkl name files of this machine and are left out."""
+    """torch.jit.save. Its .debug_pkl name files of this machine and are left out, and so is the
+    serialization_id, a hash of them too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.jit.trace(nn.Linear(2, 2).eval(), torch.zeros(1, 2))
@@ -792,7 +793,8 @@ def scripted():
         warnings.simplefilter("ignore")
         torch.jit.save(module, buffer)
     with zipfile.ZipFile(buffer) as source:
-        records = [(i.filename, source.read(i)) for i in source.infolist() if "debug" not in i.filename]
+        names = [n for n in source.namelist() if not n.endswith((".debug_pkl", "/serialization_id"))]
+        records = [(name, source.read(name)) for name in names]
     assert any(path.endswith("constants.pkl") for path, _ in records)
     refuse("torchscript.pth", zipped(records), "a TorchScript archive: code, constants.pkl")
 
