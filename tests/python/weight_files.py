@@ -2,7 +2,7 @@
 
     cargo test --test golden_weights && python tests/python/weight_files.py target/tmp/weights
 
-Each file is NETWORK.TYPE.pth or .safetensors, its values the formula of tests/golden/networks.py at the
+Each file is NETWORK.TYPE.pth or .safetensors, its values the formula of tests/golden/formula.py at the
 width of tests/golden/weights.py. numpy and safetensors are enough: .pth is read here by Python's own
 zipfile and pickle, which allow no more than a state dict has. With torch there is more: it reads all
 files as its users do (weights_only, strict), bit for bit.
@@ -19,6 +19,9 @@ import zipfile
 
 import numpy
 import safetensors.numpy
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "golden"))
+from formula import values_of
 
 try:
     import torch
@@ -38,28 +41,6 @@ class Failure(Exception):
 def expect(holds, message):
     if not holds:
         raise Failure(message)
-
-
-def formula(name, shape):
-    """`fill` of tests/golden/networks.py, without torch."""
-    seed = numpy.uint32(0)
-    with numpy.errstate(over="ignore"):
-        for byte in name.encode():
-            seed = seed * numpy.uint32(31) + numpy.uint32(byte)
-        h = numpy.arange(numpy.prod(shape), dtype=numpy.uint32) * numpy.uint32(2654435761) + seed
-        h ^= h >> numpy.uint32(16)
-        h *= numpy.uint32(0x85EBCA6B)
-        h ^= h >> numpy.uint32(13)
-        h *= numpy.uint32(0xC2B2AE35)
-        h ^= h >> numpy.uint32(16)
-    values = (h >> numpy.uint32(8)).astype(numpy.float32) / numpy.float32(1 << 24) - numpy.float32(0.5)
-    if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
-        values = values + numpy.float32(1)
-    elif name.endswith("weight"):
-        values = values * numpy.float32(numpy.sqrt(24.0 / int(numpy.prod(shape[1:]))))
-    else:
-        values = values * numpy.float32(0.25)
-    return values.reshape(shape)
 
 
 def bits(values, dtype):
@@ -147,7 +128,7 @@ def check(path):
             expect((found, values.shape, int(values)) == ("i64", (), 0), f"{name}: {found} {values}")
             continue
         expect(found == dtype, f"{name}: {found}, expected {dtype}")
-        wanted = bits(formula(name, values.shape), dtype)
+        wanted = bits(values_of(name, values.shape), dtype)
         expect(numpy.array_equal(values, wanted), f"{name}: other values")
     norms = sum(name.endswith("running_mean") for name in tensors)
     counters = sum(name.endswith("num_batches_tracked") for name in tensors)

@@ -43,9 +43,9 @@ fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stor
             if !names.insert(name.clone()) {
                 return Err(Wrong::new("every tensor once", format!("{name:?} twice")));
             }
-            let Described { storage, offset, shape, stride } = described;
-            let layout =
-                Layout::new(&shape, &stride, offset, storage.elements as u64).map_err(|wrong| {
+            let Described { storage, part, offset, shape, stride } = described;
+            let layout = Layout::new(&shape, &stride, offset, u64::try_from(part.end).unwrap_or(0))
+                .map_err(|wrong| {
                     Wrong::new(format!("{name:?} with {}", wrong.expected), wrong.found)
                 })?;
             let missing =

@@ -7,12 +7,16 @@ use super::super::source::Wrong;
 use super::pickle::{Arena, Function, Id, Node};
 use safetensors::tensor::Dtype;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// A tensor that a pickle describes: a view of a storage. Nothing of it is checked yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Described {
     pub storage: Storage,
-    /// In elements.
+    /// The part of the storage that it may use, in elements: all but for views of storages, which
+    /// PyTorch once had.
+    pub part: Range<i64>,
+    /// From the storage's start, in elements.
     pub offset: i64,
     pub shape: Vec<i64>,
     /// In elements.
@@ -57,7 +61,7 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
             };
             Ok((module(arena, root)?, Some(format!("a whole module{name}"))))
         }
-        Node::Dict(items) => match wrapped(arena, items) {
+        Node::Dict(items) => match wrapped(arena, items)? {
             Some((name, id)) => {
                 let note = format!("a checkpoint, its weights under {name:?}");
                 Ok((weights(arena, id)?, Some(note)))
@@ -68,12 +72,27 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
     }
 }
 
-/// A checkpoint: a dict with the weights, a dict or a module, under one of its keys.
-fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Option<(&'static str, Id)> {
-    WRAPPINGS.iter().find_map(|&name| {
-        let (_, id) = *items.iter().find(|(key, _)| arena.text(*key) == Some(name))?;
-        matches!(arena.get(id), Node::Dict(_) | Node::Object { .. }).then_some((name, id))
-    })
+/// A checkpoint: a dict with the weights, a dict of tensors or a module, under one of its keys.
+fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Result<Option<(&'static str, Id)>, Wrong> {
+    let found: Vec<(&str, Id)> = (WRAPPINGS.iter())
+        .filter_map(|&name| {
+            let (_, id) = *items.iter().find(|(key, _)| arena.text(*key) == Some(name))?;
+            let is_weights = match arena.get(id) {
+                Node::Dict(items) => items.iter().any(|&(_, value)| is_tensor(arena, value)),
+                Node::Object { .. } => !entries(arena, id, "_modules").ok()?.is_empty(),
+                _ => false,
+            };
+            is_weights.then_some((name, id))
+        })
+        .collect();
+    let Some(&first) = found.first() else { return Ok(None) };
+    match found.iter().find(|other| other.1 != first.1) {
+        None => Ok(Some(first)),
+        Some(other) => Err(Wrong::new(
+            "one set of weights",
+            format!("weights under {:?} and others under {:?}", first.0, other.0),
+        )),
+    }
 }
 
 fn weights(arena: &Arena, id: Id) -> Result<Vec<(String, Described)>, Wrong> {
@@ -131,7 +150,10 @@ fn module(arena: &Arena, root: Id) -> Result<Vec<(String, Described)>, Wrong> {
             }
         }
     }
-    Ok(tensors)
+    match tensors.is_empty() {
+        false => Ok(tensors),
+        true => Err(Wrong::new("a module with parameters", "an object without")),
+    }
 }
 
 /// The items of a dict in a module's state.
@@ -207,14 +229,17 @@ fn view(arena: &Arena, name: &str, arguments: &[Id]) -> Result<Described, Wrong>
     };
     match (int(arena, offset), ints(shape), ints(stride)) {
         (Some(offset), Some(shape), Some(stride)) => {
-            Ok(Described { storage: self::storage(arena, *storage)?, offset, shape, stride })
+            let (storage, part) = self::storage(arena, *storage)?;
+            let offset = offset.saturating_add(part.start);
+            Ok(Described { storage, part, offset, shape, stride })
         }
         _ => Err(another_kind(name, "an offset, shape or stride that is no list of numbers")),
     }
 }
 
-/// `('storage', type, key, location, elements)`, and in the legacy format a view, which must be None.
-fn storage(arena: &Arena, id: Id) -> Result<Storage, Wrong> {
+/// `('storage', type, key, location, elements)`, and in the legacy format perhaps a view of it,
+/// `(key, offset, elements)`: a storage and the part of it that is meant.
+fn storage(arena: &Arena, id: Id) -> Result<(Storage, Range<i64>), Wrong> {
     let wrong = |found: String| Wrong::new("('storage', type, key, location, elements)", found);
     let items = arena.tuple(id).unwrap_or_default();
     let &[kind, class, key, _, elements, ref view @ ..] = items else {
@@ -222,9 +247,6 @@ fn storage(arena: &Arena, id: Id) -> Result<Storage, Wrong> {
     };
     if arena.text(kind) != Some("storage") {
         return Err(wrong(arena.get(kind).kind()));
-    }
-    if !view.iter().all(|&view| matches!(arena.get(view), Node::None)) {
-        return Err(Wrong::new("a storage of its own", "a view of another storage"));
     }
     let Node::Global(_, class) = arena.get(class) else {
         return Err(wrong(arena.get(class).kind()));
@@ -240,7 +262,24 @@ fn storage(arena: &Arena, id: Id) -> Result<Storage, Wrong> {
         other => return Err(wrong(other.kind())),
     };
     let elements = int(arena, elements).ok_or_else(|| wrong(arena.get(elements).kind()))?;
-    Ok(Storage { key, dtype, elements })
+    let part = match view {
+        [] => Some(0..elements),
+        &[view] => part(arena, view, elements),
+        _ => None,
+    };
+    let part = part.ok_or_else(|| Wrong::new("a view inside its storage", "another"))?;
+    Ok((Storage { key, dtype, elements }, part))
+}
+
+/// The part of a storage that a view means; `None` if it is not inside.
+fn part(arena: &Arena, view: Id, elements: i64) -> Option<Range<i64>> {
+    if matches!(arena.get(view), Node::None) {
+        return Some(0..elements);
+    }
+    let &[_, offset, length] = arena.tuple(view)? else { return None };
+    let start = int(arena, offset)?;
+    let end = start.checked_add(int(arena, length)?)?;
+    (0 <= start && start <= end && end <= elements).then_some(start..end)
 }
 
 /// Every storage that the pickle names, by its key, those of an optimizer included. Two descriptions
@@ -248,7 +287,7 @@ fn storage(arena: &Arena, id: Id) -> Result<Storage, Wrong> {
 pub(super) fn all_storages(arena: &Arena) -> Result<HashMap<String, Storage>, Wrong> {
     let mut known: HashMap<String, Storage> = HashMap::new();
     for id in arena.persistent() {
-        let storage = self::storage(arena, id)?;
+        let (storage, _) = self::storage(arena, id)?;
         match known.get(&storage.key) {
             None => drop(known.insert(storage.key.clone(), storage)),
             Some(other) if *other == storage => {}

@@ -423,10 +423,10 @@ impl<'a> Machine<'a> {
         let new = self.pop()?;
         let target = self.top()?;
         match &mut self.arena.nodes[target as usize] {
-            Node::Object { state, .. } => *state = Some(new),
+            Node::Object { state: state @ None, .. } => *state = Some(new),
             // Attributes of a dict or a tensor: a state dict has its versions there.
             Node::Dict(_) | Node::Call { .. } => {}
-            other => return Err(Wrong::new("an object to give a state to", other.kind())),
+            other => return Err(Wrong::new("an object to give its one state to", other.kind())),
         }
         Ok(())
     }

@@ -119,6 +119,11 @@ fn directory(source: &Source) -> Result<Records> {
     if archive.end_offset() != source.length() {
         return Err(wrong(Wrong::new("nothing behind the zip archive", "more bytes")));
     }
+    let mut disks = [0; 4];
+    source.read_into(archive.eocd_offset() + 4, &mut disks)?;
+    if disks != [0; 4] {
+        return Err(wrong(Wrong::new("a whole archive", "a part of several")));
+    }
     let directory = archive.directory_offset();
     if source.length().saturating_sub(directory) > MOST_HEADER {
         let expected = format!("a directory of at most {MOST_HEADER} bytes");
