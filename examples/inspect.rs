@@ -93,7 +93,7 @@ fn identity(identity: Option<Identity>) -> String {
         (false, None) => {}
     }
     match networks.first() {
-        Some(config) if config.width() != 1.0 => text += &format!(", width {}", config.width()),
+        Some(config) if config.width() != 1.0 => text += &format!(", width {:.3}", config.width()),
         _ => {}
     }
     text + &format!(", names as in {naming}")
@@ -101,11 +101,9 @@ fn identity(identity: Option<Identity>) -> String {
 
 /// A stranger's text must not speak to the terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
-                .chars()
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }

@@ -253,3 +253,45 @@ fn export_onnx_writes_a_model_and_keeps_the_weights() {
         fails("export_onnx", &[&base[..], &arguments].concat(), says);
     }
 }
+
+#[test]
+fn inspect_and_convert_say_what_they_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let golden = |name: &str| format!("tests/golden/weights/{name}");
+    let said = succeeds("inspect", &[&golden("legacy.pth"), "--verify"]);
+    for part in ["legacy PyTorch", "vgg11_bn, 3 classes, width 0.004", "names as in torchvision"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("features.0.weight") && said.contains("[2, 3, 3, 3]"), "{said}");
+    let said = succeeds("inspect", &[&golden("module.pth")]);
+    assert!(said.contains("a whole module of class"), "{said}");
+    fails("inspect", &["Cargo.toml", &golden("zip.pth")], "1 of 2 files");
+    fails("inspect", &[&golden("refused/calls_os_system.pth")], "os.system");
+
+    let (timm, back) = (file("timm.safetensors"), file("back.pth"));
+    let arguments = [&golden("legacy.pth"), text(&timm), "--to", "timm", "--preset", "imagenet"];
+    let said = succeeds("convert", &arguments);
+    assert!(
+        said.contains("vgg11_bn, legacy PyTorch") && said.contains("names as in timm"),
+        "{said}"
+    );
+    let said = succeeds("inspect", &[text(&timm)]);
+    assert!(said.contains("pre_logits.fc1.weight") && said.contains("preset = imagenet"), "{said}");
+    succeeds("convert", &[text(&timm), text(&back), "--dtype", "bf16"]);
+    let said = succeeds("inspect", &[text(&back)]);
+    assert!(said.contains("BF16") && said.contains("classifier.6.weight"), "{said}");
+
+    let good = golden("zip.pth");
+    for (arguments, says) in [
+        (vec![good.as_str(), "out.bin"], ".safetensors"),
+        (vec![&good, "no/such/folder.pth"], "no/such/folder.pth"),
+        (vec![&good, text(&back), "--model", "vgg16"], "not the weights of vgg16"),
+        (vec![&good, text(&back), "--to", "keras"], "torchvision, timm, paper"),
+        (vec![text(&timm), text(&back), "--preset", "caffe"], "preset imagenet"),
+        (vec!["Cargo.toml", text(&back)], "not a valid"),
+        (vec!["examples", text(&back)], "a folder"),
+    ] {
+        fails("convert", &arguments, says);
+    }
+}

@@ -5,7 +5,8 @@ mod formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;
-use alexnet_vgg::weights::Weights;
+use alexnet_vgg::vision::Preset;
+use alexnet_vgg::weights::{SaveOptions, Weights};
 use burn::tensor::{Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
@@ -318,4 +319,68 @@ fn the_shared_features_of_vgg16_load() {
     let same = bare.features(images).expect("maps");
     assert_eq!(maps.to_data(), same.to_data());
     assert!(maps.into_data().iter::<f32>().any(|value| value > 0.0));
+}
+
+#[test]
+fn the_preset_goes_with_the_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("small.safetensors");
+    let network = formula::network::<B>(small(), &Default::default());
+    let load = || Network::<B>::load(small(), &path, &Default::default()).expect("ours");
+    network.save(&path).expect("a writable folder");
+    assert_eq!(load().preset(), None);
+    load().expect_preset(&Preset::caffe()).expect("nobody knows");
+
+    // A known one goes by its name, another as a whole.
+    let own = Preset { crop: 200, name: "own".into(), ..Preset::imagenet() };
+    for preset in [Preset::imagenet(), Preset::caffe(), own] {
+        let network = network.clone().with_preset(preset.clone());
+        network.save(&path).expect("a writable folder");
+        let loaded = load();
+        assert_eq!(loaded.preset(), Some(&preset));
+        loaded.expect_preset(&preset).expect("the same");
+        let other = Preset { std: [0.5; 3], ..preset };
+        let error = loaded.expect_preset(&other).expect_err("another").to_string();
+        assert!(error.contains("vgg11_bn") && error.contains(&other.name), "{error}");
+    }
+    let stating = |preset: &str| {
+        let metadata = HashMap::from([("preset".to_string(), preset.to_string())]);
+        let bytes = serialized(&tensors(&small()), Some(metadata));
+        Network::<B>::load(small(), written(folder.path(), &bytes), &Default::default())
+    };
+    for wrong in ["{}", "{\"name\": 3}", "keras", "{"] {
+        let error = stating(wrong).map(drop).expect_err(wrong);
+        assert!(matches!(error, Error::Setting { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_save_that_fails_leaves_what_was_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let device = Default::default();
+    let network = formula::network::<B>(small(), &device);
+    std::fs::write(file("old.pth"), "old").expect("a writable folder");
+    let large = |parameter: &Parameter, rows| {
+        let mut values = formula::fill(&parameter.key, &parameter.shape, rows);
+        if parameter.key == "classifier.6.bias" {
+            values[2] = 70_000.0;
+        }
+        Ok(values)
+    };
+    let large = Network::<B>::from_values(small(), &device, large).expect("a network");
+    let f16 = SaveOptions { dtype: Dtype::F16, ..SaveOptions::default() };
+    let error = large.save_as(file("old.pth"), &f16).expect_err("beyond f16").to_string();
+    assert!(error.contains("classifier.6.bias") && error.contains("70000"), "{error}");
+    assert_eq!(std::fs::read(file("old.pth")).expect("the old file"), b"old");
+
+    let f64 = SaveOptions { dtype: Dtype::F64, ..SaveOptions::default() };
+    assert!(matches!(network.save_as(file("a.pth"), &f64), Err(Error::Setting { .. })));
+    assert!(matches!(network.save(file("weights.bin")), Err(Error::Setting { .. })));
+    assert!(matches!(network.save(file("weights")), Err(Error::Setting { .. })));
+    assert!(matches!(network.save(file("no/such/folder.pth")), Err(Error::Io { .. })));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(left.len(), 1);
+    network.save(file("old.pth")).expect("a writable folder");
+    Network::<B>::load(small(), file("old.pth"), &device).expect("the new file");
 }
