@@ -4,7 +4,7 @@
 mod formula;
 
 use alexnet_vgg::backend::Cpu as B;
-use alexnet_vgg::models::{Network, VggConfig};
+use alexnet_vgg::models::{Network, Parameter, VggConfig};
 use std::io::{BufWriter, Write};
 
 const MIB: u64 = 1 << 20;
@@ -76,6 +76,28 @@ fn building_and_loading_take_little_more_than_the_weights() {
         loading / MIB,
         weights / MIB
     );
+    // In PyTorch's format, too; and back out, a piece at a time.
+    let pth = folder.path().join("vgg16.pth");
+    let onnx = folder.path().join("vgg16.onnx");
+    let row = |p: &Parameter| 4 * p.shape[1..].iter().product::<usize>() as u64;
+    let piece = parameters.iter().flat_map(|p| p.pieces().map(|rows| rows.len() as u64 * row(p)));
+    let largest_piece = piece.max().expect("pieces");
+    for write in [0, 1] {
+        reset_peak();
+        let before = field("VmRSS:");
+        match write {
+            0 => network.save(&pth).expect("disk"),
+            _ => drop(network.export_onnx(&onnx, &Default::default()).expect("disk")),
+        }
+        let writing = peak().saturating_sub(before);
+        assert!(writing <= largest_piece + 32 * MIB, "writing: {} MiB", writing / MIB);
+    }
+    drop(network);
+    reset_peak();
+    let before = field("VmRSS:");
+    let network: Network<B> = Network::load(config(), &pth, &device).expect("our own file");
+    let from_pth = peak().saturating_sub(before);
+    assert!(from_pth * 10 <= weights * 13, "loading .pth: {} MiB", from_pth / MIB);
     drop(network);
 
     reset_peak();
@@ -92,9 +114,10 @@ fn building_and_loading_take_little_more_than_the_weights() {
         .expect("valid");
     assert!(peak().saturating_sub(before) < 4 * MIB);
     println!(
-        "weights {} MiB, loading {} MiB, building {} MiB",
+        "weights {} MiB, loading {} MiB (.pth {} MiB), building {} MiB",
         weights / MIB,
         loading / MIB,
+        from_pth / MIB,
         building / MIB
     );
 }
