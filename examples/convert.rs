@@ -13,7 +13,7 @@ use alexnet_vgg::vision::Preset;
 use alexnet_vgg::weights::{Dtype, Format, Naming, SaveOptions, Weights};
 use clap::{Parser, ValueEnum};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -86,25 +86,30 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The network that the file is of, or its convolutional part if that is all there is.
 fn network(
     weights: &Weights,
     asked: Option<NetworkConfig>,
-    path: &std::path::Path,
+    path: &Path,
 ) -> Result<Architecture, Box<dyn Error>> {
-    let fits = weights.identify()?.filter(|identity| !identity.features_only);
-    let networks = fits.map(|identity| identity.networks).unwrap_or_default();
-    let tables: Vec<Architecture> = networks.iter().map(NetworkConfig::architecture).collect();
-    let name = asked.as_ref().map(|config| config.architecture().name);
-    let found = match &name {
-        Some(name) => tables.into_iter().find(|table| table.name == *name),
-        None => tables.into_iter().next(),
+    let identity = weights.identify()?;
+    let part = |table: Architecture| match &identity {
+        Some(identity) if identity.features_only => table.without_classifier(),
+        _ => table,
+    };
+    let fitting = identity.iter().flat_map(|identity| &identity.networks);
+    let mut tables = fitting.map(|config| part(config.architecture()));
+    let asked = asked.map(|config| config.architecture());
+    let found = match &asked {
+        Some(asked) => tables.find(|table| table.name == asked.name),
+        None => tables.next(),
     };
     match (found, asked) {
         (Some(table), _) => Ok(table),
         // Says what is different.
-        (None, Some(config)) => Ok(weights.naming(&config.architecture()).map(|_| config.architecture())?),
+        (None, Some(asked)) => Ok(weights.naming(&asked).map(|_| asked)?),
         (None, None) => Err(format!(
-            "{}: not the weights of a whole network of this crate (--model NAME says what is different)",
+            "{}: not the weights of a network of this crate (--model NAME says what is different)",
             path.display()
         )
         .into()),

@@ -6,7 +6,7 @@ use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;
 use alexnet_vgg::vision::Preset;
-use alexnet_vgg::weights::{SaveOptions, Weights};
+use alexnet_vgg::weights::{Naming, SaveOptions, Weights};
 use burn::tensor::{Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
@@ -287,6 +287,28 @@ fn truncated_anywhere_or_a_header_byte_flipped_is_an_error_or_the_same_weights()
     }
 }
 
+/// Through PyTorch's format with the papers' names, and back: every value is the same.
+fn there_and_back(path: &Path) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = VggConfig::vgg16().architecture().without_classifier();
+    let original = Weights::open(path).expect("the features");
+    let (paper, back) = (folder.path().join("paper.pth"), folder.path().join("back.safetensors"));
+    let options = SaveOptions { naming: Naming::Paper, ..SaveOptions::default() };
+    original.convert(&table, &paper, &options).expect("disk");
+    let paper = Weights::open(paper).expect("our own");
+    assert_eq!(
+        paper.values("conv5_3.bias").expect("512"),
+        original.values("features.28.bias").expect("512")
+    );
+    paper.convert(&table, &back, &SaveOptions::default()).expect("disk");
+    let back = Weights::open(back).expect("our own");
+    for tensor in original.tensors() {
+        let [ours, theirs] =
+            [&back, &original].map(|weights| weights.values(tensor.name).expect("f32"));
+        assert!(ours == theirs, "{}", tensor.name);
+    }
+}
+
 /// Real trained weights, where they are.
 #[test]
 fn the_shared_features_of_vgg16_load() {
@@ -312,6 +334,7 @@ fn the_shared_features_of_vgg16_load() {
     };
     let network = Network::<B>::load_features(table, &path, &Default::default());
     let network = network.expect("the features");
+    there_and_back(&path);
     let images = TensorData::new(formula::fill("input", &[1, 3, 64, 64], 0..1), [1, 3, 64, 64]);
     let images = Tensor::from_data(images, &Default::default());
     let maps = network.features(images.clone()).expect("maps");
