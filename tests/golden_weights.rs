@@ -108,7 +108,7 @@ fn every_file_is_known_for_what_it_is() {
         let identity = weights.identify().expect("tables").expect(&case.file);
         let names: Vec<String> =
             identity.networks.iter().map(|config| config.architecture().name).collect();
-        assert_eq!(names, [case.network.clone()], "{}", case.file);
+        assert_eq!(names, [case.network.as_str()], "{}", case.file);
         let naming = identity.naming.to_string();
         assert!(naming.starts_with(&case.naming), "{}: {naming}", case.file);
         assert!(!identity.features_only);

@@ -3,8 +3,6 @@
 
 // Every example takes what it needs.
 #![allow(dead_code)]
-// Every example takes what it needs.
-#![allow(dead_code)]
 
 use alexnet_vgg::models::NetworkConfig;
 use std::error::Error;
