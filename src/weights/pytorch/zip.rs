@@ -8,13 +8,13 @@ use super::objects::{Storage, all_storages, named_tensors};
 use super::pickle::{Arena, parse};
 use super::{Starts, bytes, stored};
 use crate::error::Result;
-use rawzip::{
-    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchiveEntryWayfinder, ZipFileHeaderRecord,
-    ZipLocator,
-};
+use rawzip::{CompressionMethod, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
 use std::collections::{BTreeMap, HashMap};
 
 const PICKLE: &str = "data.pkl";
+/// Bytes of a file's record in the directory, its name and padding included; torch writes less than
+/// two hundred.
+const LONGEST_RECORD: usize = 1 << 13;
 
 /// A file in the archive, by its name below the folder.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ fn directory(source: &Source) -> Result<Records> {
     let zip = |error: rawzip::Error| {
         wrong(Wrong::new("a whole zip archive", format!("one that is not: {error}")))
     };
-    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    let mut buffer = vec![0; LONGEST_RECORD];
     let archive = ZipLocator::new()
         .locate_in_reader(source, &mut buffer, source.length())
         .map_err(|(_, error)| zip(error))?;
@@ -141,7 +141,7 @@ fn directory(source: &Source) -> Result<Records> {
         let expected = format!("{} files", archive.entries_hint());
         return Err(wrong(Wrong::new(expected, found.len().to_string())));
     }
-    let mut header = vec![0; 2 * usize::from(u16::MAX)];
+    let mut header = vec![0; LONGEST_RECORD];
     for entry in &mut found {
         let local = archive.get_entry(entry.wayfinder).map_err(zip)?;
         entry.data = local.compressed_data_range();
