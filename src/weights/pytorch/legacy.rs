@@ -4,8 +4,10 @@
 
 use super::super::contents::{Contents, Format, MOST_HEADER};
 use super::super::source::{Source, Wrong};
-use super::objects::{Storage, all_storages, named_tensors};
-use super::pickle::{Arena, Id, Node, parse};
+use super::objects::named_tensors;
+use super::pickle::parse;
+use super::storage::{Storage, all_storages};
+use super::tree::{Arena, Id, Node};
 use super::{Starts, bytes, stored};
 use crate::error::Result;
 use std::collections::{BTreeMap, HashMap};

@@ -1,11 +1,14 @@
 //! PyTorch's own files, zip and legacy: pickles that describe tensors, and raw storages.
 //!
 //! A pickle is a program, and torch.load runs it unless told otherwise. Here it is only ever read:
-//! see `pickle`.
+//! see `pickle`, and `tree` for what comes of it.
 
+mod bytes;
 pub(super) mod legacy;
 mod objects;
 mod pickle;
+mod storage;
+mod tree;
 pub(super) mod write;
 pub(super) mod zip;
 
@@ -13,8 +16,9 @@ use super::contents::MOST_TENSORS;
 use super::layout::Layout;
 use super::source::Wrong;
 use super::stored::Stored;
-use objects::{Described, Storage};
+use objects::Described;
 use std::collections::{HashMap, HashSet};
+use storage::Storage;
 
 /// Storages that were found in a file: where each starts.
 type Starts = HashMap<String, u64>;

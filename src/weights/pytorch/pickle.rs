@@ -5,152 +5,17 @@
 //! are those of protocols 2 to 5; the functions those that state dicts, modules and plain values
 //! need, listed in [`CALLS`]. Everything else is refused by name.
 //!
-//! Nodes refer to each other by number. So a value that is shared is stored once, a list may contain
-//! itself, and no recursion happens here however deep the nesting.
+//! No recursion happens here, however deep the nesting.
 
 use super::super::source::Wrong;
+use super::bytes::Bytes;
+use super::tree::{Arena, CALLS, Function, Id, Node};
 use std::collections::HashMap;
-
-/// A node's place in its [`Arena`].
-pub(super) type Id = u32;
-
-/// A value of the pickle.
-#[derive(Debug)]
-pub(super) enum Node {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// An integer beyond 64 bits, little-endian.
-    Long(Vec<u8>),
-    Float,
-    Text(String),
-    Bytes,
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Set,
-    Dict(Vec<(Id, Id)>),
-    /// A module's name and a name in it.
-    Global(String, String),
-    /// A call that has not been made, of a function of [`CALLS`].
-    Call {
-        function: Function,
-        arguments: Id,
-    },
-    /// An object that has not been made.
-    Object {
-        class: Id,
-        state: Option<Id>,
-    },
-    /// A tensor's storage, as PyTorch identifies it.
-    Persistent(Id),
-}
-
-/// What the calls in state dicts mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
-    /// A dict, empty or of pairs.
-    Dict,
-    /// A tensor in a storage.
-    Tensor,
-    /// A tensor wrapped as a parameter: the first argument.
-    Parameter,
-    /// A tensor with attributes: the call of argument 0 with argument 2.
-    WithAttributes,
-    /// Python 2's way to make an object: of the class that is the first argument.
-    Object,
-    /// A plain value that weights have no use for.
-    Value,
-}
-
-/// Every function that a pickle may name in a call. None of them is called.
-#[rustfmt::skip]
-const CALLS: [(&str, &str, Function); 34] = [
-    ("collections", "OrderedDict", Function::Dict),
-    ("collections", "defaultdict", Function::Dict),
-    ("collections", "Counter", Function::Dict),
-    ("torch._utils", "_rebuild_tensor_v2", Function::Tensor),
-    ("torch._utils", "_rebuild_tensor", Function::Tensor),
-    ("torch._utils", "_rebuild_parameter", Function::Parameter),
-    ("torch._utils", "_rebuild_parameter_with_state", Function::Parameter),
-    ("torch.nn.parameter", "Parameter", Function::Parameter),
-    ("torch._tensor", "_rebuild_from_type_v2", Function::WithAttributes),
-    ("copy_reg", "_reconstructor", Function::Object),
-    ("copyreg", "_reconstructor", Function::Object),
-    ("torch", "Size", Function::Value),
-    ("torch", "device", Function::Value),
-    ("torch.serialization", "_get_layout", Function::Value),
-    ("_codecs", "encode", Function::Value),
-    ("builtins", "set", Function::Value),
-    ("builtins", "frozenset", Function::Value),
-    ("builtins", "complex", Function::Value),
-    ("builtins", "slice", Function::Value),
-    ("builtins", "range", Function::Value),
-    ("builtins", "bytearray", Function::Value),
-    ("__builtin__", "set", Function::Value),
-    ("__builtin__", "frozenset", Function::Value),
-    ("functools", "partial", Function::Value),
-    ("datetime", "datetime", Function::Value),
-    ("datetime", "date", Function::Value),
-    ("datetime", "timedelta", Function::Value),
-    ("pathlib", "PosixPath", Function::Value),
-    ("pathlib", "WindowsPath", Function::Value),
-    ("numpy", "dtype", Function::Value),
-    ("numpy.core.multiarray", "scalar", Function::Value),
-    ("numpy._core.multiarray", "scalar", Function::Value),
-    ("numpy.core.multiarray", "_reconstruct", Function::Value),
-    ("numpy._core.multiarray", "_reconstruct", Function::Value),
-];
-
-/// What the largest checkpoint of a VGG with its optimizer needs, many times over.
-const MOST_NODES: usize = 1 << 20;
-
-/// The nodes of one or more pickles.
-#[derive(Debug, Default)]
-pub(super) struct Arena {
-    nodes: Vec<Node>,
-}
-
-impl Arena {
-    pub fn get(&self, id: Id) -> &Node {
-        &self.nodes[id as usize]
-    }
-
-    pub fn text(&self, id: Id) -> Option<&str> {
-        match self.get(id) {
-            Node::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
-        match self.get(id) {
-            Node::Tuple(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// The tuples by which PyTorch identifies storages.
-    pub fn persistent(&self) -> impl Iterator<Item = Id> {
-        self.nodes.iter().filter_map(|node| match node {
-            Node::Persistent(id) => Some(*id),
-            _ => None,
-        })
-    }
-
-    fn add(&mut self, node: Node) -> Result<Id, Wrong> {
-        if self.nodes.len() == MOST_NODES {
-            return Err(Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more"));
-        }
-        self.nodes.push(node);
-        Ok((self.nodes.len() - 1) as Id)
-    }
-}
 
 /// Parses the pickle at the start of `bytes`: its value, and its length.
 pub(super) fn parse(bytes: &[u8], arena: &mut Arena) -> Result<(Id, usize), Wrong> {
     let mut machine = Machine {
-        bytes,
-        position: 0,
+        input: Bytes::new(bytes),
         arena,
         stack: Vec::new(),
         marks: Vec::new(),
@@ -158,15 +23,14 @@ pub(super) fn parse(bytes: &[u8], arena: &mut Arena) -> Result<(Id, usize), Wron
     };
     loop {
         if let Some(value) = machine.step()? {
-            return Ok((value, machine.position));
+            return Ok((value, machine.input.position()));
         }
     }
 }
 
 /// Python's pickle machine, without its hands.
 struct Machine<'a> {
-    bytes: &'a [u8],
-    position: usize,
+    input: Bytes<'a>,
     arena: &'a mut Arena,
     stack: Vec<Id>,
     /// Heights of the stack.
@@ -177,8 +41,8 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// One opcode; the value of the pickle if it was the last.
     fn step(&mut self) -> Result<Option<Id>, Wrong> {
-        let at = self.position;
-        match self.byte()? {
+        let at = self.input.position();
+        match self.input.byte()? {
             b'.' => return self.pop().map(Some),
             0x80 => self.protocol()?,
             0x95 => self.frame()?,
@@ -188,23 +52,23 @@ impl<'a> Machine<'a> {
             b'N' => self.push(Node::None)?,
             0x88 => self.push(Node::Bool(true))?,
             0x89 => self.push(Node::Bool(false))?,
-            b'J' => self.array().and_then(|value| self.int(i32::from_le_bytes(value)))?,
-            b'K' => self.array().and_then(|value| self.int(u8::from_le_bytes(value)))?,
-            b'M' => self.array().and_then(|value| self.int(u16::from_le_bytes(value)))?,
-            0x8a => self.byte().and_then(|length| self.long(length.into()))?,
-            0x8b => self.length32().and_then(|length| self.long(length))?,
+            b'J' => self.input.array().and_then(|value| self.int(i32::from_le_bytes(value)))?,
+            b'K' => self.input.array().and_then(|value| self.int(u8::from_le_bytes(value)))?,
+            b'M' => self.input.array().and_then(|value| self.int(u16::from_le_bytes(value)))?,
+            0x8a => self.input.byte().and_then(|length| self.long(length.into()))?,
+            0x8b => self.input.length32().and_then(|length| self.long(length))?,
             b'G' => {
-                self.take(8)?;
+                self.input.take(8)?;
                 self.push(Node::Float)?;
             }
-            b'X' => self.length32().and_then(|length| self.text(length))?,
-            0x8c => self.byte().and_then(|length| self.text(length.into()))?,
-            0x8d => self.length64().and_then(|length| self.text(length))?,
-            b'U' => self.byte().and_then(|length| self.python2_text(length.into()))?,
-            b'T' => self.length32().and_then(|length| self.python2_text(length))?,
-            b'C' => self.byte().and_then(|length| self.binary(length.into()))?,
-            b'B' => self.length32().and_then(|length| self.binary(length))?,
-            0x8e | 0x96 => self.length64().and_then(|length| self.binary(length))?,
+            b'X' => self.input.length32().and_then(|length| self.text(length))?,
+            0x8c => self.input.byte().and_then(|length| self.text(length.into()))?,
+            0x8d => self.input.length64().and_then(|length| self.text(length))?,
+            b'U' => self.input.byte().and_then(|length| self.python2_text(length.into()))?,
+            b'T' => self.input.length32().and_then(|length| self.python2_text(length))?,
+            b'C' => self.input.byte().and_then(|length| self.binary(length.into()))?,
+            b'B' => self.input.length32().and_then(|length| self.binary(length))?,
+            0x8e | 0x96 => self.input.length64().and_then(|length| self.binary(length))?,
             b')' => self.push(Node::Tuple(Vec::new()))?,
             0x85 => self.tuple(1)?,
             0x86 => self.tuple(2)?,
@@ -235,14 +99,14 @@ impl<'a> Machine<'a> {
                 self.pop_mark()?;
                 self.push(Node::Set)?;
             }
-            b'q' => self.byte().and_then(|slot| self.memorise(slot.into()))?,
-            b'r' => self.array().and_then(|slot| self.memorise(u32::from_le_bytes(slot)))?,
+            b'q' => self.input.byte().and_then(|slot| self.memorise(slot.into()))?,
+            b'r' => self.input.array().and_then(|slot| self.memorise(u32::from_le_bytes(slot)))?,
             0x94 => self.memorise(self.memo.len() as u32)?,
-            b'h' => self.byte().and_then(|slot| self.recall(slot.into()))?,
-            b'j' => self.array().and_then(|slot| self.recall(u32::from_le_bytes(slot)))?,
+            b'h' => self.input.byte().and_then(|slot| self.recall(slot.into()))?,
+            b'j' => self.input.array().and_then(|slot| self.recall(u32::from_le_bytes(slot)))?,
             b'c' => {
-                let module = self.line()?;
-                let name = self.line()?;
+                let module = self.input.line()?;
+                let name = self.input.line()?;
                 self.push(Node::Global(module, name))?;
             }
             0x93 => self.stack_global()?,
@@ -264,7 +128,7 @@ impl<'a> Machine<'a> {
     }
 
     fn protocol(&mut self) -> Result<(), Wrong> {
-        match self.byte()? {
+        match self.input.byte()? {
             2..=5 => Ok(()),
             other => Err(Wrong::new("pickle protocol 2 to 5", format!("protocol {other}"))),
         }
@@ -272,11 +136,8 @@ impl<'a> Machine<'a> {
 
     /// A frame says how much to read at once. All of it is here already.
     fn frame(&mut self) -> Result<(), Wrong> {
-        let length = self.length64()?;
-        match length <= self.bytes.len() - self.position {
-            true => Ok(()),
-            false => Err(self.ends_early(length)),
-        }
+        let length = self.input.length64()?;
+        self.input.expect(length)
     }
 
     fn int(&mut self, value: impl Into<i64>) -> Result<(), Wrong> {
@@ -284,7 +145,7 @@ impl<'a> Machine<'a> {
     }
 
     fn long(&mut self, length: usize) -> Result<(), Wrong> {
-        let bytes = self.take(length)?;
+        let bytes = self.input.take(length)?;
         let node = match (bytes.len(), bytes.last()) {
             (0, _) | (_, None) => Node::Int(0),
             (1..=8, Some(&last)) => {
@@ -298,7 +159,7 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, length: usize) -> Result<(), Wrong> {
-        let text = std::str::from_utf8(self.take(length)?)
+        let text = std::str::from_utf8(self.input.take(length)?)
             .map_err(|error| Wrong::new("text in UTF-8", error.to_string()))?
             .to_string();
         self.push(Node::Text(text))
@@ -306,7 +167,7 @@ impl<'a> Machine<'a> {
 
     /// Python 2's `str`, which is text or bytes.
     fn python2_text(&mut self, length: usize) -> Result<(), Wrong> {
-        let node = match std::str::from_utf8(self.take(length)?) {
+        let node = match std::str::from_utf8(self.input.take(length)?) {
             Ok(text) => Node::Text(text.to_string()),
             Err(_) => Node::Bytes,
         };
@@ -314,7 +175,7 @@ impl<'a> Machine<'a> {
     }
 
     fn binary(&mut self, length: usize) -> Result<(), Wrong> {
-        self.take(length)?;
+        self.input.take(length)?;
         self.push(Node::Bytes)
     }
 
@@ -326,7 +187,7 @@ impl<'a> Machine<'a> {
 
     fn append(&mut self, mut items: Vec<Id>) -> Result<(), Wrong> {
         let target = self.top()?;
-        match &mut self.arena.nodes[target as usize] {
+        match self.arena.get_mut(target) {
             Node::List(list) => list.append(&mut items),
             Node::Object { .. } | Node::Call { .. } => {}
             other => return Err(Wrong::new("a list to append to", other.kind())),
@@ -340,7 +201,7 @@ impl<'a> Machine<'a> {
             return Err(Wrong::new("a value for every key of a dict", "a key without one"));
         }
         let target = self.top()?;
-        match &mut self.arena.nodes[target as usize] {
+        match self.arena.get_mut(target) {
             Node::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
             Node::Object { .. } | Node::Call { .. } => {}
             other => return Err(Wrong::new("a dict to put items into", other.kind())),
@@ -422,7 +283,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<(), Wrong> {
         let new = self.pop()?;
         let target = self.top()?;
-        match &mut self.arena.nodes[target as usize] {
+        match self.arena.get_mut(target) {
             Node::Object { state: state @ None, .. } => *state = Some(new),
             // Attributes of a dict or a tensor: a state dict has its versions there.
             Node::Dict(_) | Node::Call { .. } => {}
@@ -489,51 +350,6 @@ impl<'a> Machine<'a> {
         let mark = self.marks.pop().ok_or_else(empty_stack)?;
         Ok(self.stack.split_off(mark))
     }
-
-    fn byte(&mut self) -> Result<u8, Wrong> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn length32(&mut self) -> Result<usize, Wrong> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
-    }
-
-    fn length64(&mut self) -> Result<usize, Wrong> {
-        Ok(usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Wrong> {
-        let end = self.position.checked_add(count).filter(|&end| end <= self.bytes.len());
-        let end = end.ok_or_else(|| self.ends_early(count))?;
-        let taken = &self.bytes[self.position..end];
-        self.position = end;
-        Ok(taken)
-    }
-
-    /// Text up to a line feed.
-    fn line(&mut self) -> Result<String, Wrong> {
-        let rest = &self.bytes[self.position..];
-        let length = rest.iter().position(|&byte| byte == b'\n');
-        let length = length.ok_or_else(|| self.ends_early(rest.len() + 1))?;
-        let text = std::str::from_utf8(&rest[..length])
-            .map_err(|error| Wrong::new("a name in UTF-8", error.to_string()))?;
-        self.position += length + 1;
-        Ok(text.to_string())
-    }
-
-    fn ends_early(&self, wanted: usize) -> Wrong {
-        let left = self.bytes.len() - self.position;
-        Wrong::new(
-            format!("{wanted} bytes of pickle at byte {}", self.position),
-            format!("only {left}"),
-        )
-    }
 }
 
 fn empty_stack() -> Wrong {
@@ -569,28 +385,4 @@ fn refused(opcode: u8, at: usize) -> Wrong {
         "the pickle opcodes that weights need",
         format!("opcode {name} (0x{opcode:02x}) at byte {at}"),
     )
-}
-
-impl Node {
-    /// What it is, in a word or two.
-    pub fn kind(&self) -> String {
-        match self {
-            Node::None => "None".into(),
-            Node::Bool(value) => format!("the truth value {value}"),
-            Node::Int(value) => format!("the number {value}"),
-            Node::Long(_) => "a number beyond 64 bits".into(),
-            Node::Float => "a floating-point number".into(),
-            Node::Text(_) => "a text".into(),
-            Node::Bytes => "bytes".into(),
-            Node::Tuple(_) => "a tuple".into(),
-            Node::List(_) => "a list".into(),
-            Node::Set => "a set".into(),
-            Node::Dict(_) => "a dict".into(),
-            Node::Global(module, name) => format!("{:?} itself", format!("{module}.{name}")),
-            Node::Call { function: Function::Value, .. } => "a plain value".into(),
-            Node::Call { .. } => "a tensor".into(),
-            Node::Object { .. } => "an object".into(),
-            Node::Persistent(_) => "a storage".into(),
-        }
-    }
 }

@@ -4,8 +4,10 @@
 use super::super::checksum::Checksum;
 use super::super::contents::{Contents, Format, MOST_HEADER, MOST_TENSORS};
 use super::super::source::{Source, Wrong};
-use super::objects::{Storage, all_storages, named_tensors};
-use super::pickle::{Arena, parse};
+use super::objects::named_tensors;
+use super::pickle::parse;
+use super::storage::{Storage, all_storages};
+use super::tree::Arena;
 use super::{Starts, bytes, stored};
 use crate::error::Result;
 use rawzip::{CompressionMethod, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
