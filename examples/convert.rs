@@ -74,11 +74,11 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         table.name,
         weights.format(),
         args.output.display(),
-        Weights::open(&args.output)?.format(),
+        ending(&args.output),
         args.to
     ))?;
     if let Some(preset) = preset
-        && Weights::open(&args.output)?.format() != Format::Safetensors
+        && ending(&args.output) != Format::Safetensors
     {
         let name = preset.name;
         cli::complain(format!("note: PyTorch's files have no place for preset {name}\n"));
@@ -105,6 +105,12 @@ fn network(
         None => tables.next(),
     };
     match (found, asked) {
+        (Some(first), None) if identity.as_ref().is_some_and(|it| it.networks.len() > 1) => {
+            let others: Vec<String> = tables.map(|table| table.name).collect();
+            let path = path.display();
+            let (first, others) = (first.name, others.join(", "));
+            Err(format!("{path}: {first} or {others}; --model says which").into())
+        }
         (Some(table), _) => Ok(table),
         // Says what is different.
         (None, Some(asked)) => Ok(weights.naming(&asked).map(|_| asked)?),
@@ -114,6 +120,12 @@ fn network(
         )
         .into()),
     }
+}
+
+fn ending(path: &Path) -> Format {
+    let is_safetensors =
+        path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    if is_safetensors { Format::Safetensors } else { Format::PyTorch }
 }
 
 /// The type that all floating-point tensors have, if it can be written.

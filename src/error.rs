@@ -73,7 +73,8 @@ pub enum Error {
 
     /// The values of a tensor are not numbers.
     #[error(
-        "{place}: expected finite values, found {count} that are not, the first at index {first}"
+        "{}: expected finite values, found {count} that are not, the first at index {first}",
+        printable(.place)
     )]
     NotFinite {
         /// Which tensor.
@@ -94,7 +95,10 @@ pub enum Error {
     },
 
     /// A weights file is not what its format says.
-    #[error("{}: not a valid {format} file: expected {expected}, found {found}", .path.display())]
+    #[error(
+        "{}: not a valid {format} file: expected {}, found {}",
+        .path.display(), printable(.expected), printable(.found)
+    )]
     WeightsFormat {
         /// The file.
         path: PathBuf,
@@ -162,7 +166,7 @@ pub enum Error {
     },
 
     /// A setting is out of its range.
-    #[error("{place}: expected {expected}, found {found}")]
+    #[error("{}: expected {expected}, found {}", printable(.place), printable(.found))]
     Setting {
         /// Which setting.
         place: String,
@@ -191,9 +195,32 @@ impl Error {
 /// One difference a line, so that a user sees at once whether one tensor is off or all of them are.
 fn one_a_line(list: &[String]) -> String {
     const SHOWN: usize = 40;
-    let mut text: String = list.iter().take(SHOWN).map(|line| format!("\n  {line}")).collect();
+    let mut text: String =
+        list.iter().take(SHOWN).map(|line| format!("\n  {}", printable(line))).collect();
     if list.len() > SHOWN {
         text += &format!("\n  ... and {} more", list.len() - SHOWN);
     }
     text
+}
+
+/// A stranger's text, so that it cannot speak to the terminal: control characters and those that
+/// change the direction of writing are escaped, and a long text is cut.
+///
+/// ```
+/// assert_eq!(alexnet_vgg::printable("weight\u{1b}[31m"), "weight\\u{1b}[31m");
+/// ```
+pub fn printable(text: &str) -> String {
+    const LONGEST: usize = 2000;
+    let changes_direction = |c| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST {
+            return shown + "...";
+        }
+        match c.is_control() || changes_direction(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }

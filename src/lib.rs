@@ -73,7 +73,7 @@ pub mod vision;
 pub mod weights;
 mod whole_file;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, printable};
 
 /// The README's programs compile.
 #[cfg(doctest)]

@@ -41,15 +41,15 @@ fn beside(target: &Path) -> std::io::Result<tempfile::NamedTempFile> {
         _ => PathBuf::from("."),
     };
     let mut builder = tempfile::Builder::new();
-    // The owner's alone is tempfile's choice. This is the old file's, or what a new file is asked
-    // for with, from which the system takes off what its user does not give away.
+    // The owner's alone is tempfile's choice; this is what a new file is asked for with, from which
+    // the system takes off what its user does not give away. An old file's stay what they were.
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let old = target.metadata().map(|info| info.permissions().mode() & 0o777);
-        builder.permissions(PermissionsExt::from_mode(old.unwrap_or(0o666)));
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.prefix(".alexnet-vgg-").suffix(".part").tempfile_in(folder)?;
+    if let Ok(old) = target.metadata() {
+        file.as_file().set_permissions(old.permissions())?;
     }
-    builder.prefix(".alexnet-vgg-").suffix(".part").tempfile_in(folder)
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -187,6 +187,24 @@ fn converting_there_and_back_changes_nothing() {
     assert_eq!(counter, 8);
 }
 
+/// Under the papers' names LRN leaves no trace in the tensors, and our files say what they are of.
+#[test]
+fn a_layer_without_parameters_is_not_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("paper.safetensors");
+    let device = Default::default();
+    let options = SaveOptions { naming: Naming::Paper, ..SaveOptions::default() };
+    let lrn = formula::network::<B>(config("vgg11_lrn"), &device);
+    lrn.save_as(&path, &options).expect("a writable folder");
+    let identity = Weights::open(&path).and_then(|weights| weights.identify()).expect("ours");
+    let names: Vec<String> =
+        identity.iter().flat_map(|it| &it.networks).map(|c| c.architecture().name).collect();
+    assert_eq!(names, ["vgg11_lrn"]);
+    Network::<B>::load(config("vgg11_lrn"), &path, &device).expect("what it is");
+    let error = Network::<B>::load(config("vgg11"), &path, &device).expect_err("what it is not");
+    assert!(error.to_string().contains("it is of vgg11_lrn"), "{error}");
+}
+
 /// Every file cut at every byte, and every byte of its headers changed. The tensors' bytes themselves
 /// have a checksum in zip files only; in the others what is changed is what is before them.
 #[test]

@@ -5,14 +5,17 @@ use super::Weights;
 use super::source::Wrong;
 use crate::error::Result;
 use crc32fast::Hasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of the file whose CRC-32 it states.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Checksum {
     pub name: String,
     pub start: u64,
     pub length: u64,
     pub crc32: u32,
+    /// Whether it was found to be right: many tensors may ask for one storage.
+    pub is_known: AtomicBool,
 }
 
 /// What was read and hashed already: values are hashed on their way, while they are in the cache.
@@ -65,19 +68,34 @@ impl Weights {
 
     /// The same, without reading again what was seen.
     pub(super) fn verify_rest(&self, seen: &Seen) -> Result<()> {
-        for checksum in &self.contents.checksums {
-            let found = match seen.hash(checksum) {
-                Some(hash) => hash,
-                None => self.hash(checksum)?,
-            };
-            if found != checksum.crc32 {
-                return Err(self.wrong(Wrong::new(
-                    format!("CRC-32 {:08x} of {}", checksum.crc32, checksum.name),
-                    format!("{found:08x}: the file is damaged"),
-                )));
-            }
+        self.contents.checksums.iter().try_for_each(|checksum| self.expect(checksum, seen))
+    }
+
+    /// The same for the storage that has this byte of the file.
+    pub(super) fn verify_at(&self, byte: u64, seen: &Seen) -> Result<()> {
+        let has = |checksum: &&Checksum| {
+            (checksum.start..checksum.start + checksum.length).contains(&byte)
+        };
+        let checksum = self.contents.checksums.iter().find(has);
+        match checksum.filter(|checksum| !checksum.is_known.load(Ordering::Relaxed)) {
+            Some(checksum) => self.expect(checksum, seen),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn expect(&self, checksum: &Checksum, seen: &Seen) -> Result<()> {
+        let found = match seen.hash(checksum) {
+            Some(hash) => hash,
+            None => self.hash(checksum)?,
+        };
+        checksum.is_known.store(found == checksum.crc32, Ordering::Relaxed);
+        match found == checksum.crc32 {
+            true => Ok(()),
+            false => Err(self.wrong(Wrong::new(
+                format!("CRC-32 {:08x} of {}", checksum.crc32, checksum.name),
+                format!("{found:08x}: the file is damaged"),
+            ))),
+        }
     }
 
     fn hash(&self, checksum: &Checksum) -> Result<u32> {

@@ -11,7 +11,21 @@ use std::collections::BTreeMap;
 /// 8 KB; this bounds what a hostile file can cost.
 pub(super) const MOST_HEADER: u64 = 8 << 20;
 /// A checkpoint of a VGG with its optimizer has 150.
-pub(super) const MOST_TENSORS: usize = 1 << 16;
+pub(super) const MOST_TENSORS: usize = 1 << 14;
+/// Bytes of a tensor's name, prefixes included.
+const LONGEST_NAME: usize = 512;
+
+/// Refuses names that would cost more than their tensors.
+pub(super) fn expect_name(name: &str) -> Result<(), Wrong> {
+    match name.len() <= LONGEST_NAME {
+        true => Ok(()),
+        false => {
+            let start: String = name.chars().take(40).collect();
+            let found = format!("{start:?}... of {}", name.len());
+            Err(Wrong::new(format!("names of at most {LONGEST_NAME} bytes"), found))
+        }
+    }
+}
 
 /// The format of a weights file, known from its first bytes, whatever its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Which network a file is of, from its tensors' names and shapes alone.
 
-use super::Weights;
 use super::naming::{Named, Naming};
-use super::reading::Wanted;
+use super::reading::{ByName, Wanted};
+use super::{NETWORK, Weights};
 use crate::error::Result;
 use crate::models::{NetworkConfig, Part};
 
@@ -11,7 +11,8 @@ use crate::models::{NetworkConfig, Part};
 pub struct Identity {
     /// The networks that have exactly these tensors, with their number of classes, input channels
     /// and width. More than one where networks differ in a layer without parameters and the naming
-    /// does not count layers: `vgg11` and `vgg11_lrn` under the papers' names.
+    /// does not count layers: `vgg11` and `vgg11_lrn` under the papers' names. A file that says its
+    /// network (those that we write do) is of that one.
     pub networks: Vec<NetworkConfig>,
     /// What the tensors are called.
     pub naming: Naming,
@@ -26,11 +27,15 @@ impl Weights {
     /// # Errors
     /// Those of the tables, which have none.
     pub fn identify(&self) -> Result<Option<Identity>> {
+        let candidates = self.candidates();
         for wanted in [Wanted::All, Wanted::Features] {
             let mut identity: Option<Identity> = None;
             for config in NetworkConfig::all() {
-                let Some(config) = self.scaled(config)? else { continue };
-                let Ok(attempt) = self.attempt(&config.architecture(), wanted) else { continue };
+                let Some(config) = self.scaled(config, &candidates)? else { continue };
+                let table = config.architecture();
+                // Absurd shapes make no network.
+                let Ok(Some(best)) = Self::best(&table, &candidates) else { continue };
+                let Ok(attempt) = self.attempt_as(&table, wanted, best) else { continue };
                 if attempt.differences.is_empty() {
                     let naming = attempt.reading.naming;
                     let features_only = wanted == Wanted::Features;
@@ -38,8 +43,14 @@ impl Weights {
                     identity.get_or_insert_with(new).networks.push(config);
                 }
             }
-            if identity.is_some() {
-                return Ok(identity);
+            if let Some(mut identity) = identity {
+                let stated = self.contents.metadata.get(NETWORK);
+                let is_stated =
+                    |config: &NetworkConfig| stated == Some(&config.architecture().name);
+                if identity.networks.iter().any(is_stated) {
+                    identity.networks.retain(is_stated);
+                }
+                return Ok(Some(identity));
             }
         }
         Ok(None)
@@ -47,8 +58,14 @@ impl Weights {
 
     /// The network with the classes, input channels and width that the file's shapes suggest, taking
     /// the names at their word.
-    fn scaled(&self, config: NetworkConfig) -> Result<Option<NetworkConfig>> {
-        let Some((_, named, by_name)) = self.best(&config.architecture())? else { return Ok(None) };
+    fn scaled(
+        &self,
+        config: NetworkConfig,
+        candidates: &[ByName],
+    ) -> Result<Option<NetworkConfig>> {
+        let Some((_, named, by_name)) = Self::best(&config.architecture(), candidates)? else {
+            return Ok(None);
+        };
         let shape = |named: &Named| Some(self.contents.tensors[*by_name.get(&named.name)?].shape());
         let mut config = config;
         let outputs = |named: &Named| shape(named).and_then(|shape| shape.first().copied());

@@ -35,7 +35,7 @@ struct Axis {
 
 /// The largest block that is read at once, in elements.
 const LARGEST_BLOCK: usize = 1 << 16;
-const MOST_DIMENSIONS: usize = 8;
+pub(super) const MOST_DIMENSIONS: usize = 8;
 
 impl Layout {
     /// One after the other, from the storage's start.

@@ -89,7 +89,10 @@ impl Weights {
         match tensor.dtype {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => {
                 let rows = tensor.shape().first().copied().unwrap_or(1);
-                tensor.rows(&self.source, 0..rows, &mut Seen::default())
+                let mut seen = Seen::default();
+                let values = tensor.rows(&self.source, 0..rows, &mut seen)?;
+                self.verify_at(tensor.first_byte(), &seen)?;
+                Ok(values)
             }
             other => {
                 let expected = format!("F32, F16, BF16 or F64 as {name:?}");

@@ -141,5 +141,6 @@ impl Weights {
     }
 }
 
-/// Under which a file's metadata has the preset.
+/// Under which a file's metadata has the preset, and the network's name.
 const PRESET: &str = "preset";
+const NETWORK: &str = "network";

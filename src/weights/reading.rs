@@ -2,9 +2,9 @@
 //! wrappers add.
 
 use super::naming::{Named, Naming};
-use super::{Dtype, Weights};
+use super::{Dtype, NETWORK, Weights};
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Parameter, Part};
+use crate::models::{Architecture, NetworkConfig, Parameter, Part};
 use std::collections::{HashMap, HashSet};
 
 /// How many components that all names share (`model.`, `net.backbone.`) are taken off at most.
@@ -42,80 +42,107 @@ impl Weights {
     /// The network's tensors in this file.
     pub(super) fn read_as(&self, architecture: &Architecture, wanted: Wanted) -> Result<Reading> {
         let Attempt { reading, differences } = self.attempt(architecture, wanted)?;
+        let mut differences = differences;
+        // Layers without parameters are not seen in tensors: what we wrote says what it is.
+        if let Some(stated) = self.contents.metadata.get(NETWORK)
+            && *stated != architecture.name
+            && wanted == Wanted::All
+            && NetworkConfig::by_name(stated).is_ok()
+        {
+            differences.push(format!("the file says that it is of {stated}"));
+        }
         match differences.is_empty() {
             true => Ok(reading),
-            false => Err(Error::WeightsMismatch {
-                path: self.source.place().into(),
-                network: architecture.name.clone(),
-                differences,
-            }),
+            false => Err(self.mismatch(architecture, differences)),
         }
     }
 
     /// Reads the file with the naming and prefix under which it has most of the network's tensors.
     pub(super) fn attempt(&self, architecture: &Architecture, wanted: Wanted) -> Result<Attempt> {
-        let Some((naming, named, by_name)) = self.best(architecture)? else {
-            return Err(Error::WeightsMismatch {
-                path: self.source.place().into(),
-                network: architecture.name.clone(),
-                differences: vec!["the file holds no tensors".into()],
-            });
+        let candidates = self.candidates();
+        let Some(best) = Self::best(architecture, &candidates)? else {
+            let why = match self.contents.tensors.is_empty() {
+                true => "the file holds no tensors",
+                false => "two names are one without the prefixes of DataParallel or torch.compile",
+            };
+            return Err(self.mismatch(architecture, vec![why.into()]));
         };
+        self.attempt_as(architecture, wanted, best)
+    }
+
+    fn mismatch(&self, architecture: &Architecture, differences: Vec<String>) -> Error {
+        Error::WeightsMismatch {
+            path: self.source.place().into(),
+            network: architecture.name.clone(),
+            differences,
+        }
+    }
+
+    /// The same for names that are known to be the best.
+    pub(super) fn attempt_as(
+        &self,
+        architecture: &Architecture,
+        wanted: Wanted,
+        (naming, named, by_name): (Naming, Vec<Named>, &ByName),
+    ) -> Result<Attempt> {
         let parameters = architecture.parameters()?;
         let pairs: Vec<(Parameter, Named)> = parameters.into_iter().zip(named).collect();
         let mut attempt = Attempt {
             reading: Reading { naming, tensors: HashMap::new(), counters: HashMap::new() },
             differences: Vec::new(),
         };
-        attempt.match_tensors(self, &pairs, &by_name, wanted);
-        attempt.match_rest(self, &pairs, &by_name, wanted);
+        attempt.match_tensors(self, &pairs, by_name, wanted);
+        attempt.match_rest(self, &pairs, by_name, wanted);
         Ok(attempt)
     }
 
     /// The naming under which the file has most of the network's tensors, and its names without the
     /// prefixes that hide them.
-    pub(super) fn best(
-        &self,
+    pub(super) fn best<'a>(
         architecture: &Architecture,
-    ) -> Result<Option<(Naming, Vec<Named>, ByName)>> {
+        candidates: &'a [ByName],
+    ) -> Result<Option<(Naming, Vec<Named>, &'a ByName)>> {
         let mut best = None;
         let mut most = 0;
-        for by_name in self.without_prefixes() {
-            for naming in Naming::ALL {
-                let named = naming.tensors(architecture)?;
-                let hits = named.iter().filter(|named| by_name.contains_key(&named.name)).count();
-                if best.is_none() || hits > most {
-                    most = hits;
-                    best = Some((naming, named, by_name.clone()));
-                }
+        for naming in Naming::ALL {
+            let named = naming.tensors(architecture)?;
+            let hits = |by_name: &&ByName| {
+                named.iter().filter(|named| by_name.contains_key(&named.name)).count()
+            };
+            // Of equals the first, which has less taken off.
+            let Some(by_name) = candidates.iter().rev().max_by_key(hits) else { return Ok(None) };
+            let hits = hits(&by_name);
+            if best.is_none() || hits > most {
+                most = hits;
+                best = Some((naming, named, by_name));
             }
         }
         Ok(best)
     }
 
-    /// The file's names as they are, and with what wrappers put before them taken off. None if two
+    /// The file's names as they are, and with what wrappers put before them taken off; none if two
     /// names become one.
-    fn without_prefixes(&self) -> Vec<ByName> {
-        let mut names: Vec<Vec<&str>> = (self.contents.tensors.iter())
+    pub(super) fn candidates(&self) -> Vec<ByName> {
+        let names: Vec<Vec<&str>> = (self.contents.tensors.iter())
             .map(|tensor| {
                 let components = tensor.name.split('.');
                 components.filter(|&part| part != "module" && part != "_orig_mod").collect()
             })
             .collect();
         let mut candidates = Vec::new();
-        for _ in 0..=MOST_PREFIXES {
-            let by_name: ByName =
-                names.iter().enumerate().map(|(index, parts)| (parts.join("."), index)).collect();
+        for prefixes in 0..=MOST_PREFIXES {
+            let by_name: ByName = (names.iter().enumerate())
+                .map(|(index, parts)| (parts[prefixes..].join("."), index))
+                .collect();
             if !by_name.is_empty() && by_name.len() == names.len() {
                 candidates.push(by_name);
             }
-            let Some(Some(&first)) = names.first().map(|parts| parts.first()) else { break };
-            if !names.iter().all(|parts| parts.len() > 1 && parts[0] == first) {
+            let first = names.first().and_then(|parts| parts.get(prefixes));
+            let is_shared =
+                |parts: &Vec<&str>| parts.len() > prefixes + 1 && parts.get(prefixes) == first;
+            if !names.iter().all(is_shared) {
                 break;
             }
-            names.iter_mut().for_each(|parts| {
-                parts.remove(0);
-            });
         }
         candidates
     }

@@ -3,7 +3,7 @@
 //! The header is parsed by the `safetensors` crate, which checks that the tensors cover the data
 //! without a gap or an overlap and have the lengths that their shapes and types ask for.
 
-use super::contents::{Contents, Format, MOST_HEADER, MOST_TENSORS};
+use super::contents::{Contents, Format, MOST_HEADER, MOST_TENSORS, expect_name};
 use super::layout::Layout;
 use super::save::{Plan, Planned, Values};
 use super::source::{Source, Wrong};
@@ -54,6 +54,11 @@ fn parse(json: &[u8], data: u64, data_start: u64) -> Result<Contents, Wrong> {
     let names = header.offset_keys();
     if names.len() > MOST_TENSORS {
         return Err(Wrong::new(format!("at most {MOST_TENSORS} tensors"), names.len().to_string()));
+    }
+    names.iter().try_for_each(|name| expect_name(name))?;
+    let empty = |name: &&String| header.info(name).is_some_and(|info| info.shape.contains(&0));
+    if let Some(name) = names.iter().find(empty) {
+        return Err(Wrong::new("tensors with elements", format!("{name:?} without")));
     }
     let stored = |name: String| {
         let info = header.info(&name)?;

@@ -4,7 +4,7 @@
 use super::checksum::Seen;
 use super::naming::Naming;
 use super::reading::{Reading, Wanted};
-use super::{Dtype, PRESET, Weights, pytorch, safetensors};
+use super::{Dtype, NETWORK, PRESET, Weights, pytorch, safetensors};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Parameter};
 use crate::vision::Preset;
@@ -76,7 +76,7 @@ impl<B: Backend> Network<B> {
     /// As for [`save`](Self::save), and [`Error::Setting`] for another type than f32, f16 and bf16,
     /// or for a value that is beyond f16's range.
     pub fn save_as(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
-        let plan = Plan::new(self.architecture(), options, self.preset(), &|_| 0)?;
+        let plan = Plan::new(self.architecture(), options, self.preset(), &|_| Ok(0))?;
         plan.write(path.as_ref(), &mut |parameter, rows| self.values(parameter, rows))
     }
 }
@@ -96,7 +96,7 @@ impl Weights {
         // Before the first byte is written. It reads the file twice, but leaves nothing half right.
         self.verify()?;
         let reading = self.read_as(architecture, Wanted::All)?;
-        let counter = |key: &str| self.counter(&reading, key).unwrap_or(0);
+        let counter = |key: &str| self.counter(&reading, key);
         let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
         let mut seen = Seen::default();
         plan.write(path.as_ref(), &mut |parameter, rows| {
@@ -104,11 +104,12 @@ impl Weights {
         })
     }
 
-    fn counter(&self, reading: &Reading, key: &str) -> Option<i64> {
-        let tensor = &self.contents.tensors[*reading.counters.get(key)?];
+    /// How many batches a batch norm has seen: 0 if the file does not say.
+    fn counter(&self, reading: &Reading, key: &str) -> Result<i64> {
+        let Some(&index) = reading.counters.get(key) else { return Ok(0) };
         let mut bytes = [0; 8];
-        self.source.read_into(tensor.first_byte(), &mut bytes).ok()?;
-        Some(i64::from_le_bytes(bytes))
+        self.source.read_into(self.contents.tensors[index].first_byte(), &mut bytes)?;
+        Ok(i64::from_le_bytes(bytes))
     }
 }
 
@@ -117,7 +118,7 @@ impl Plan {
         architecture: &Architecture,
         options: &SaveOptions,
         preset: Option<&Preset>,
-        counter: &dyn Fn(&str) -> i64,
+        counter: &dyn Fn(&str) -> Result<i64>,
     ) -> Result<Self> {
         let named = options.naming.tensors(architecture)?;
         let mut tensors = Vec::new();
@@ -126,16 +127,18 @@ impl Plan {
                 name.strip_suffix("running_var").map(|layer| format!("{layer}num_batches_tracked"))
             };
             let counter = count(&parameter.key).zip(count(&named.name)).map(|(key, name)| {
-                Planned { name, shape: Vec::new(), values: PlannedValues::Counter(counter(&key)) }
+                let values = PlannedValues::Counter(counter(&key)?);
+                Ok::<_, Error>(Planned { name, shape: Vec::new(), values })
             });
             let values = PlannedValues::Parameter(parameter);
             tensors.push(Planned { name: named.name, shape: named.shape, values });
-            tensors.extend(counter);
+            tensors.extend(counter.transpose()?);
         }
         let dtype = options.dtype;
         match dtype {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
                 let preset = preset.or(options.preset.as_ref()).cloned();
+                preset.iter().try_for_each(Preset::validate)?;
                 Ok(Self { network: architecture.name.clone(), dtype, preset, tensors })
             }
             other => Err(Error::Setting {
@@ -168,7 +171,7 @@ impl Plan {
         let mut metadata = vec![
             // The transformers library asks for this one.
             ("format".to_string(), "pt".to_string()),
-            ("network".to_string(), self.network.clone()),
+            (NETWORK.to_string(), self.network.clone()),
         ];
         if let Some(preset) = &self.preset {
             let is_known = Preset::by_name(&preset.name).is_ok_and(|known| known == *preset);
@@ -225,24 +228,31 @@ fn write_values(
     out: &mut dyn Write,
 ) -> Result<()> {
     const CHUNK: usize = 1 << 16;
+    let finite = |value: f32, is_finite: bool| match is_finite {
+        true => Ok(()),
+        false => Err(Error::Setting {
+            place: format!("{name} as {dtype}"),
+            expected: "values in the range of that type".into(),
+            found: value.to_string(),
+        }),
+    };
     for chunk in values.chunks(CHUNK) {
-        let bytes: Vec<u8> = match dtype {
-            Dtype::F16 => {
-                let halves: Vec<f16> = chunk.iter().map(|&value| f16::from_f32(value)).collect();
-                if let Some(i) = halves.iter().position(|half| !half.is_finite()) {
-                    return Err(Error::Setting {
-                        place: format!("{name} as F16"),
-                        expected: format!("values up to {}", f16::MAX),
-                        found: chunk[i].to_string(),
-                    });
+        let mut bytes = Vec::with_capacity(4 * chunk.len());
+        for &value in chunk {
+            match dtype {
+                Dtype::F16 => {
+                    let half = f16::from_f32(value);
+                    finite(value, half.is_finite())?;
+                    bytes.extend(half.to_le_bytes());
                 }
-                halves.into_iter().flat_map(f16::to_le_bytes).collect()
+                Dtype::BF16 => {
+                    let half = bf16::from_f32(value);
+                    finite(value, half.is_finite())?;
+                    bytes.extend(half.to_le_bytes());
+                }
+                _ => bytes.extend(value.to_le_bytes()),
             }
-            Dtype::BF16 => {
-                chunk.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
-            }
-            _ => chunk.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        };
+        }
         out.write_all(&bytes).map_err(Error::io(path))?;
     }
     Ok(())

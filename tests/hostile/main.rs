@@ -196,6 +196,108 @@ fn pickles_that_explode_do_not() {
     refused_pickle("a parameter of parameters", &dict(&[("weight", wrapped)]), "without end");
 }
 
+/// What is long and used again and again must not be copied each time.
+#[test]
+fn small_pickles_do_not_become_large() {
+    let long = |length: usize| text(&"x".repeat(length));
+    let kept = |value: Vec<u8>| [value, b"q\x000".to_vec()].concat();
+    // A list of pairs, made a dict many times.
+    let pairs =
+        [b"](".to_vec(), b"]q\x01(K\x00K\x00e".repeat(1), b"h\x01".repeat(30_000), b"e".to_vec()];
+    let dicts = [global("collections", "OrderedDict"), b"q\x020".to_vec()].concat();
+    let dicts = [dicts, b"h\x02h\x00\x85R0".repeat(20_000)].concat();
+    let bomb = [kept(pairs.concat()), dicts, one(Tensor::default())].concat();
+    refused_pickle("a list made a dict 20,000 times", &bomb, "at most");
+    // A name of a module and of something in it.
+    let names = [kept(long(50_000)), b"h\x00h\x00\x930".repeat(20_000), b"N".to_vec()];
+    refused_pickle("a long name 20,000 times", &names.concat(), "None");
+    // A shape of 20,000 dimensions, of 2,000 tensors.
+    let shape = ints(&vec![1; 20_000]);
+    let numbers = [kept(shape), b"}(".to_vec()].concat();
+    let tensor = |i: usize| {
+        let plain = Tensor { shape: vec![], stride: vec![], ..Tensor::default() }.pickled();
+        let empty = tuple(&[]);
+        // Both empty tuples become the long one.
+        let at = plain.windows(empty.len()).position(|window| window == empty).expect("a shape");
+        let rest = &plain[at + 2 * empty.len()..];
+        [&text(&i.to_string())[..], &plain[..at], b"h\x00h\x00", rest].concat()
+    };
+    let tensors: Vec<u8> = (0..2_000).flat_map(tensor).collect();
+    let bomb = [numbers, tensors, b"u".to_vec()].concat();
+    refused_pickle("a shape of 20,000 dimensions", &bomb, "at most 8");
+    // A name of a tensor, and the same one again.
+    let name = [kept(long(50_000)), b"}(".to_vec()].concat();
+    let items = [b"h\x00".to_vec(), Tensor::default().pickled()].concat().repeat(200);
+    refused_pickle("a long key", &[name, items, b"u".to_vec()].concat(), "512 bytes");
+    let key: &'static str = "k".repeat(50_000).leak();
+    refused_pickle("a long storage", &one(Tensor { key, ..Tensor::default() }), "512 bytes");
+    let modules = object(dict(&[("_modules", dict(&[(&"m".repeat(600), object(dict(&[])))]))]));
+    refused_pickle("a long module", &modules, "512 bytes");
+}
+
+/// Where a careless reader would give other values than PyTorch.
+#[test]
+fn what_means_something_else_to_pytorch_is_refused() {
+    let plain = || Tensor::default().pickled();
+    // torch._neg_view: the values are meant negative.
+    let metadata = dict(&[("neg", b"\x88".to_vec())]);
+    let negated = plain();
+    let negated = [&negated[..negated.len() - 2], &metadata, b"tR"].concat();
+    refused_pickle("a negated tensor", &dict(&[("weight", negated)]), "metadata");
+    let set = [plain(), tuple(&[int(1)]), b"b".to_vec()].concat();
+    refused_pickle("a tensor that is set again", &dict(&[("weight", set)]), "state");
+    let two = [("state_dict", one(Tensor::default())), ("state_dict", one(Tensor::default()))];
+    refused_pickle("two of one key", &dict(&two), "twice");
+    let both = [("model", one(Tensor::default())), ("state_dict", one(Tensor::default()))];
+    refused_pickle("two state dicts", &dict(&both), "others");
+    let beside = [("weight", plain()), ("params", one(Tensor::default()))];
+    refused_pickle("weights beside weights", &dict(&beside), "beside");
+    let twice = dict(&[("_parameters", one(Tensor::default())), ("_parameters", dict(&[]))]);
+    refused_pickle("two of one attribute", &object(twice), "twice");
+    let state = [object(dict(&[])), dict(&[]), b"b".to_vec()].concat();
+    refused_pickle("two states", &state, "one state");
+}
+
+#[test]
+fn values_are_those_that_were_written() {
+    let mut bytes = zip(&one(Tensor::default()));
+    let five = 5f32.to_le_bytes();
+    let at = bytes.windows(4).position(|window| window == five).expect("the last number");
+    bytes[at..at + 4].fill(0);
+    let weights = Weights::from_bytes("damaged", bytes).expect("a right header");
+    let error = weights.values("weight").expect_err("a zero in the place of five").to_string();
+    assert!(error.contains("CRC-32"), "{error}");
+}
+
+#[test]
+fn a_strangers_text_does_not_speak_to_the_terminal() {
+    let escapes = "\u{1b}[31mred\u{202e}";
+    for bytes in [
+        zip(&dict(&[(escapes, b"K\x01".to_vec())])),
+        zip(&dict(&[(escapes, global(escapes, "x"))])),
+        Archive::new().add(escapes, b"").finish(),
+        [
+            &57u64.to_le_bytes()[..],
+            format!(r#"{{"{escapes}":{{"dtype":"F3","shape":[2]}}}}       "#).as_bytes(),
+        ]
+        .concat(),
+    ] {
+        let error = Weights::from_bytes("stranger", bytes).expect_err("refused").to_string();
+        assert!(!error.contains('\u{1b}') && !error.contains('\u{202e}'), "{error:?}");
+    }
+}
+
+#[test]
+fn absurd_safetensors_are_refused() {
+    let file = |json: &str| [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat();
+    let huge =
+        r#"{"w":{"dtype":"F32","shape":[0,1099511627776,1099511627776],"data_offsets":[0,0]}}"#;
+    refused("no elements of absurd size", &file(huge), "");
+    let long =
+        format!(r#"{{"{}":{{"dtype":"F32","shape":[],"data_offsets":[0,4]}}}}"#, ".".repeat(9000));
+    refused("a name of 9,000 dots", &[file(&long), vec![0; 4]].concat(), "512 bytes");
+}
+
 #[test]
 fn pickles_that_are_not_whole_are_refused() {
     for (name, value, says) in [

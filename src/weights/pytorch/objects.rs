@@ -3,9 +3,12 @@
 //! A module is an object whose state has `_parameters`, `_buffers` and `_modules`; its class may be
 //! anything, and is never looked at.
 
+use super::super::contents::{MOST_TENSORS, expect_name};
+use super::super::layout::MOST_DIMENSIONS;
 use super::super::source::Wrong;
 use super::storage::{self, Storage};
 use super::tree::{Arena, Function, Id, Node};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A tensor that a pickle describes: a view of a storage. Nothing of it is checked yet.
@@ -24,7 +27,8 @@ pub(super) struct Described {
 
 /// Deeper than any network's modules, and than any wrapping of parameters.
 const DEEPEST: usize = 32;
-const MOST_TENSORS: usize = 1 << 16;
+/// A module of PyTorch has some twenty.
+const MOST_ATTRIBUTES: usize = 1024;
 
 /// The names under which training scripts keep the weights, the first that is there counts.
 const WRAPPINGS: [&str; 9] = [
@@ -65,24 +69,38 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
 
 /// A checkpoint: a dict with the weights, a dict of tensors or a module, under one of its keys.
 fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Result<Option<(&'static str, Id)>, Wrong> {
-    let found: Vec<(&str, Id)> = (WRAPPINGS.iter())
-        .filter_map(|&name| {
-            let (_, id) = *items.iter().find(|(key, _)| arena.text(*key) == Some(name))?;
-            let is_weights = match arena.get(id) {
-                Node::Dict(items) => items.iter().any(|&(_, value)| is_tensor(arena, value)),
-                Node::Object { .. } => !entries(arena, id, "_modules").ok()?.is_empty(),
-                _ => false,
-            };
-            is_weights.then_some((name, id))
-        })
-        .collect();
-    let Some(&first) = found.first() else { return Ok(None) };
-    match found.iter().find(|other| other.1 != first.1) {
-        None => Ok(Some(first)),
-        Some(other) => Err(Wrong::new(
-            "one set of weights",
-            format!("weights under {:?} and others under {:?}", first.0, other.0),
-        )),
+    let mut found: Option<(&str, Id)> = None;
+    for &name in &WRAPPINGS {
+        let Some(id) = lookup(arena, items, name)?.filter(|&id| is_weights(arena, id)) else {
+            continue;
+        };
+        match found {
+            None => found = Some((name, id)),
+            Some((_, other)) if other == id => {}
+            Some((first, _)) => {
+                let found = format!("weights under {first:?} and others under {name:?}");
+                return Err(Wrong::new("one set of weights", found));
+            }
+        }
+    }
+    // A checkpoint may have a tensor or two beside the weights, but not more than in them.
+    if let Some((name, Node::Dict(inside))) = found.map(|(name, id)| (name, arena.get(id))) {
+        let tensors = |items: &[(Id, Id)]| {
+            items.iter().filter(|&&(_, value)| is_tensor(arena, value)).count()
+        };
+        if tensors(items) >= tensors(inside) {
+            let found = format!("weights under {name:?} and others beside it");
+            return Err(Wrong::new("one set of weights", found));
+        }
+    }
+    Ok(found)
+}
+
+fn is_weights(arena: &Arena, id: Id) -> bool {
+    match arena.get(id) {
+        Node::Dict(items) => items.iter().any(|&(_, value)| is_tensor(arena, value)),
+        Node::Object { .. } => entries(arena, id, "_modules").is_ok_and(|items| !items.is_empty()),
+        _ => false,
     }
 }
 
@@ -103,13 +121,18 @@ fn weights(arena: &Arena, id: Id) -> Result<Vec<(String, Described)>, Wrong> {
 
 fn state_dict(arena: &Arena, items: &[(Id, Id)]) -> Result<Vec<(String, Described)>, Wrong> {
     expect_few(items.len())?;
+    let mut names = HashSet::new();
     items
         .iter()
         .map(|&(key, value)| {
             let name = arena
                 .text(key)
                 .ok_or_else(|| Wrong::new("the name of a tensor as key", arena.get(key).kind()))?;
-            Ok((name.to_string(), tensor(arena, name, value)?))
+            expect_name(name)?;
+            match names.insert(name) {
+                true => Ok((name.to_string(), tensor(arena, name, value)?)),
+                false => Err(Wrong::new("every tensor once", format!("{name:?} twice"))),
+            }
         })
         .collect()
 }
@@ -118,26 +141,29 @@ fn state_dict(arena: &Arena, items: &[(Id, Id)]) -> Result<Vec<(String, Describe
 fn module(arena: &Arena, root: Id) -> Result<Vec<(String, Described)>, Wrong> {
     let mut tensors = Vec::new();
     let mut open = vec![(String::new(), root, 0)];
+    // A module may be inside another many times, so what is looked at is counted.
     let mut seen = 0;
     while let Some((prefix, id, depth)) = open.pop() {
-        seen += 1;
-        expect_few(seen.max(tensors.len()))?;
         if depth > DEEPEST {
             return Err(Wrong::new(format!("modules at most {DEEPEST} deep"), "deeper ones"));
         }
-        for section in ["_parameters", "_buffers"] {
-            for (name, value) in entries(arena, id, section)? {
+        for section in ["_parameters", "_buffers", "_modules"] {
+            let entries = entries(arena, id, section)?;
+            seen += 1 + entries.len();
+            expect_few(seen)?;
+            // Onto a stack, so the last comes first.
+            for &(key, value) in entries.iter().rev().filter(|_| section == "_modules") {
+                let name = child(arena, &prefix, key)?;
+                if matches!(arena.get(value), Node::Object { .. }) {
+                    open.push((format!("{name}."), value, depth + 1));
+                }
+            }
+            for &(key, value) in entries.iter().filter(|_| section != "_modules") {
+                let name = child(arena, &prefix, key)?;
                 if !matches!(arena.get(value), Node::None) {
-                    let name = format!("{prefix}{name}");
                     let described = tensor(arena, &name, value)?;
                     tensors.push((name, described));
                 }
-            }
-        }
-        // Onto a stack, so the last comes first.
-        for (name, value) in entries(arena, id, "_modules")?.into_iter().rev() {
-            if matches!(arena.get(value), Node::Object { .. }) {
-                open.push((format!("{prefix}{name}."), value, depth + 1));
             }
         }
     }
@@ -147,24 +173,35 @@ fn module(arena: &Arena, root: Id) -> Result<Vec<(String, Described)>, Wrong> {
     }
 }
 
+fn child(arena: &Arena, prefix: &str, key: Id) -> Result<String, Wrong> {
+    let name = arena.text(key);
+    let name = name.ok_or_else(|| Wrong::new("a module's attribute", arena.get(key).kind()))?;
+    // Before they are put together.
+    expect_name(prefix).and_then(|()| expect_name(name))?;
+    let whole = format!("{prefix}{name}");
+    expect_name(&whole).map(|()| whole)
+}
+
 /// The items of a dict in a module's state.
-fn entries<'a>(arena: &'a Arena, id: Id, section: &str) -> Result<Vec<(&'a str, Id)>, Wrong> {
-    let attributes = match arena.get(id) {
-        Node::Object { state: Some(state), .. } => arena.get(*state),
-        _ => &Node::None,
-    };
-    let Node::Dict(attributes) = attributes else { return Ok(Vec::new()) };
-    let dict = attributes.iter().find(|(key, _)| arena.text(*key) == Some(section));
-    match dict.map(|&(_, value)| arena.get(value)) {
-        Some(Node::Dict(items)) => items
-            .iter()
-            .map(|&(key, value)| {
-                let name = arena.text(key);
-                let wrong = || Wrong::new(format!("names in {section}"), arena.get(key).kind());
-                name.map(|name| (name, value)).ok_or_else(wrong)
-            })
-            .collect(),
-        _ => Ok(Vec::new()),
+fn entries<'a>(arena: &'a Arena, id: Id, section: &str) -> Result<&'a [(Id, Id)], Wrong> {
+    let Node::Object { state: Some(state), .. } = arena.get(id) else { return Ok(&[]) };
+    let Node::Dict(attributes) = arena.get(*state) else { return Ok(&[]) };
+    if attributes.len() > MOST_ATTRIBUTES {
+        let expected = format!("objects of at most {MOST_ATTRIBUTES} attributes");
+        return Err(Wrong::new(expected, attributes.len().to_string()));
+    }
+    match lookup(arena, attributes, section)?.map(|id| arena.get(id)) {
+        Some(Node::Dict(items)) => Ok(items),
+        _ => Ok(&[]),
+    }
+}
+
+/// A dict's value for a key. Python takes the last of several; here there is one, or an error.
+fn lookup(arena: &Arena, items: &[(Id, Id)], name: &str) -> Result<Option<Id>, Wrong> {
+    let mut found = items.iter().filter(|(key, _)| arena.text(*key) == Some(name));
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Wrong::new("every key once", format!("{name:?} twice"))),
+        (first, None) => Ok(first.map(|&(_, value)| value)),
     }
 }
 
@@ -193,7 +230,7 @@ fn tensor(arena: &Arena, name: &str, mut id: Id) -> Result<Described, Wrong> {
             (Function::WithAttributes, &[function, _, inner, ..]) => {
                 let arguments = arena.tuple(inner).unwrap_or_default();
                 return match arena.get(function) {
-                    Node::Global(_, function) if function == "_rebuild_tensor_v2" => {
+                    Node::Global(_, function) if **function == *"_rebuild_tensor_v2" => {
                         view(arena, name, arguments)
                     }
                     other => Err(another_kind(name, &other.kind())),
@@ -209,14 +246,26 @@ fn another_kind(name: &str, found: &str) -> Wrong {
     Wrong::new(format!("a dense tensor as {name:?}"), found)
 }
 
-/// From the arguments storage, offset, shape and stride.
+/// From the arguments storage, offset, shape, stride, whether it is trained, hooks, and metadata, in
+/// which PyTorch keeps that a tensor is meant negative or conjugate.
 fn view(arena: &Arena, name: &str, arguments: &[Id]) -> Result<Described, Wrong> {
-    let ints = |id| arena.tuple(id)?.iter().map(|&id| arena.int(id)).collect::<Option<Vec<_>>>();
-    let &[storage, offset, shape, stride, ..] = arguments else {
+    let &[storage, offset, shape, stride, ref rest @ ..] = arguments else {
         return Err(another_kind(name, &format!("{} arguments", arguments.len())));
     };
+    let is_plain = |&id: &Id| match arena.get(id) {
+        Node::None => true,
+        Node::Dict(items) => items.is_empty(),
+        _ => false,
+    };
+    if !rest.iter().skip(2).all(is_plain) {
+        return Err(another_kind(name, "one with metadata, negated perhaps"));
+    }
     let Node::Persistent(id) = arena.get(storage) else {
         return Err(another_kind(name, &arena.get(storage).kind()));
+    };
+    let ints = |id| {
+        let items = arena.tuple(id).filter(|items| items.len() <= MOST_DIMENSIONS)?;
+        items.iter().map(|&id| arena.int(id)).collect::<Option<Vec<_>>>()
     };
     match (arena.int(offset), ints(shape), ints(stride)) {
         (Some(offset), Some(shape), Some(stride)) => {
@@ -224,6 +273,9 @@ fn view(arena: &Arena, name: &str, arguments: &[Id]) -> Result<Described, Wrong>
             let offset = offset.saturating_add(part.start);
             Ok(Described { storage, part, offset, shape, stride })
         }
-        _ => Err(another_kind(name, "an offset, shape or stride that is no list of numbers")),
+        _ => Err(another_kind(
+            name,
+            &format!("an offset, shape or stride that is not at most {MOST_DIMENSIONS} numbers"),
+        )),
     }
 }

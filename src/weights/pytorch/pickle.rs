@@ -9,7 +9,7 @@
 
 use super::super::source::Wrong;
 use super::bytes::Bytes;
-use super::tree::{Arena, CALLS, Function, Id, Node};
+use super::tree::{Arena, CALLS, Function, Id, MOST_NODES, Node};
 use std::collections::HashMap;
 
 /// Parses the pickle at the start of `bytes`: its value, and its length.
@@ -20,6 +20,7 @@ pub(super) fn parse(bytes: &[u8], arena: &mut Arena) -> Result<(Id, usize), Wron
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        copied: 0,
     };
     loop {
         if let Some(value) = machine.step()? {
@@ -36,6 +37,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Items that were taken out of lists into dicts.
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -107,7 +110,7 @@ impl<'a> Machine<'a> {
             b'c' => {
                 let module = self.input.line()?;
                 let name = self.input.line()?;
-                self.push(Node::Global(module, name))?;
+                self.push(Node::Global(module.into(), name.into()))?;
             }
             0x93 => self.stack_global()?,
             b'R' => self.reduce()?,
@@ -145,11 +148,18 @@ impl<'a> Machine<'a> {
     }
 
     fn long(&mut self, length: usize) -> Result<(), Wrong> {
-        let bytes = self.input.take(length)?;
-        let node = match (bytes.len(), bytes.last()) {
-            (0, _) | (_, None) => Node::Int(0),
-            (1..=8, Some(&last)) => {
-                let mut wide = [if last < 0x80 { 0 } else { 0xff }; 8];
+        let mut bytes = self.input.take(length)?;
+        // Bytes that only repeat the sign.
+        while let [.., before, last] = bytes
+            && bytes.len() > 8
+            && *last == (if *before < 0x80 { 0 } else { 0xff })
+        {
+            bytes = &bytes[..bytes.len() - 1];
+        }
+        let node = match bytes {
+            [] => Node::Int(0),
+            [.., last] if bytes.len() <= 8 => {
+                let mut wide = [if *last < 0x80 { 0 } else { 0xff }; 8];
                 wide[..bytes.len()].copy_from_slice(bytes);
                 Node::Int(i64::from_le_bytes(wide))
             }
@@ -160,15 +170,14 @@ impl<'a> Machine<'a> {
 
     fn text(&mut self, length: usize) -> Result<(), Wrong> {
         let text = std::str::from_utf8(self.input.take(length)?)
-            .map_err(|error| Wrong::new("text in UTF-8", error.to_string()))?
-            .to_string();
-        self.push(Node::Text(text))
+            .map_err(|error| Wrong::new("text in UTF-8", error.to_string()))?;
+        self.push(Node::Text(text.into()))
     }
 
     /// Python 2's `str`, which is text or bytes.
     fn python2_text(&mut self, length: usize) -> Result<(), Wrong> {
         let node = match std::str::from_utf8(self.input.take(length)?) {
-            Ok(text) => Node::Text(text.to_string()),
+            Ok(text) => Node::Text(text.into()),
             Err(_) => Node::Bytes,
         };
         self.push(node)
@@ -224,9 +233,9 @@ impl<'a> Machine<'a> {
 
     fn stack_global(&mut self) -> Result<(), Wrong> {
         let (name, module) = (self.pop()?, self.pop()?);
-        match (self.arena.text(module), self.arena.text(name)) {
-            (Some(module), Some(name)) => {
-                let node = Node::Global(module.to_string(), name.to_string());
+        match (self.arena.get(module), self.arena.get(name)) {
+            (Node::Text(module), Node::Text(name)) => {
+                let node = Node::Global(module.clone(), name.clone());
                 self.push(node)
             }
             _ => Err(Wrong::new("the names of a module and of something in it", "other values")),
@@ -238,7 +247,7 @@ impl<'a> Machine<'a> {
         let Node::Global(module, name) = self.arena.get(function) else {
             return Err(Wrong::new("a call of a named function", self.arena.get(function).kind()));
         };
-        let known = CALLS.iter().find(|(m, n, _)| m == module && n == name);
+        let known = CALLS.iter().find(|(m, n, _)| **m == **module && **n == **name);
         let Some(&(_, _, function)) = known else {
             return Err(Wrong::new(
                 "calls only of what tensors and plain values need",
@@ -248,8 +257,9 @@ impl<'a> Machine<'a> {
         let Some(items) = self.arena.tuple(arguments) else {
             return Err(Wrong::new("a tuple of arguments", self.arena.get(arguments).kind()));
         };
-        let node = match (function, items) {
-            (Function::Dict, items) => Node::Dict(self.pairs(items)),
+        let first: Vec<Id> = items.iter().take(1).copied().collect();
+        let node = match (function, first.as_slice()) {
+            (Function::Dict, items) => Node::Dict(self.pairs(items)?),
             (Function::Object, &[class, ..]) => Node::Object { class, state: None },
             (Function::Object, []) => return Err(Wrong::new("a class", "no argument")),
             _ => Node::Call { function, arguments },
@@ -257,19 +267,28 @@ impl<'a> Machine<'a> {
         self.push(node)
     }
 
-    /// Python 2 gives an `OrderedDict` its items as a list of lists of two.
-    fn pairs(&self, arguments: &[Id]) -> Vec<(Id, Id)> {
-        let Some(Node::List(items)) = arguments.first().map(|&id| self.arena.get(id)) else {
-            return Vec::new();
+    /// Python 2 gives an `OrderedDict` its items as a list of lists of two. The list may be used
+    /// again and again, so what is taken from it counts.
+    fn pairs(&mut self, arguments: &[Id]) -> Result<Vec<(Id, Id)>, Wrong> {
+        let wrong = || Wrong::new("a dict's items as a list of pairs", "something else");
+        let items = match arguments.first().map(|&id| self.arena.get(id)) {
+            Some(Node::List(items)) => items,
+            // The type of a defaultdict's defaults.
+            None | Some(Node::Global(..) | Node::None) => return Ok(Vec::new()),
+            Some(_) => return Err(wrong()),
         };
+        self.copied += items.len();
+        if self.copied > MOST_NODES {
+            return Err(Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more"));
+        }
         let pair = |&id: &Id| match self.arena.get(id) {
             Node::List(pair) | Node::Tuple(pair) => match pair.as_slice() {
-                &[key, value] => Some((key, value)),
-                _ => None,
+                &[key, value] => Ok((key, value)),
+                _ => Err(wrong()),
             },
-            _ => None,
+            _ => Err(wrong()),
         };
-        items.iter().filter_map(pair).collect()
+        items.iter().map(pair).collect()
     }
 
     fn object(&mut self) -> Result<(), Wrong> {
@@ -285,8 +304,8 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         match self.arena.get_mut(target) {
             Node::Object { state: state @ None, .. } => *state = Some(new),
-            // Attributes of a dict or a tensor: a state dict has its versions there.
-            Node::Dict(_) | Node::Call { .. } => {}
+            // Attributes of a dict: a state dict has its versions there.
+            Node::Dict(_) | Node::Call { function: Function::Value, .. } => {}
             other => return Err(Wrong::new("an object to give its one state to", other.kind())),
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! Storages, as PyTorch identifies them in a pickle.
 
+use super::super::contents::expect_name;
 use super::super::source::Wrong;
 use super::tree::{Arena, Id, Node};
 use safetensors::tensor::Dtype;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Where a tensor's values lie.
@@ -28,13 +29,16 @@ pub(super) fn storage(arena: &Arena, id: Id) -> Result<(Storage, Range<i64>), Wr
     let Node::Global(_, class) = arena.get(class) else {
         return Err(wrong(arena.get(class).kind()));
     };
-    let known = STORAGES.iter().find(|(name, _)| name == class);
+    let known = STORAGES.iter().find(|(name, _)| **name == **class);
     let &(_, dtype) = known.ok_or_else(|| {
         let known = STORAGES.map(|(name, _)| name).join(", ");
         Wrong::new(format!("a storage of one of the types {known}"), format!("{class:?}"))
     })?;
     let key = match arena.get(key) {
-        Node::Text(key) => key.clone(),
+        Node::Text(key) => {
+            expect_name(key)?;
+            key.to_string()
+        }
         Node::Int(key) => key.to_string(),
         other => return Err(wrong(other.kind())),
     };
@@ -63,7 +67,8 @@ fn part(arena: &Arena, view: Id, elements: i64) -> Option<Range<i64>> {
 /// of one must agree.
 pub(super) fn all_storages(arena: &Arena) -> Result<HashMap<String, Storage>, Wrong> {
     let mut known: HashMap<String, Storage> = HashMap::new();
-    for id in arena.persistent() {
+    let mut seen = HashSet::new();
+    for id in arena.persistent().filter(|id| seen.insert(*id)) {
         let (storage, _) = self::storage(arena, id)?;
         match known.get(&storage.key) {
             None => drop(known.insert(storage.key.clone(), storage)),

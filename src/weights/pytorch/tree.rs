@@ -1,9 +1,10 @@
 //! What a pickle says, as a tree: values, and calls that nobody has made.
 //!
-//! Nodes refer to each other by number. So a value that is shared is stored once, and a list may
-//! contain itself.
+//! Nodes refer to each other by number, and texts are shared. So what a pickle uses again is not
+//! copied (a small one could fill the memory), and a list may contain itself.
 
 use super::super::source::Wrong;
+use std::rc::Rc;
 
 /// A node's place in its [`Arena`].
 pub(super) type Id = u32;
@@ -17,14 +18,14 @@ pub(super) enum Node {
     /// An integer beyond 64 bits, little-endian.
     Long(Vec<u8>),
     Float,
-    Text(String),
+    Text(Rc<str>),
     Bytes,
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Set,
     Dict(Vec<(Id, Id)>),
     /// A module's name and a name in it.
-    Global(String, String),
+    Global(Rc<str>, Rc<str>),
     /// A call that has not been made, of a function of [`CALLS`].
     Call {
         function: Function,
@@ -96,7 +97,7 @@ pub(super) const CALLS: [(&str, &str, Function); 34] = [
 ];
 
 /// What the largest checkpoint of a VGG with its optimizer needs, many times over.
-const MOST_NODES: usize = 1 << 20;
+pub(super) const MOST_NODES: usize = 1 << 20;
 
 /// The nodes of one or more pickles.
 #[derive(Debug, Default)]

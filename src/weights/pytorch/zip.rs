@@ -12,6 +12,7 @@ use super::{Starts, bytes, stored};
 use crate::error::Result;
 use rawzip::{CompressionMethod, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 
 const PICKLE: &str = "data.pkl";
 /// Bytes of a file's record in the directory, its name and padding included; torch writes less than
@@ -87,7 +88,7 @@ fn starts(records: &Records, storages: &HashMap<String, Storage>) -> Result<Star
 fn checksum(records: &Records, key: &str) -> Option<Checksum> {
     let name = data(key);
     let &Record { start, length, crc32 } = records.get(&name)?;
-    Some(Checksum { name, start, length, crc32: crc32? })
+    Some(Checksum { name, start, length, crc32: crc32?, is_known: AtomicBool::new(false) })
 }
 
 /// A file that is read whole: its length and its checksum are right.
