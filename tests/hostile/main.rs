@@ -203,7 +203,7 @@ fn small_pickles_do_not_become_large() {
     let kept = |value: Vec<u8>| [value, b"q\x000".to_vec()].concat();
     // A list of pairs, made a dict many times.
     let pairs =
-        [b"](".to_vec(), b"]q\x01(K\x00K\x00e".repeat(1), b"h\x01".repeat(30_000), b"e".to_vec()];
+        [b"](".to_vec(), b"]q\x01(K\x00K\x00e".to_vec(), b"h\x01".repeat(30_000), b"e".to_vec()];
     let dicts = [global("collections", "OrderedDict"), b"q\x020".to_vec()].concat();
     let dicts = [dicts, b"h\x02h\x00\x85R0".repeat(20_000)].concat();
     let bomb = [kept(pairs.concat()), dicts, one(Tensor::default())].concat();
