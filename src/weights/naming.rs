@@ -78,6 +78,23 @@ impl Naming {
         Ok(tensors)
     }
 
+    /// Whether a tensor of that name belongs to a classifier, of this network or any other.
+    pub(super) fn is_of_classifier(self, name: &str) -> bool {
+        let first = name.split('.').next().unwrap_or_default();
+        let is_numbered = |prefix| {
+            let number = first.strip_prefix(prefix).unwrap_or_default();
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        match self {
+            Naming::Torchvision => first == "classifier",
+            Naming::Timm => matches!(first, "pre_logits" | "head"),
+            Naming::Paper => is_numbered("fc"),
+            Naming::Tutorial | Naming::TutorialNumbered => {
+                is_numbered("fc") || first == "classifier"
+            }
+        }
+    }
+
     /// A layer's name; of a linear one its number, and whether it is the last.
     fn layer(self, step: &Step, linear: Option<(usize, bool)>) -> String {
         match (self, linear) {

@@ -190,13 +190,10 @@ impl Attempt {
         wanted: Wanted,
     ) {
         let names: HashSet<&str> = pairs.iter().map(|(_, named)| named.name.as_str()).collect();
-        let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
-        let heads: HashSet<String> = (pairs.iter())
-            .filter(|(_, named)| named.part == Part::Classifier && wanted == Wanted::Features)
-            .map(|(_, named)| first(&named.name))
-            .collect();
+        let naming = self.reading.naming;
+        let is_left = |name: &str| wanted == Wanted::Features && naming.is_of_classifier(name);
         let mut rest: Vec<(&String, usize)> = (by_name.iter())
-            .filter(|(name, _)| !names.contains(name.as_str()) && !heads.contains(&first(name)))
+            .filter(|(name, _)| !names.contains(name.as_str()) && !is_left(name))
             .map(|(name, &index)| (name, index))
             .collect();
         rest.sort_by_key(|&(_, index)| index);

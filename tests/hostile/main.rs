@@ -343,6 +343,12 @@ fn archives_that_torch_would_not_write_are_refused() {
         ("big-endian", good().add("a/byteorder", b"big").finish(), "big"),
         ("TorchScript", good().add("a/constants.pkl", &value).finish(), "TorchScript"),
         ("code", good().add("a/code/a.py", b"").finish(), "TorchScript"),
+        (
+            "compressed TorchScript",
+            good().add_as("a/code/a.py", b"", deflated, false).finish(),
+            "TorchScript",
+        ),
+        ("names equal but for case", good().add("a/DATA.PKL", &value).finish(), "twice"),
         ("no pickle", Archive::new().add("a/data/0", &numbers).finish(), "data.pkl"),
         ("no folder", Archive::new().add("photo.jpg", &numbers).finish(), "data.pkl"),
         ("no storage", Archive::new().add("a/data.pkl", &value).finish(), "\"0\""),

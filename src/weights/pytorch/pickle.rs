@@ -257,11 +257,10 @@ impl<'a> Machine<'a> {
         let Some(items) = self.arena.tuple(arguments) else {
             return Err(Wrong::new("a tuple of arguments", self.arena.get(arguments).kind()));
         };
-        let first: Vec<Id> = items.iter().take(1).copied().collect();
-        let node = match (function, first.as_slice()) {
-            (Function::Dict, items) => Node::Dict(self.pairs(items)?),
-            (Function::Object, &[class, ..]) => Node::Object { class, state: None },
-            (Function::Object, []) => return Err(Wrong::new("a class", "no argument")),
+        let node = match (function, items.first().copied()) {
+            (Function::Dict, first) => Node::Dict(self.pairs(first)?),
+            (Function::Object, Some(class)) => Node::Object { class, state: None },
+            (Function::Object, None) => return Err(Wrong::new("a class", "no argument")),
             _ => Node::Call { function, arguments },
         };
         self.push(node)
@@ -269,9 +268,9 @@ impl<'a> Machine<'a> {
 
     /// Python 2 gives an `OrderedDict` its items as a list of lists of two. The list may be used
     /// again and again, so what is taken from it counts.
-    fn pairs(&mut self, arguments: &[Id]) -> Result<Vec<(Id, Id)>, Wrong> {
+    fn pairs(&mut self, argument: Option<Id>) -> Result<Vec<(Id, Id)>, Wrong> {
         let wrong = || Wrong::new("a dict's items as a list of pairs", "something else");
-        let items = match arguments.first().map(|&id| self.arena.get(id)) {
+        let items = match argument.map(|id| self.arena.get(id)) {
             Some(Node::List(items)) => items,
             // The type of a defaultdict's defaults.
             None | Some(Node::Global(..) | Node::None) => return Ok(Vec::new()),

@@ -11,7 +11,7 @@ use super::tree::Arena;
 use super::{Starts, bytes, stored};
 use crate::error::Result;
 use rawzip::{CompressionMethod, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 
 const PICKLE: &str = "data.pkl";
@@ -33,10 +33,6 @@ type Records = HashMap<String, Record>;
 pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
     let wrong = |wrong| source.wrong(Format::PyTorch.name(), wrong);
     let records = directory(source)?;
-    if records.contains_key("constants.pkl") || records.keys().any(|n| n.starts_with("code/")) {
-        let found = "a TorchScript archive, which is a program";
-        return Err(wrong(Wrong::new("weights of torch.save", found)));
-    }
     if let Some(order) = records.get("byteorder") {
         let order = small(source, "byteorder", order)?;
         if order != b"little" {
@@ -160,6 +156,7 @@ fn directory(source: &Source) -> Result<Records> {
 /// A file as the archive's directory has it.
 struct Entry {
     path: String,
+    is_stored: bool,
     wayfinder: ZipArchiveEntryWayfinder,
     crc32: u32,
     /// Where its own header begins.
@@ -179,19 +176,14 @@ impl Entry {
         }
         let is_stored = record.compression_method() == CompressionMethod::STORE
             && record.compressed_size_hint() == record.uncompressed_size_hint();
-        match is_stored {
-            true => Ok(Self {
-                path,
-                wayfinder: record.wayfinder(),
-                crc32: record.crc32(),
-                start: record.local_header_offset(),
-                data: (0, 0),
-            }),
-            false => Err(Wrong::new(
-                "files stored as torch.save does, without compression",
-                format!("{path:?}, compressed"),
-            )),
-        }
+        Ok(Self {
+            path,
+            is_stored,
+            wayfinder: record.wayfinder(),
+            crc32: record.crc32(),
+            start: record.local_header_offset(),
+            data: (0, 0),
+        })
     }
 }
 
@@ -215,15 +207,27 @@ fn expect_apart(entries: &mut [Entry], directory: u64) -> Result<(), Wrong> {
 /// By their names below the archive's folder, of which there is one.
 fn records(entries: Vec<Entry>) -> Result<Records, Wrong> {
     let are_stated = entries.iter().any(|entry| entry.crc32 != 0);
+    let is_program = |path: &str| path.ends_with("/constants.pkl") || path.contains("/code/");
+    if entries.iter().any(|entry| is_program(&entry.path)) {
+        let found = "a TorchScript archive, which is a program";
+        return Err(Wrong::new("weights of torch.save", found));
+    }
     let mut folder: Option<String> = None;
     let mut records = Records::new();
-    for Entry { path, crc32, data: (start, end), .. } in entries {
+    // PyTorch finds files without regard to case, so two that differ in nothing else are ambiguous.
+    let mut seen = HashSet::new();
+    for Entry { path, is_stored, crc32, data: (start, end), .. } in entries {
+        if !is_stored {
+            let expected = "files stored as torch.save does, without compression";
+            return Err(Wrong::new(expected, format!("{path:?}, compressed")));
+        }
         let (parent, name) = path.split_once('/').unwrap_or(("", &path));
         if folder.get_or_insert_with(|| parent.to_string()) != parent {
             return Err(Wrong::new("all files in one folder", format!("{path:?}")));
         }
         let record = Record { start, length: end - start, crc32: are_stated.then_some(crc32) };
-        if records.insert(name.to_string(), record).is_some() {
+        records.insert(name.to_string(), record);
+        if !seen.insert(name.to_lowercase()) {
             return Err(Wrong::new("every file once", format!("{name} twice")));
         }
     }
