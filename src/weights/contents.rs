@@ -78,11 +78,17 @@ impl Contents {
             pytorch::legacy::contents(source)
         } else if let Some(found) = not_weights(&start) {
             Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
+        } else if length > JSON_AT && start[JSON_AT] != b'{' {
+            let found = "neither, by its first bytes";
+            Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
         } else {
             safetensors::contents(source)
         }
     }
 }
+
+/// Where the header of safetensors begins.
+const JSON_AT: usize = 8;
 
 /// Files that people take for weights, by how they begin.
 fn not_weights(start: &[u8]) -> Option<&'static str> {
