@@ -15,6 +15,8 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<
             return fill(&mut file, path, write);
         }
         Ok(_) => path.canonicalize().map_err(Error::io(path))?,
+        // A link to nothing: its end could be anywhere.
+        Err(error) if path.is_symlink() => return Err(Error::io(path)(error)),
         Err(_) => path.to_path_buf(),
     };
     let mut file = beside(&target).map_err(Error::io(path))?;
@@ -100,6 +102,16 @@ mod tests {
         replace(&file("link"), hello).expect("a writable folder");
         assert!(file("link").is_symlink());
         assert_eq!(fs::read(file("ordinary")).expect("what it points to"), b"hello");
+        std::os::unix::fs::symlink(file("nowhere"), file("dangling")).expect("a link");
+        assert!(replace(&file("dangling"), hello).is_err());
+        assert!(file("dangling").is_symlink());
+
+        // What its owner made of a file stays.
+        use std::os::unix::fs::PermissionsExt;
+        let own = fs::Permissions::from_mode(0o664);
+        fs::set_permissions(file("ordinary"), own).expect("its owner");
+        replace(&file("ordinary"), hello).expect("a writable folder");
+        assert_eq!(permissions("ordinary").mode() & 0o777, 0o664);
     }
 
     #[test]
