@@ -23,7 +23,7 @@ use std::process::ExitCode;
 struct Args {
     #[arg(long, help = cli::networks("The network"), value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its weights: safetensors with torchvision's names. Default: random ones.
+    /// Its weights: a file of safetensors or PyTorch (.pth), old or new. Default: random ones.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// ONNX file to write.

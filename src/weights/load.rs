@@ -3,7 +3,8 @@
 use super::checksum::Seen;
 use super::reading::{Reading, Wanted};
 use super::source::Wrong;
-use super::{Dtype, Naming, Weights};
+use super::stored::is_read;
+use super::{Naming, Weights};
 use crate::error::Result;
 use crate::models::{Architecture, Network, Parameter, Role};
 use burn::tensor::backend::Backend;
@@ -86,19 +87,15 @@ impl Weights {
         let Some(tensor) = tensor else {
             return Err(self.wrong(Wrong::new(format!("a tensor {name:?}"), "none of that name")));
         };
-        match tensor.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => {
-                let rows = tensor.shape().first().copied().unwrap_or(1);
-                let mut seen = Seen::default();
-                let values = tensor.rows(&self.source, 0..rows, &mut seen)?;
-                self.verify_at(tensor.first_byte(), &seen)?;
-                Ok(values)
-            }
-            other => {
-                let expected = format!("F32, F16, BF16 or F64 as {name:?}");
-                Err(self.wrong(Wrong::new(expected, other.to_string())))
-            }
+        if !is_read(tensor.dtype) {
+            let expected = format!("F32, F16, BF16 or F64 as {name:?}");
+            return Err(self.wrong(Wrong::new(expected, tensor.dtype.to_string())));
         }
+        let rows = tensor.shape().first().copied().unwrap_or(1);
+        let mut seen = Seen::default();
+        let values = tensor.rows(&self.source, 0..rows, &mut seen)?;
+        self.verify_at(tensor.first_byte(), &seen)?;
+        Ok(values)
     }
 
     fn network<B: Backend>(

@@ -2,6 +2,7 @@
 //! wrappers add.
 
 use super::naming::{Named, Naming};
+use super::stored::is_read;
 use super::{Dtype, NETWORK, Weights};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, NetworkConfig, Parameter, Part};
@@ -170,7 +171,7 @@ impl Attempt {
                 _ if found.shape() != shape => {
                     Some(format!("expected shape {shape:?}, found {:?}", found.shape()))
                 }
-                Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => None,
+                dtype if is_read(dtype) => None,
                 other => Some(format!("expected F32, F16, BF16 or F64, found {other}")),
             };
             match difference {

@@ -74,7 +74,7 @@ impl<B: Backend> Network<B> {
     ///
     /// # Errors
     /// As for [`save`](Self::save), and [`Error::Setting`] for another type than f32, f16 and bf16,
-    /// or for a value that is beyond f16's range.
+    /// or for a value that is beyond the type's range.
     pub fn save_as(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let plan = Plan::new(self.architecture(), options, self.preset(), &|_| Ok(0))?;
         plan.write(path.as_ref(), &mut |parameter, rows| self.values(parameter, rows))

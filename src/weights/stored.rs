@@ -25,6 +25,11 @@ pub(super) struct Stored {
     pub start: u64,
 }
 
+/// Whether values of this type are read.
+pub(super) fn is_read(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64)
+}
+
 impl Stored {
     pub fn shape(&self) -> &[usize] {
         &self.layout.shape

@@ -12,7 +12,6 @@ mod tree;
 pub(super) mod write;
 pub(super) mod zip;
 
-use super::contents::MOST_TENSORS;
 use super::layout::Layout;
 use super::source::Wrong;
 use super::stored::Stored;
@@ -32,15 +31,10 @@ fn bytes(storage: &Storage) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new("a storage's number of elements", storage.elements.to_string()))
 }
 
-/// Tensors whose storages are known to be in the file.
+/// Tensors whose storages are known to be in the file. `objects` has seen to it that they are not
+/// too many.
 fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stored>, Wrong> {
     let mut names = HashSet::new();
-    if tensors.len() > MOST_TENSORS {
-        return Err(Wrong::new(
-            format!("at most {MOST_TENSORS} tensors"),
-            tensors.len().to_string(),
-        ));
-    }
     tensors
         .into_iter()
         .map(|(name, described)| {

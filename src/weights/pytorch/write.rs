@@ -1,6 +1,7 @@
 //! A state dict as torch.save writes it: an uncompressed zip archive of a pickle and a file for each
 //! storage, every storage aligned so that PyTorch can map it.
 
+use super::super::layout::contiguous_stride;
 use super::super::save::{Plan, Planned, Values};
 use crate::error::{Error, Result};
 use rawzip::extra_fields::ExtraFieldId;
@@ -103,7 +104,7 @@ impl Pickle {
         self.op(b"tQ");
         self.int(0);
         self.ints(tensor.shape.iter().map(|&dim| dim as u64));
-        self.ints(contiguous_stride(&tensor.shape));
+        self.ints(contiguous_stride(&tensor.shape).into_iter().map(|step| step as u64));
         self.op(b"\x89");
         self.ordered_dict();
         self.op(b"tR");
@@ -135,8 +136,4 @@ impl Pickle {
         values.into_iter().for_each(|value| self.int(value));
         self.op(b"t");
     }
-}
-
-fn contiguous_stride(shape: &[usize]) -> Vec<u64> {
-    (0..shape.len()).map(|i| shape[i + 1..].iter().map(|&dim| dim as u64).product()).collect()
 }
