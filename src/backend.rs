@@ -1,4 +1,4 @@
-//! Backends and devices: the aliases [`Cpu`] and [`Gpu`], the choice of one by name, and what a
+//! Backends and devices: the aliases [`Cpu`] and `Gpu`, the choice of one by name, and what a
 //! device can hold.
 //!
 //! A network runs on any burn backend. This module is what is left to know about the three that the

@@ -178,6 +178,8 @@ impl Download<'_> {
             }
             ureq::Error::Io(error) if error.kind() == UnexpectedEof => "a cut connection".into(),
             ureq::Error::Io(error) => error.to_string(),
+            // Its own message would show the address with a user's password.
+            ureq::Error::BadUri(_) => "an address that is none".into(),
             ureq::Error::TooManyRedirects => format!("more than {REDIRECTS} redirects"),
             other => other.to_string(),
         };

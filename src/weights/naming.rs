@@ -78,21 +78,13 @@ impl Naming {
         Ok(tensors)
     }
 
-    /// Whether a tensor of that name belongs to a classifier, of this network or any other.
-    pub(super) fn is_of_classifier(self, name: &str) -> bool {
+    /// Whether a tensor of that name belongs to a classifier, of any network, under any naming: where
+    /// a network has convolutions alone, two namings are the same.
+    pub(super) fn is_of_classifier(name: &str) -> bool {
         let first = name.split('.').next().unwrap_or_default();
-        let is_numbered = |prefix| {
-            let number = first.strip_prefix(prefix).unwrap_or_default();
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        match self {
-            Naming::Torchvision => first == "classifier",
-            Naming::Timm => matches!(first, "pre_logits" | "head"),
-            Naming::Paper => is_numbered("fc"),
-            Naming::Tutorial | Naming::TutorialNumbered => {
-                is_numbered("fc") || first == "classifier"
-            }
-        }
+        let number = first.strip_prefix("fc").unwrap_or_default();
+        let is_numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_numbered || matches!(first, "classifier" | "pre_logits" | "head")
     }
 
     /// A layer's name; of a linear one its number, and whether it is the last.

@@ -2,7 +2,7 @@
 //! wrappers add.
 
 use super::naming::{Named, Naming};
-use super::stored::is_read;
+use super::stored::{Stored, is_read};
 use super::{Dtype, NETWORK, Weights};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, NetworkConfig, Parameter, Part};
@@ -10,6 +10,9 @@ use std::collections::{HashMap, HashSet};
 
 /// How many components that all names share (`model.`, `net.backbone.`) are taken off at most.
 const MOST_PREFIXES: usize = 3;
+
+/// How many networks PyTorch's `AveragedModel` has averaged. Nothing here needs it.
+const AVERAGED: &str = "n_averaged";
 
 /// The file's tensors by their names without prefixes.
 pub(super) type ByName = HashMap<String, usize>;
@@ -191,8 +194,7 @@ impl Attempt {
         wanted: Wanted,
     ) {
         let names: HashSet<&str> = pairs.iter().map(|(_, named)| named.name.as_str()).collect();
-        let naming = self.reading.naming;
-        let is_left = |name: &str| wanted == Wanted::Features && naming.is_of_classifier(name);
+        let is_left = |name: &str| wanted == Wanted::Features && Naming::is_of_classifier(name);
         let mut rest: Vec<(&String, usize)> = (by_name.iter())
             .filter(|(name, _)| !names.contains(name.as_str()) && !is_left(name))
             .map(|(name, &index)| (name, index))
@@ -201,6 +203,7 @@ impl Attempt {
         for (name, index) in rest {
             match counter_key(weights, pairs, name, index) {
                 Some(key) => drop(self.reading.counters.insert(key, index)),
+                None if is_count(&weights.contents.tensors[index]) && name == AVERAGED => {}
                 None => self.differences.push(format!(
                     "{}: extra, no such tensor in this network",
                     weights.contents.tensors[index].name
@@ -223,6 +226,9 @@ fn counter_key(
     let mean = format!("{layer}running_mean");
     let (parameter, _) = pairs.iter().find(|(_, named)| named.name == mean)?;
     let ours = parameter.key.strip_suffix("running_mean")?;
-    let is_counter = tensor.dtype == Dtype::I64 && tensor.shape().is_empty();
-    is_counter.then(|| format!("{ours}num_batches_tracked"))
+    is_count(tensor).then(|| format!("{ours}num_batches_tracked"))
+}
+
+fn is_count(tensor: &Stored) -> bool {
+    tensor.dtype == Dtype::I64 && tensor.shape().is_empty()
 }

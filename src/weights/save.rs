@@ -4,7 +4,7 @@
 use super::checksum::Seen;
 use super::naming::Naming;
 use super::reading::{Reading, Wanted};
-use super::{Dtype, NETWORK, PRESET, Weights, pytorch, safetensors};
+use super::{Dtype, Format, NETWORK, PRESET, Weights, pytorch, safetensors};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Parameter};
 use crate::vision::Preset;
@@ -77,7 +77,11 @@ impl<B: Backend> Network<B> {
     /// or for a value that is beyond the type's range.
     pub fn save_as(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let plan = Plan::new(self.architecture(), options, self.preset(), &|_| Ok(0))?;
-        plan.write(path.as_ref(), &mut |parameter, rows| self.values(parameter, rows))
+        let path = path.as_ref();
+        let format = format(path)?;
+        whole_file::replace(path, |out| {
+            plan.write(format, path, out, &mut |parameter, rows| self.values(parameter, rows))
+        })
     }
 }
 
@@ -93,14 +97,18 @@ impl Weights {
         path: impl AsRef<Path>,
         options: &SaveOptions,
     ) -> Result<()> {
-        // Before the first byte is written. It reads the file twice, but leaves nothing half right.
-        self.verify()?;
         let reading = self.read_as(architecture, Wanted::All)?;
         let counter = |key: &str| self.counter(&reading, key);
         let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
-        let mut seen = Seen::default();
-        plan.write(path.as_ref(), &mut |parameter, rows| {
-            self.rows(&reading, parameter, rows, &mut seen)
+        let path = path.as_ref();
+        let format = format(path)?;
+        whole_file::replace(path, |out| {
+            let mut seen = Seen::default();
+            plan.write(format, path, out, &mut |parameter, rows| {
+                self.rows(&reading, parameter, rows, &mut seen)
+            })?;
+            // Before the new file has its name.
+            self.verify_rest(&seen)
         })
     }
 
@@ -110,6 +118,20 @@ impl Weights {
         let mut bytes = [0; 8];
         self.source.read_into(self.contents.tensors[index].first_byte(), &mut bytes)?;
         Ok(i64::from_le_bytes(bytes))
+    }
+}
+
+/// What a file of that name is to hold.
+fn format(path: &Path) -> Result<Format> {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+    match extension.as_deref() {
+        Some("pth" | "pt") => Ok(Format::PyTorch),
+        Some("safetensors") => Ok(Format::Safetensors),
+        _ => Err(Error::Setting {
+            place: "weights to write".into(),
+            expected: "a path that ends in .pth, .pt or .safetensors".into(),
+            found: path.display().to_string(),
+        }),
     }
 }
 
@@ -149,20 +171,19 @@ impl Plan {
         }
     }
 
-    fn write(&self, path: &Path, values: Values) -> Result<()> {
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
-        match extension.as_deref() {
-            Some("pth" | "pt") => {
-                whole_file::replace(path, |out| pytorch::write::state_dict(self, path, out, values))
+    /// `path` is for messages.
+    fn write(
+        &self,
+        format: Format,
+        path: &Path,
+        out: &mut dyn Write,
+        values: Values,
+    ) -> Result<()> {
+        match format {
+            Format::Safetensors => safetensors::write(self, path, out, values),
+            Format::PyTorch | Format::PyTorchLegacy => {
+                pytorch::write::state_dict(self, path, out, values)
             }
-            Some("safetensors") => {
-                whole_file::replace(path, |out| safetensors::write(self, path, out, values))
-            }
-            _ => Err(Error::Setting {
-                place: "weights to write".into(),
-                expected: "a path that ends in .pth, .pt or .safetensors".into(),
-                found: path.display().to_string(),
-            }),
         }
     }
 

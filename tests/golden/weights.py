@@ -389,6 +389,27 @@ def wrappings():
     save("uncounted.pth", uncounted, "vgg11_bn", legacy=True, notes="no num_batches_tracked")
 
 
+    inside = {"model": {"state_dict": weights, "arch": "alexnet"}, "epoch": 3}
+    save("checkpoint_in_checkpoint.pth", inside, "alexnet_paper", legacy=True, notes="model.state_dict")
+    average = torch.optim.swa_utils.AveragedModel(network("alexnet_paper")).state_dict()
+    save("averaged.pth", {"model_ema": average, "epoch": 3}, "alexnet_paper", legacy=True,
+         notes="AveragedModel: module. and n_averaged, under model_ema alone")
+    save("checkpoint_averaged.pth", {"model": weights, "model_ema": prefixed(weights, "other.")},
+         "alexnet_paper", legacy=True, notes="model counts, model_ema does not")
+    few = torch.arange(3.0)
+    strange = {"spectrum": few.to(torch.complex64), "mask": few.to_sparse(), "nothing": torch.zeros(0),
+               "repeated": few[:1].expand(7)}
+    save("beside_others_legacy.pth", {"state_dict": weights, "statistics": strange}, "alexnet_paper",
+         legacy=True, notes="tensors beside the weights that no weights are: complex, sparse, empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        strange["quantized"] = torch.quantize_per_tensor(few, 0.01, 0, torch.qint8)
+    strange["on no device"] = few.to("meta")
+    strange["of 8 bits"] = few.to(torch.float8_e4m3fn)
+    save("beside_others.pth", {"state_dict": weights, "statistics": strange}, "alexnet_paper",
+         notes="the same, with quantized, meta and float8 ones")
+
+
 def one_storage(weights):
     """All tensors as views of one storage, with three spare values before, between and behind."""
     flat = torch.full((sum(t.numel() + 3 for t in weights.values()) + 3,), 9.0).half()
@@ -438,6 +459,13 @@ def modules():
              legacy=True, notes="a whole DataParallel")
         save("module_tutorial.pth", tutorial("classifier"), "vgg16", "tutorial", legacy=True,
              notes="conv1_1, ..., fc1, fc2, classifier")
+        for protocol in (2, 4):
+            known = network("alexnet_paper")
+            known.register_buffer("mean", torch.zeros(3), persistent=False)
+            known.features.register_buffer("seen", torch.zeros(3), persistent=False)
+            assert list(known.state_dict()) == list(state("alexnet_paper"))
+            save(f"module_buffers_protocol{protocol}.pth", known, "alexnet_paper", legacy=protocol == 2,
+                 protocol=protocol, notes="buffers that are not in its state dict")
     with placed("__main__", AlexNet):
         value = {"epoch": 3, "model": network("alexnet_paper")}
         save("module_main.pth", value, "alexnet_paper", legacy=True, protocol=4,

@@ -105,8 +105,6 @@ fn nothing_is_called_and_the_call_is_named() {
         ("__builtin__", "exec"),
         ("runpy", "run_path"),
         ("torch.hub", "load_state_dict_from_url"),
-        ("torch._utils", "_rebuild_sparse_tensor"),
-        ("torch._utils", "_rebuild_qtensor"),
         ("collections", "OrderedDict.__init__"),
     ] {
         let says = format!("{module}.{name}");
@@ -186,6 +184,20 @@ fn pickles_that_explode_do_not() {
         module = [module, inside, object(dict(&[("_modules", twice)]))].concat();
     }
     refused_pickle("2^30 modules", &module, "at most");
+    // One module many times, with the same thousands of buffers that it leaves out.
+    let names = [b"](".to_vec(), text("a").repeat(10_000), b"e\x85R".to_vec()].concat();
+    let names = [global("__builtin__", "set"), names].concat();
+    let module = object(dict(&[("_non_persistent_buffers_set", names)]));
+    let many: Vec<u8> =
+        (0..5_000).flat_map(|i| [text(&i.to_string()), b"h\x00".to_vec()].concat()).collect();
+    let many = [b"}(".to_vec(), many, b"u".to_vec()].concat();
+    let module = [module, b"q\x000".to_vec(), object(dict(&[("_modules", many)]))].concat();
+    refused_pickle("a set that is looked at 5,000 times", &module, "at most");
+    // Checkpoints in checkpoints.
+    let inner = (0..20).fold(one(Tensor::default()), |inner, _| {
+        dict(&[("model", [inner, b"q\x00".to_vec()].concat()), ("net", b"h\x00".to_vec())])
+    });
+    refused_pickle("2^20 checkpoints", &inner, "a dict of 2");
     let own = [global("nowhere", "Network"), b")\x81q\x00".to_vec()];
     let own =
         [own.concat(), dict(&[("_modules", dict(&[("a", b"h\x00".to_vec())]))]), b"b".to_vec()];
@@ -194,6 +206,30 @@ fn pickles_that_explode_do_not() {
         call("torch._utils", "_rebuild_parameter", &[inner])
     });
     refused_pickle("a parameter of parameters", &dict(&[("weight", wrapped)]), "without end");
+}
+
+#[test]
+fn tensors_of_other_kinds_are_no_weights() {
+    for (function, says) in [
+        ("_rebuild_sparse_tensor", "a sparse tensor"),
+        ("_rebuild_qtensor", "a quantized tensor"),
+        ("_rebuild_meta_tensor_no_storage", "without values"),
+        ("_rebuild_tensor_v3", "8 bits"),
+    ] {
+        let other = || call("torch._utils", function, &[int(1)]);
+        refused_pickle(function, &dict(&[("weight", other())]), says);
+        refused_pickle(
+            function,
+            &object(dict(&[("_buffers", dict(&[("weight", other())]))])),
+            says,
+        );
+        // Beside the weights, they are nobody's business.
+        let others = dict(&[("other", other())]);
+        let checkpoint = dict(&[("state_dict", one(Tensor::default())), ("others", others)]);
+        for bytes in [zip(&checkpoint), legacy(&checkpoint)] {
+            Weights::from_bytes(function, bytes).expect("weights").values("weight").expect("six");
+        }
+    }
 }
 
 /// What is long and used again and again must not be copied each time.
@@ -314,6 +350,7 @@ fn pickles_that_are_not_whole_are_refused() {
         ("protocol 6", b"\x80\x06", "protocol"),
         ("a key without a value", b"}(Nu", "value"),
         ("items for a number", b"K\x01(NNu", "dict"),
+        ("items for a set that is none", b"](N\x90", "set"),
         ("a call of a text", b"X\x01\x00\x00\x00a)R", "a text"),
         ("arguments that are no tuple", b"ccollections\nOrderedDict\nNR", "arguments"),
         ("a number", b"K\x01", "the number 1"),

@@ -24,10 +24,9 @@ type Starts = HashMap<String, u64>;
 
 /// Bytes of a storage.
 fn bytes(storage: &Storage) -> Result<u64, Wrong> {
-    let width = (storage.dtype.bitsize() / 8) as u64;
     let elements = u64::try_from(storage.elements).ok();
     elements
-        .and_then(|elements| elements.checked_mul(width))
+        .and_then(|elements| elements.checked_mul(storage.class.width))
         .ok_or_else(|| Wrong::new("a storage's number of elements", storage.elements.to_string()))
 }
 
@@ -41,7 +40,7 @@ fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stor
             if !names.insert(name.clone()) {
                 return Err(Wrong::new("every tensor once", format!("{name:?} twice")));
             }
-            let Described { storage, part, offset, shape, stride } = described;
+            let Described { storage, dtype, part, offset, shape, stride } = described;
             let layout = Layout::new(&shape, &stride, offset, u64::try_from(part.end).unwrap_or(0))
                 .map_err(|wrong| {
                     Wrong::new(format!("{name:?} with {}", wrong.expected), wrong.found)
@@ -49,7 +48,7 @@ fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stor
             let missing =
                 || Wrong::new("every storage in the file", format!("no {:?}", storage.key));
             let start = *starts.get(&storage.key).ok_or_else(missing)?;
-            Ok(Stored { name, dtype: storage.dtype, layout, start })
+            Ok(Stored { name, dtype, layout, start })
         })
         .collect()
 }

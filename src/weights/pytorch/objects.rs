@@ -8,6 +8,7 @@ use super::super::layout::MOST_DIMENSIONS;
 use super::super::source::Wrong;
 use super::storage::{self, Storage};
 use super::tree::{Arena, Function, Id, Node};
+use safetensors::tensor::Dtype;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Described {
     pub storage: Storage,
+    pub dtype: Dtype,
     /// The part of the storage that it may use, in elements: all but for views of storages, which
     /// PyTorch once had.
     pub part: Range<i64>,
@@ -30,18 +32,25 @@ const DEEPEST: usize = 32;
 /// A module of PyTorch has some twenty.
 const MOST_ATTRIBUTES: usize = 1024;
 
-/// The names under which training scripts keep the weights, the first that is there counts.
-const WRAPPINGS: [&str; 9] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "module",
-    "weights",
-    "params",
+/// The names under which training scripts keep the weights, and those of their average over the
+/// training, which are taken where there are no others.
+const WRAPPINGS: [&[&str]; 2] = [
+    &[
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "model",
+        "net",
+        "network",
+        "module",
+        "weights",
+        "params",
+        "checkpoint",
+    ],
+    &["model_ema", "state_dict_ema", "ema_state_dict", "ema"],
 ];
+/// A checkpoint in a checkpoint happens.
+const DEEPEST_WRAPPING: usize = 3;
 
 /// The tensors by their names, and a note for the user if they were inside something.
 pub(super) type Named = (Vec<(String, Described)>, Option<String>);
@@ -56,9 +65,10 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
             };
             Ok((module(arena, root)?, Some(format!("a whole module{name}"))))
         }
-        Node::Dict(items) => match wrapped(arena, items)? {
-            Some((name, id)) => {
-                let note = format!("a checkpoint, its weights under {name:?}");
+        Node::Dict(items) => match wrapped(arena, items, 1)? {
+            Some((path, id)) => {
+                expect_most_inside(arena, items, &path, id)?;
+                let note = format!("a checkpoint, its weights under {path:?}");
                 Ok((weights(arena, id)?, Some(note)))
             }
             None => Ok((weights(arena, root)?, None)),
@@ -67,33 +77,47 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
     }
 }
 
-/// A checkpoint: a dict with the weights, a dict of tensors or a module, under one of its keys.
-fn wrapped(arena: &Arena, items: &[(Id, Id)]) -> Result<Option<(&'static str, Id)>, Wrong> {
-    let mut found: Option<(&str, Id)> = None;
-    for &name in &WRAPPINGS {
-        let Some(id) = lookup(arena, items, name)?.filter(|&id| is_weights(arena, id)) else {
-            continue;
-        };
-        match found {
-            None => found = Some((name, id)),
-            Some((_, other)) if other == id => {}
-            Some((first, _)) => {
-                let found = format!("weights under {first:?} and others under {name:?}");
-                return Err(Wrong::new("one set of weights", found));
-            }
+/// A checkpoint: a dict with the weights, a dict of tensors or a module, under one of its keys, or
+/// another checkpoint there. The keys that lead to them, with points between.
+fn wrapped(arena: &Arena, items: &[(Id, Id)], depth: usize) -> Result<Option<(String, Id)>, Wrong> {
+    for names in WRAPPINGS {
+        let mut found: Option<(String, Id)> = None;
+        for &name in names {
+            let Some(id) = lookup(arena, items, name)? else { continue };
+            let inside = match arena.get(id) {
+                _ if is_weights(arena, id) => Some((name.to_string(), id)),
+                Node::Dict(inner) if depth < DEEPEST_WRAPPING && inner.len() <= MOST_ATTRIBUTES => {
+                    let inner = wrapped(arena, inner, depth + 1)?;
+                    inner.map(|(path, id)| (format!("{name}.{path}"), id))
+                }
+                _ => None,
+            };
+            found = match (found, inside) {
+                (Some((first, known)), Some((second, id))) if known != id => {
+                    let found = format!("weights under {first:?} and others under {second:?}");
+                    return Err(Wrong::new("one set of weights", found));
+                }
+                (found, inside) => found.or(inside),
+            };
+        }
+        if found.is_some() {
+            return Ok(found);
         }
     }
-    // A checkpoint may have a tensor or two beside the weights, but not more than in them.
-    if let Some((name, Node::Dict(inside))) = found.map(|(name, id)| (name, arena.get(id))) {
-        let tensors = |items: &[(Id, Id)]| {
-            items.iter().filter(|&&(_, value)| is_tensor(arena, value)).count()
-        };
-        if tensors(items) >= tensors(inside) {
-            let found = format!("weights under {name:?} and others beside it");
-            return Err(Wrong::new("one set of weights", found));
+    Ok(None)
+}
+
+/// A checkpoint may have a tensor or two beside the weights, but not more than in them.
+fn expect_most_inside(arena: &Arena, beside: &[(Id, Id)], path: &str, id: Id) -> Result<(), Wrong> {
+    let tensors =
+        |items: &[(Id, Id)]| items.iter().filter(|&&(_, value)| is_tensor(arena, value)).count();
+    match arena.get(id) {
+        Node::Dict(inside) if tensors(beside) >= tensors(inside) => {
+            let found = format!("weights under {path:?} and others beside it");
+            Err(Wrong::new("one set of weights", found))
         }
+        _ => Ok(()),
     }
-    Ok(found)
 }
 
 fn is_weights(arena: &Arena, id: Id) -> bool {
@@ -112,7 +136,7 @@ fn weights(arena: &Arena, id: Id) -> Result<Vec<(String, Described)>, Wrong> {
         Node::Dict(items) => {
             let keys = items.iter().take(8).filter_map(|&(key, _)| arena.text(key));
             let keys = keys.collect::<Vec<_>>().join(", ");
-            let expected = format!("tensors, or a state dict under {}", WRAPPINGS.join(", "));
+            let expected = format!("tensors, or a state dict under {}", WRAPPINGS[0].join(", "));
             Err(Wrong::new(expected, format!("a dict of {} with the keys {keys}", items.len())))
         }
         _ => module(arena, id),
@@ -147,23 +171,27 @@ fn module(arena: &Arena, root: Id) -> Result<Vec<(String, Described)>, Wrong> {
         if depth > DEEPEST {
             return Err(Wrong::new(format!("modules at most {DEEPEST} deep"), "deeper ones"));
         }
-        for section in ["_parameters", "_buffers", "_modules"] {
-            let entries = entries(arena, id, section)?;
-            seen += 1 + entries.len();
-            expect_few(seen)?;
-            // Onto a stack, so the last comes first.
-            for &(key, value) in entries.iter().rev().filter(|_| section == "_modules") {
-                let name = child(arena, &prefix, key)?;
-                if matches!(arena.get(value), Node::Object { .. }) {
-                    open.push((format!("{name}."), value, depth + 1));
-                }
+        let parameters = entries(arena, id, "_parameters")?;
+        let buffers = entries(arena, id, "_buffers")?;
+        let modules = entries(arena, id, "_modules")?;
+        let left_out = left_out(arena, id)?;
+        seen += 1 + parameters.len() + buffers.len() + modules.len() + left_out.len();
+        expect_few(seen)?;
+        let left_out: HashSet<&str> = left_out.iter().filter_map(|&id| arena.text(id)).collect();
+        let is_kept = |key| arena.text(key).is_none_or(|name| !left_out.contains(name));
+        let buffers = buffers.iter().filter(|(key, _)| is_kept(*key));
+        for &(key, value) in parameters.iter().chain(buffers) {
+            let name = child(arena, &prefix, key)?;
+            if !matches!(arena.get(value), Node::None) {
+                let described = tensor(arena, &name, value)?;
+                tensors.push((name, described));
             }
-            for &(key, value) in entries.iter().filter(|_| section != "_modules") {
-                let name = child(arena, &prefix, key)?;
-                if !matches!(arena.get(value), Node::None) {
-                    let described = tensor(arena, &name, value)?;
-                    tensors.push((name, described));
-                }
+        }
+        // Onto a stack, so the last comes first.
+        for &(key, value) in modules.iter().rev() {
+            let name = child(arena, &prefix, key)?;
+            if matches!(arena.get(value), Node::Object { .. }) {
+                open.push((format!("{name}."), value, depth + 1));
             }
         }
     }
@@ -184,16 +212,28 @@ fn child(arena: &Arena, prefix: &str, key: Id) -> Result<String, Wrong> {
 
 /// The items of a dict in a module's state.
 fn entries<'a>(arena: &'a Arena, id: Id, section: &str) -> Result<&'a [(Id, Id)], Wrong> {
-    let Node::Object { state: Some(state), .. } = arena.get(id) else { return Ok(&[]) };
-    let Node::Dict(attributes) = arena.get(*state) else { return Ok(&[]) };
+    match attribute(arena, id, section)? {
+        Some(Node::Dict(items)) => Ok(items),
+        _ => Ok(&[]),
+    }
+}
+
+/// The names of the buffers that a module leaves out of its state dict.
+fn left_out(arena: &Arena, id: Id) -> Result<&[Id], Wrong> {
+    match attribute(arena, id, "_non_persistent_buffers_set")? {
+        Some(Node::Set(names)) => Ok(names),
+        _ => Ok(&[]),
+    }
+}
+
+fn attribute<'a>(arena: &'a Arena, id: Id, name: &str) -> Result<Option<&'a Node>, Wrong> {
+    let Node::Object { state: Some(state), .. } = arena.get(id) else { return Ok(None) };
+    let Node::Dict(attributes) = arena.get(*state) else { return Ok(None) };
     if attributes.len() > MOST_ATTRIBUTES {
         let expected = format!("objects of at most {MOST_ATTRIBUTES} attributes");
         return Err(Wrong::new(expected, attributes.len().to_string()));
     }
-    match lookup(arena, attributes, section)?.map(|id| arena.get(id)) {
-        Some(Node::Dict(items)) => Ok(items),
-        _ => Ok(&[]),
-    }
+    Ok(lookup(arena, attributes, name)?.map(|id| arena.get(id)))
 }
 
 /// A dict's value for a key. Python takes the last of several; here there is one, or an error.
@@ -213,8 +253,11 @@ fn expect_few(count: usize) -> Result<(), Wrong> {
 }
 
 fn is_tensor(arena: &Arena, id: Id) -> bool {
-    use Function::{Parameter, Tensor, WithAttributes};
-    matches!(arena.get(id), Node::Call { function: Tensor | Parameter | WithAttributes, .. })
+    use Function::{AnotherTensor, Parameter, Tensor, WithAttributes};
+    matches!(
+        arena.get(id),
+        Node::Call { function: Tensor | Parameter | WithAttributes | AnotherTensor(_), .. }
+    )
 }
 
 /// The tensor that a call would have made.
@@ -227,6 +270,7 @@ fn tensor(arena: &Arena, name: &str, mut id: Id) -> Result<Described, Wrong> {
         match (function, arguments) {
             (Function::Tensor, arguments) => return view(arena, name, arguments),
             (Function::Parameter, &[data, ..]) => id = data,
+            (Function::AnotherTensor(what), _) => return Err(another_kind(name, what)),
             (Function::WithAttributes, &[function, _, inner, ..]) => {
                 let arguments = arena.tuple(inner).unwrap_or_default();
                 return match arena.get(function) {
@@ -270,8 +314,10 @@ fn view(arena: &Arena, name: &str, arguments: &[Id]) -> Result<Described, Wrong>
     match (arena.int(offset), ints(shape), ints(stride)) {
         (Some(offset), Some(shape), Some(stride)) => {
             let (storage, part) = storage::storage(arena, *id)?;
+            let class = storage.class.name;
+            let dtype = storage.class.dtype.ok_or_else(|| another_kind(name, class))?;
             let offset = offset.saturating_add(part.start);
-            Ok(Described { storage, part, offset, shape, stride })
+            Ok(Described { storage, dtype, part, offset, shape, stride })
         }
         _ => Err(another_kind(
             name,

@@ -37,7 +37,7 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Items that were taken out of lists into dicts.
+    /// Items that were taken out of lists into dicts and sets.
     copied: usize,
 }
 
@@ -96,12 +96,9 @@ impl<'a> Machine<'a> {
                 self.set(vec![key, value])?;
             }
             b'u' => self.pop_mark().and_then(|items| self.set(items))?,
-            0x8f => self.push(Node::Set)?,
-            0x90 => drop(self.pop_mark()?),
-            0x91 => {
-                self.pop_mark()?;
-                self.push(Node::Set)?;
-            }
+            0x8f => self.push(Node::Set(Vec::new()))?,
+            0x90 => self.pop_mark().and_then(|items| self.add(items))?,
+            0x91 => self.pop_mark().and_then(|items| self.push(Node::Set(items)))?,
             b'q' => self.input.byte().and_then(|slot| self.memorise(slot.into()))?,
             b'r' => self.input.array().and_then(|slot| self.memorise(u32::from_le_bytes(slot)))?,
             0x94 => self.memorise(self.memo.len() as u32)?,
@@ -218,6 +215,15 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    fn add(&mut self, mut items: Vec<Id>) -> Result<(), Wrong> {
+        let target = self.top()?;
+        match self.arena.get_mut(target) {
+            Node::Set(set) => set.append(&mut items),
+            other => return Err(Wrong::new("a set to add to", other.kind())),
+        }
+        Ok(())
+    }
+
     fn memorise(&mut self, slot: u32) -> Result<(), Wrong> {
         let top = self.top()?;
         self.memo.insert(slot, top);
@@ -259,6 +265,7 @@ impl<'a> Machine<'a> {
         };
         let node = match (function, items.first().copied()) {
             (Function::Dict, first) => Node::Dict(self.pairs(first)?),
+            (Function::Set, first) => Node::Set(self.items(first)?.to_vec()),
             (Function::Object, Some(class)) => Node::Object { class, state: None },
             (Function::Object, None) => return Err(Wrong::new("a class", "no argument")),
             _ => Node::Call { function, arguments },
@@ -266,20 +273,26 @@ impl<'a> Machine<'a> {
         self.push(node)
     }
 
-    /// Python 2 gives an `OrderedDict` its items as a list of lists of two. The list may be used
-    /// again and again, so what is taken from it counts.
-    fn pairs(&mut self, argument: Option<Id>) -> Result<Vec<(Id, Id)>, Wrong> {
-        let wrong = || Wrong::new("a dict's items as a list of pairs", "something else");
+    /// Items that a dict or set is given as a list. The list may be used again and again, so what is
+    /// taken from it counts.
+    fn items(&mut self, argument: Option<Id>) -> Result<&[Id], Wrong> {
         let items = match argument.map(|id| self.arena.get(id)) {
-            Some(Node::List(items)) => items,
+            Some(Node::List(items)) => items.as_slice(),
             // The type of a defaultdict's defaults.
-            None | Some(Node::Global(..) | Node::None) => return Ok(Vec::new()),
-            Some(_) => return Err(wrong()),
+            None | Some(Node::Global(..) | Node::None) => &[],
+            Some(other) => return Err(Wrong::new("items as a list", other.kind())),
         };
         self.copied += items.len();
-        if self.copied > MOST_NODES {
-            return Err(Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more"));
+        match self.copied <= MOST_NODES {
+            true => Ok(items),
+            false => Err(Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more")),
         }
+    }
+
+    /// Python 2 gives an `OrderedDict` its items as a list of lists of two.
+    fn pairs(&mut self, argument: Option<Id>) -> Result<Vec<(Id, Id)>, Wrong> {
+        let wrong = || Wrong::new("a dict's items as a list of pairs", "something else");
+        let items = self.items(argument)?.to_vec();
         let pair = |&id: &Id| match self.arena.get(id) {
             Node::List(pair) | Node::Tuple(pair) => match pair.as_slice() {
                 &[key, value] => Ok((key, value)),

@@ -11,7 +11,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Storage {
     pub key: String,
-    pub dtype: Dtype,
+    pub class: Class,
     pub elements: i64,
 }
 
@@ -29,9 +29,9 @@ pub(super) fn storage(arena: &Arena, id: Id) -> Result<(Storage, Range<i64>), Wr
     let Node::Global(_, class) = arena.get(class) else {
         return Err(wrong(arena.get(class).kind()));
     };
-    let known = STORAGES.iter().find(|(name, _)| **name == **class);
-    let &(_, dtype) = known.ok_or_else(|| {
-        let known = STORAGES.map(|(name, _)| name).join(", ");
+    let known = STORAGES.iter().find(|known| *known.name == **class);
+    let &class = known.ok_or_else(|| {
+        let known = STORAGES.map(|class| class.name).join(", ");
         Wrong::new(format!("a storage of one of the types {known}"), format!("{class:?}"))
     })?;
     let key = match arena.get(key) {
@@ -49,7 +49,7 @@ pub(super) fn storage(arena: &Arena, id: Id) -> Result<(Storage, Range<i64>), Wr
         _ => None,
     };
     let part = part.ok_or_else(|| Wrong::new("a view inside its storage", "another"))?;
-    Ok((Storage { key, dtype, elements }, part))
+    Ok((Storage { key, class, elements }, part))
 }
 
 /// The part of a storage that a view means; `None` if it is not inside.
@@ -82,16 +82,42 @@ pub(super) fn all_storages(arena: &Arena) -> Result<HashMap<String, Storage>, Wr
     Ok(known)
 }
 
-/// PyTorch's classes of storages.
-const STORAGES: [(&str, Dtype); 10] = [
-    ("FloatStorage", Dtype::F32),
-    ("HalfStorage", Dtype::F16),
-    ("BFloat16Storage", Dtype::BF16),
-    ("DoubleStorage", Dtype::F64),
-    ("LongStorage", Dtype::I64),
-    ("IntStorage", Dtype::I32),
-    ("ShortStorage", Dtype::I16),
-    ("CharStorage", Dtype::I8),
-    ("ByteStorage", Dtype::U8),
-    ("BoolStorage", Dtype::BOOL),
+/// A class of storages of PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Class {
+    pub name: &'static str,
+    /// Bytes of an element.
+    pub width: u64,
+    /// None if nothing here is made of such values.
+    pub dtype: Option<Dtype>,
+}
+
+/// All of PyTorch's classes. A checkpoint may have any beside the weights.
+const STORAGES: [Class; 18] = [
+    plain("FloatStorage", 4, Dtype::F32),
+    plain("HalfStorage", 2, Dtype::F16),
+    plain("BFloat16Storage", 2, Dtype::BF16),
+    plain("DoubleStorage", 8, Dtype::F64),
+    plain("LongStorage", 8, Dtype::I64),
+    plain("IntStorage", 4, Dtype::I32),
+    plain("ShortStorage", 2, Dtype::I16),
+    plain("CharStorage", 1, Dtype::I8),
+    plain("ByteStorage", 1, Dtype::U8),
+    plain("BoolStorage", 1, Dtype::BOOL),
+    other("ComplexFloatStorage", 8),
+    other("ComplexDoubleStorage", 16),
+    other("QInt8Storage", 1),
+    other("QInt32Storage", 4),
+    other("QUInt8Storage", 1),
+    other("QUInt4x2Storage", 1),
+    other("QUInt2x4Storage", 1),
+    other("UntypedStorage", 1),
 ];
+
+const fn plain(name: &'static str, width: u64, dtype: Dtype) -> Class {
+    Class { name, width, dtype: Some(dtype) }
+}
+
+const fn other(name: &'static str, width: u64) -> Class {
+    Class { name, width, dtype: None }
+}

@@ -22,7 +22,7 @@ pub(super) enum Node {
     Bytes,
     Tuple(Vec<Id>),
     List(Vec<Id>),
-    Set,
+    Set(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A module's name and a name in it.
     Global(Rc<str>, Rc<str>),
@@ -53,13 +53,17 @@ pub(super) enum Function {
     WithAttributes,
     /// Python 2's way to make an object: of the class that is the first argument.
     Object,
+    /// A set of a list's items.
+    Set,
+    /// A tensor that is more, or less, than values in a storage.
+    AnotherTensor(&'static str),
     /// A plain value that weights have no use for.
     Value,
 }
 
 /// Every function that a pickle may name in a call. None of them is called.
 #[rustfmt::skip]
-pub(super) const CALLS: [(&str, &str, Function); 34] = [
+pub(super) const CALLS: [(&str, &str, Function); 42] = [
     ("collections", "OrderedDict", Function::Dict),
     ("collections", "defaultdict", Function::Dict),
     ("collections", "Counter", Function::Dict),
@@ -69,19 +73,27 @@ pub(super) const CALLS: [(&str, &str, Function); 34] = [
     ("torch._utils", "_rebuild_parameter_with_state", Function::Parameter),
     ("torch.nn.parameter", "Parameter", Function::Parameter),
     ("torch._tensor", "_rebuild_from_type_v2", Function::WithAttributes),
+    ("torch._utils", "_rebuild_sparse_tensor", Function::AnotherTensor("a sparse tensor")),
+    ("torch._utils", "_rebuild_qtensor", Function::AnotherTensor("a quantized tensor")),
+    ("torch._utils", "_rebuild_nested_tensor", Function::AnotherTensor("a nested tensor")),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage", Function::AnotherTensor("a tensor without values, on the meta device")),
+    ("torch._utils", "_rebuild_wrapper_subclass", Function::AnotherTensor("a tensor of a class of its own")),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy", Function::AnotherTensor("a tensor of another device")),
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor", Function::AnotherTensor("a tensor of another device")),
+    ("torch._utils", "_rebuild_tensor_v3", Function::AnotherTensor("a tensor of a type that storages do not have, as of 8 bits")),
     ("copy_reg", "_reconstructor", Function::Object),
     ("copyreg", "_reconstructor", Function::Object),
     ("torch", "Size", Function::Value),
     ("torch", "device", Function::Value),
     ("torch.serialization", "_get_layout", Function::Value),
     ("_codecs", "encode", Function::Value),
-    ("builtins", "set", Function::Value),
+    ("builtins", "set", Function::Set),
     ("builtins", "frozenset", Function::Value),
     ("builtins", "complex", Function::Value),
     ("builtins", "slice", Function::Value),
     ("builtins", "range", Function::Value),
     ("builtins", "bytearray", Function::Value),
-    ("__builtin__", "set", Function::Value),
+    ("__builtin__", "set", Function::Set),
     ("__builtin__", "frozenset", Function::Value),
     ("functools", "partial", Function::Value),
     ("datetime", "datetime", Function::Value),
@@ -165,10 +177,11 @@ impl Node {
             Node::Bytes => "bytes".into(),
             Node::Tuple(_) => "a tuple".into(),
             Node::List(_) => "a list".into(),
-            Node::Set => "a set".into(),
+            Node::Set(_) => "a set".into(),
             Node::Dict(_) => "a dict".into(),
             Node::Global(module, name) => format!("{:?} itself", format!("{module}.{name}")),
             Node::Call { function: Function::Value, .. } => "a plain value".into(),
+            Node::Call { function: Function::AnotherTensor(what), .. } => (*what).into(),
             Node::Call { .. } => "a tensor".into(),
             Node::Object { .. } => "an object".into(),
             Node::Persistent(_) => "a storage".into(),
