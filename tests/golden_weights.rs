@@ -118,6 +118,33 @@ fn every_file_is_known_for_what_it_is() {
     }
 }
 
+/// Also for a network that has none, where torchvision's and timm's names are the same.
+#[test]
+fn features_leave_the_classifier_of_any_naming() {
+    for (file, network) in [
+        ("legacy.pth", "vgg11_bn"),
+        ("timm_vgg11_bn.pth", "vgg11_bn"),
+        ("paper_vgg16.pth", "vgg16"),
+        ("tutorial_fc3.pth", "vgg16"),
+        ("tutorial_classifier.pth", "vgg16"),
+    ] {
+        let table = config(network).with_num_classes(5).architecture();
+        for table in [table.clone().without_classifier(), table] {
+            let device = Default::default();
+            let network = Network::<B>::load_features(table, folder().join(file), &device)
+                .unwrap_or_else(|error| panic!("{error}"));
+            let first = &network.architecture().parameters().expect("valid")[0];
+            let wanted: Vec<f32> = (formula::fill(&first.key, &first.shape, 0..first.shape[0])
+                .iter())
+            .map(|&value| {
+                rounded(value, if file == "legacy.pth" { Dtype::F32 } else { Dtype::F16 })
+            })
+            .collect();
+            assert!(network.values(first, 0..first.shape[0]).expect("a parameter") == wanted);
+        }
+    }
+}
+
 /// Some hold a whole network and something else, most are pickles and archives written by hand.
 #[test]
 fn every_file_to_refuse_is_refused() {
