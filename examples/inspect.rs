@@ -94,7 +94,7 @@ fn identity(identity: Option<Identity>) -> String {
     let names: Vec<String> = networks.iter().map(|config| config.architecture().name).collect();
     let mut text = names.join(" or ");
     match (features_only, networks.first().map(NetworkConfig::architecture)) {
-        (true, _) => text += ", the convolutional part alone",
+        (true, _) => text += ", the convolutional part",
         (false, Some(table)) => {
             text += &format!(", {} classes", table.num_classes().unwrap_or_default());
         }

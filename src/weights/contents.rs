@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub(super) const MOST_HEADER: u64 = 8 << 20;
 /// A checkpoint of a VGG with its optimizer has 150.
 pub(super) const MOST_TENSORS: usize = 1 << 14;
+/// How often a file's bytes may be a tensor's.
+const MOST_SHARED: u64 = 4;
 /// Bytes of a tensor's name, prefixes included.
 const LONGEST_NAME: usize = 512;
 
@@ -72,18 +74,34 @@ impl Contents {
         let mut start = [0; 32];
         let length = source.length().min(start.len() as u64) as usize;
         source.read_into(0, &mut start[..length])?;
-        if start.starts_with(b"PK\x03\x04") {
-            pytorch::zip::contents(source)
+        let contents = if start.starts_with(b"PK\x03\x04") {
+            pytorch::zip::contents(source)?
         } else if pytorch::legacy::is_legacy(&start) {
-            pytorch::legacy::contents(source)
+            pytorch::legacy::contents(source)?
         } else if let Some(found) = not_weights(&start) {
-            Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
+            return Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)));
         } else if length > JSON_AT && start[JSON_AT] != b'{' {
             let found = "neither, by its first bytes";
-            Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)))
+            return Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)));
         } else {
-            safetensors::contents(source)
-        }
+            safetensors::contents(source)?
+        };
+        let wrong = |wrong| source.wrong(contents.format.name(), wrong);
+        expect_proportion(&contents.tensors, source.length()).map_err(wrong)?;
+        Ok(contents)
+    }
+}
+
+/// Tensors may share storages, as tied layers do, but not so often that reading all of them is out of
+/// proportion to the file.
+fn expect_proportion(tensors: &[Stored], file: u64) -> Result<(), Wrong> {
+    let bytes: u64 = tensors.iter().map(Stored::bytes).fold(0, u64::saturating_add);
+    match bytes / MOST_SHARED <= file {
+        true => Ok(()),
+        false => Err(Wrong::new(
+            format!("tensors of at most {MOST_SHARED} times the file's {file} bytes"),
+            format!("{bytes} bytes of them"),
+        )),
     }
 }
 

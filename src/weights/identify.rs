@@ -16,7 +16,8 @@ pub struct Identity {
     pub networks: Vec<NetworkConfig>,
     /// What the tensors are called.
     pub naming: Naming,
-    /// The file has the convolutional part alone, for [`load_features`](crate::models::Network::load_features).
+    /// Only the file's convolutional part is the network's, for
+    /// [`load_features`](crate::models::Network::load_features): it has no classifier, or another's.
     pub features_only: bool,
 }
 

@@ -13,14 +13,12 @@ pub(super) struct Layout {
     offset: usize,
 }
 
-/// What to read at once, and where its elements go.
+/// What to read at once.
 pub(super) struct Block {
     /// Of its first element in the storage.
     pub start: usize,
     /// Elements in the storage, those between the tensor's own included.
     pub span: usize,
-    /// Of its first element in the tensor.
-    to: usize,
 }
 
 /// One dimension of what is read.
@@ -126,12 +124,16 @@ impl Layout {
         let (axes, elements) = self.axes(rows);
         let (outer, inner) = axes.split_at(whole_axes(&axes));
         let start = self.offset + rows.start * self.stride.first().unwrap_or(&0);
-        let span = inner.iter().map(|axis| (axis.length - 1) * axis.from).sum::<usize>() + 1;
         let mut values = vec![0.0; elements];
         for (from, to) in places(outer) {
-            let block = Block { start: start + from, span, to };
-            let read = read(&block)?;
-            scatter(&read, inner, &mut values[block.to..]);
+            for (first, inner) in cut(inner) {
+                let span =
+                    inner.iter().map(|axis| (axis.length - 1) * axis.from).sum::<usize>() + 1;
+                let finest = inner.last().map_or((0, 0), |axis| (axis.from, axis.to));
+                let block = Block { start: start + from + first * finest.0, span };
+                let read = read(&block)?;
+                scatter(&read, &inner, &mut values[to + first * finest.1..]);
+            }
         }
         Ok(values)
     }
@@ -150,14 +152,31 @@ impl Layout {
     }
 }
 
-/// How many of the axes are walked from outside, so that what the rest reach fits a block.
+/// How many of the axes are walked from outside, so that what the rest reach fits a block. The finest
+/// is never one of them: see [`cut`].
 fn whole_axes(axes: &[Axis]) -> usize {
     let mut span = 1;
     let fits = axes.iter().rev().take_while(|axis| {
         span += (axis.length - 1) * axis.from;
         span <= LARGEST_BLOCK
     });
-    axes.len() - fits.count()
+    axes.len() - fits.count().max(1).min(axes.len())
+}
+
+/// The axes of a block; a single one in pieces that fit a block, each with its first index.
+fn cut(axes: &[Axis]) -> impl Iterator<Item = (usize, Vec<Axis>)> {
+    let piece = match axes {
+        [axis] => (LARGEST_BLOCK / axis.from.max(1)).max(1),
+        _ => usize::MAX,
+    };
+    let length = axes.last().map_or(1, |axis| axis.length);
+    (0..length).step_by(piece).map(move |first| {
+        let mut axes = axes.to_vec();
+        if let [axis] = axes.as_mut_slice() {
+            axis.length = piece.min(length - first);
+        }
+        (first, axes)
+    })
 }
 
 /// Where each combination of the axes' indices lies, in the storage and in the tensor.
@@ -295,5 +314,20 @@ mod tests {
         });
         assert_eq!(gathered.unwrap(), by_index(&layout, &(10..290), &storage));
         assert!(largest <= LARGEST_BLOCK);
+
+        // Rows that are longer than a block, with a gap behind each; and elements that are far apart.
+        let long = LARGEST_BLOCK as i64 * 2 + 3;
+        let storage: Vec<f32> = (0..2 * long + 1).map(|i| i as f32).collect();
+        for (shape, stride, most) in [([2, long], [long + 1, 1], 6), ([3, 2], [1, long], 6)] {
+            let layout = Layout::new(&shape, &stride, 0, storage.len() as u64).unwrap();
+            let mut blocks = 0;
+            let gathered = layout.gather::<()>(&(0..layout.shape[0]), |block| {
+                blocks += 1;
+                assert!(block.span <= LARGEST_BLOCK);
+                Ok(storage[block.start..block.start + block.span].to_vec())
+            });
+            assert!(gathered.unwrap() == by_index(&layout, &(0..layout.shape[0]), &storage));
+            assert!(blocks <= most, "{blocks} blocks");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::naming::{Named, Naming};
 use super::stored::{Stored, is_read};
-use super::{Dtype, NETWORK, Weights};
+use super::{NETWORK, Weights};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, NetworkConfig, Parameter, Part};
 use std::collections::{HashMap, HashSet};
@@ -127,23 +127,26 @@ impl Weights {
     /// The file's names as they are, and with what wrappers put before them taken off; none if two
     /// names become one.
     pub(super) fn candidates(&self) -> Vec<ByName> {
-        let names: Vec<Vec<&str>> = (self.contents.tensors.iter())
-            .map(|tensor| {
+        let tensors = self.contents.tensors.iter().enumerate();
+        let names: Vec<(Vec<&str>, usize)> = tensors
+            .filter(|(_, tensor)| tensor.name != AVERAGED || !is_count(tensor))
+            .map(|(index, tensor)| {
                 let components = tensor.name.split('.');
-                components.filter(|&part| part != "module" && part != "_orig_mod").collect()
+                let components = components.filter(|&part| part != "module" && part != "_orig_mod");
+                (components.collect(), index)
             })
             .collect();
         let mut candidates = Vec::new();
         for prefixes in 0..=MOST_PREFIXES {
-            let by_name: ByName = (names.iter().enumerate())
-                .map(|(index, parts)| (parts[prefixes..].join("."), index))
-                .collect();
+            let by_name: ByName =
+                names.iter().map(|(parts, index)| (parts[prefixes..].join("."), *index)).collect();
             if !by_name.is_empty() && by_name.len() == names.len() {
                 candidates.push(by_name);
             }
-            let first = names.first().and_then(|parts| parts.get(prefixes));
-            let is_shared =
-                |parts: &Vec<&str>| parts.len() > prefixes + 1 && parts.get(prefixes) == first;
+            let first = names.first().and_then(|(parts, _)| parts.get(prefixes));
+            let is_shared = |(parts, _): &(Vec<&str>, usize)| {
+                parts.len() > prefixes + 1 && parts.get(prefixes) == first
+            };
             if !names.iter().all(is_shared) {
                 break;
             }
@@ -203,7 +206,6 @@ impl Attempt {
         for (name, index) in rest {
             match counter_key(weights, pairs, name, index) {
                 Some(key) => drop(self.reading.counters.insert(key, index)),
-                None if is_count(&weights.contents.tensors[index]) && name == AVERAGED => {}
                 None => self.differences.push(format!(
                     "{}: extra, no such tensor in this network",
                     weights.contents.tensors[index].name
@@ -229,6 +231,7 @@ fn counter_key(
     is_count(tensor).then(|| format!("{ours}num_batches_tracked"))
 }
 
+/// One number, of any type: scripts that make all tensors f16 do so with counters, too.
 fn is_count(tensor: &Stored) -> bool {
-    tensor.dtype == Dtype::I64 && tensor.shape().is_empty()
+    matches!(tensor.shape(), [] | [1])
 }

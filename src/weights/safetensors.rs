@@ -3,8 +3,8 @@
 //! The header is parsed by the `safetensors` crate, which checks that the tensors cover the data
 //! without a gap or an overlap and have the lengths that their shapes and types ask for.
 
-use super::contents::{Contents, Format, MOST_HEADER, MOST_TENSORS, expect_name};
-use super::layout::Layout;
+use super::contents::{Contents, Format, MOST_TENSORS, expect_name};
+use super::layout::{Layout, MOST_DIMENSIONS};
 use super::save::{Plan, Planned, Values};
 use super::source::{Source, Wrong};
 use super::stored::Stored;
@@ -16,6 +16,8 @@ use std::io::Write;
 use std::path::Path;
 
 const LENGTH_BYTES: u64 = 8;
+/// Of the header, whose values take a multiple of its bytes. Our largest network's has 6 KB.
+const MOST_JSON: u64 = 1 << 20;
 
 pub(super) fn contents(source: &Source) -> Result<Contents> {
     let wrong = |wrong| source.wrong(Format::Safetensors.name(), wrong);
@@ -29,9 +31,9 @@ pub(super) fn contents(source: &Source) -> Result<Contents> {
     let mut bytes = [0; LENGTH_BYTES as usize];
     source.read_into(0, &mut bytes)?;
     let header_length = u64::from_le_bytes(bytes);
-    if header_length > MOST_HEADER.min(length - LENGTH_BYTES) {
+    if header_length > MOST_JSON.min(length - LENGTH_BYTES) {
         return Err(wrong(Wrong::new(
-            format!("a header of at most {MOST_HEADER} bytes that fits in the file"),
+            format!("a header of at most {MOST_JSON} bytes that fits in the file"),
             format!("a header length of {header_length} in a file of {length} bytes"),
         )));
     }
@@ -56,9 +58,15 @@ fn parse(json: &[u8], data: u64, data_start: u64) -> Result<Contents, Wrong> {
         return Err(Wrong::new(format!("at most {MOST_TENSORS} tensors"), names.len().to_string()));
     }
     names.iter().try_for_each(|name| expect_name(name))?;
-    let empty = |name: &&String| header.info(name).is_some_and(|info| info.shape.contains(&0));
-    if let Some(name) = names.iter().find(empty) {
-        return Err(Wrong::new("tensors with elements", format!("{name:?} without")));
+    for name in &names {
+        let shape = header.info(name).map_or(&[][..], |info| &info.shape);
+        if shape.len() > MOST_DIMENSIONS {
+            let expected = format!("at most {MOST_DIMENSIONS} dimensions of {name:?}");
+            return Err(Wrong::new(expected, shape.len().to_string()));
+        }
+        if shape.contains(&0) {
+            return Err(Wrong::new("tensors with elements", format!("{name:?} without")));
+        }
     }
     let stored = |name: String| {
         let info = header.info(&name)?;

@@ -112,12 +112,12 @@ impl Weights {
         })
     }
 
-    /// How many batches a batch norm has seen: 0 if the file does not say.
+    /// How many batches a batch norm has seen: 0 if the file does not say, or cannot in its type.
     fn counter(&self, reading: &Reading, key: &str) -> Result<i64> {
-        let Some(&index) = reading.counters.get(key) else { return Ok(0) };
-        let mut bytes = [0; 8];
-        self.source.read_into(self.contents.tensors[index].first_byte(), &mut bytes)?;
-        Ok(i64::from_le_bytes(bytes))
+        match reading.counters.get(key) {
+            Some(&index) => self.contents.tensors[index].count(&self.source),
+            None => Ok(0),
+        }
     }
 }
 

@@ -35,10 +35,36 @@ impl Stored {
         &self.layout.shape
     }
 
+    /// Of all its values.
+    pub fn bytes(&self) -> u64 {
+        // Its elements are inside the file, each at a place of its own: no product is too large.
+        self.shape().iter().product::<usize>() as u64 * (self.dtype.bitsize() as u64) / 8
+    }
+
     /// Where its first element is in the file.
     pub fn first_byte(&self) -> u64 {
         let width = (self.dtype.bitsize() / 8) as u64;
         self.start + self.layout.first() as u64 * width
+    }
+
+    /// A whole number that is alone in its tensor; 0 if that has no whole number, or is of a type that
+    /// counters do not have.
+    pub fn count(&self, source: &Source) -> Result<i64> {
+        let mut bytes = [0; 8];
+        let width = self.dtype.bitsize() / 8;
+        source.read_into(self.first_byte(), &mut bytes[..width])?;
+        let [a, b, c, d, ..] = bytes;
+        let value = match self.dtype {
+            Dtype::I64 => return Ok(i64::from_le_bytes(bytes)),
+            Dtype::I32 => return Ok(i32::from_le_bytes([a, b, c, d]).into()),
+            Dtype::F64 => f64::from_le_bytes(bytes),
+            Dtype::F32 => f32::from_le_bytes([a, b, c, d]).into(),
+            Dtype::F16 => f16::from_le_bytes([a, b]).into(),
+            Dtype::BF16 => bf16::from_le_bytes([a, b]).into(),
+            _ => 0.0,
+        };
+        let is_whole = value.is_finite() && value.fract() == 0.0;
+        Ok(if is_whole { value as i64 } else { 0 })
     }
 
     /// Rows of the first dimension, flat, as f32. Values that are not numbers (of a training that

@@ -101,7 +101,7 @@ fn nothing_is_called_and_the_call_is_named() {
         ("posix", "system"),
         ("subprocess", "Popen"),
         ("builtins", "eval"),
-        ("builtins", "getattr"),
+        ("builtins", "setattr"),
         ("__builtin__", "exec"),
         ("runpy", "run_path"),
         ("torch.hub", "load_state_dict_from_url"),

@@ -35,7 +35,7 @@ pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
     let starts = keys(&arena, keys_id)
         .and_then(|keys| Ok((keys, all_storages(&arena)?)))
         .map_err(wrong)
-        .and_then(|(keys, storages)| walk(source, data_start, &keys, &storages))?;
+        .and_then(|(keys, storages)| walk(source, data_start, &keys, &storages.by_key))?;
     let tensors = stored(tensors, &starts).map_err(wrong)?;
     Ok(Contents {
         format: Format::PyTorchLegacy,

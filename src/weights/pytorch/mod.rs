@@ -5,9 +5,11 @@
 
 mod bytes;
 pub(super) mod legacy;
+mod modules;
 mod objects;
 mod pickle;
 mod storage;
+mod tensors;
 mod tree;
 pub(super) mod write;
 pub(super) mod zip;
@@ -15,9 +17,9 @@ pub(super) mod zip;
 use super::layout::Layout;
 use super::source::Wrong;
 use super::stored::Stored;
-use objects::Described;
 use std::collections::{HashMap, HashSet};
 use storage::Storage;
+use tensors::Described;
 
 /// Storages that were found in a file: where each starts.
 type Starts = HashMap<String, u64>;
@@ -40,8 +42,8 @@ fn stored(tensors: Vec<(String, Described)>, starts: &Starts) -> Result<Vec<Stor
             if !names.insert(name.clone()) {
                 return Err(Wrong::new("every tensor once", format!("{name:?} twice")));
             }
-            let Described { storage, dtype, part, offset, shape, stride } = described;
-            let layout = Layout::new(&shape, &stride, offset, u64::try_from(part.end).unwrap_or(0))
+            let Described { storage, dtype, end, offset, shape, stride } = described;
+            let layout = Layout::new(&shape, &stride, offset, u64::try_from(end).unwrap_or(0))
                 .map_err(|wrong| {
                     Wrong::new(format!("{name:?} with {}", wrong.expected), wrong.found)
                 })?;

@@ -3,14 +3,14 @@
 //! Python's pickle is a program: its opcodes import modules and call functions. Here they build
 //! [`Node`]s that say *what would have been called*, and nothing is called or imported. The opcodes
 //! are those of protocols 2 to 5; the functions those that state dicts, modules and plain values
-//! need, listed in [`CALLS`]. Everything else is refused by name.
+//! need, those that `tree` knows. Everything else is refused by name.
 //!
 //! No recursion happens here, however deep the nesting.
 
 use super::super::source::Wrong;
 use super::bytes::Bytes;
-use super::tree::{Arena, CALLS, Function, Id, MOST_NODES, Node};
-use std::collections::HashMap;
+use super::tree::{Arena, Function, Id, MOST_NODES, Node, called};
+use std::collections::{HashMap, HashSet};
 
 /// Parses the pickle at the start of `bytes`: its value, and its length.
 pub(super) fn parse(bytes: &[u8], arena: &mut Arena) -> Result<(Id, usize), Wrong> {
@@ -20,6 +20,7 @@ pub(super) fn parse(bytes: &[u8], arena: &mut Arena) -> Result<(Id, usize), Wron
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        states: HashSet::new(),
         copied: 0,
     };
     loop {
@@ -37,6 +38,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Objects have taken these over, so that a later change would not reach them.
+    states: HashSet<Id>,
     /// Items that were taken out of lists into dicts and sets.
     copied: usize,
 }
@@ -195,7 +198,8 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         match self.arena.get_mut(target) {
             Node::List(list) => list.append(&mut items),
-            Node::Object { .. } | Node::Call { .. } => {}
+            Node::Object { is_list, .. } => *is_list = true,
+            Node::Call { function: Function::Value, .. } => {}
             other => return Err(Wrong::new("a list to append to", other.kind())),
         }
         Ok(())
@@ -207,9 +211,14 @@ impl<'a> Machine<'a> {
             return Err(Wrong::new("a value for every key of a dict", "a key without one"));
         }
         let target = self.top()?;
+        if self.states.contains(&target) {
+            return Err(Wrong::new("a dict to put items into", "an object's state"));
+        }
         match self.arena.get_mut(target) {
-            Node::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
-            Node::Object { .. } | Node::Call { .. } => {}
+            Node::Dict(items) | Node::Object { items, .. } => {
+                items.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
+            Node::Call { function: Function::Value, .. } => {}
             other => return Err(Wrong::new("a dict to put items into", other.kind())),
         }
         Ok(())
@@ -227,7 +236,10 @@ impl<'a> Machine<'a> {
     fn memorise(&mut self, slot: u32) -> Result<(), Wrong> {
         let top = self.top()?;
         self.memo.insert(slot, top);
-        Ok(())
+        match self.memo.len() <= MOST_NODES {
+            true => Ok(()),
+            false => Err(too_many()),
+        }
     }
 
     fn recall(&mut self, slot: u32) -> Result<(), Wrong> {
@@ -253,8 +265,7 @@ impl<'a> Machine<'a> {
         let Node::Global(module, name) = self.arena.get(function) else {
             return Err(Wrong::new("a call of a named function", self.arena.get(function).kind()));
         };
-        let known = CALLS.iter().find(|(m, n, _)| **m == **module && **n == **name);
-        let Some(&(_, _, function)) = known else {
+        let Some(function) = called(module, name) else {
             return Err(Wrong::new(
                 "calls only of what tensors and plain values need",
                 format!("a call of {:?}, which was not made", format!("{module}.{name}")),
@@ -263,36 +274,44 @@ impl<'a> Machine<'a> {
         let Some(items) = self.arena.tuple(arguments) else {
             return Err(Wrong::new("a tuple of arguments", self.arena.get(arguments).kind()));
         };
-        let node = match (function, items.first().copied()) {
-            (Function::Dict, first) => Node::Dict(self.pairs(first)?),
-            (Function::Set, first) => Node::Set(self.items(first)?.to_vec()),
-            (Function::Object, Some(class)) => Node::Object { class, state: None },
-            (Function::Object, None) => return Err(Wrong::new("a class", "no argument")),
+        let items = items.to_vec();
+        let node = match (function, items.as_slice()) {
+            (Function::Dict, []) | (Function::DefaultDict, [] | [_]) => Node::Dict(Vec::new()),
+            (Function::Dict, &[content]) => Node::Dict(self.pairs(content)?),
+            (Function::Set, []) => Node::Set(Vec::new()),
+            (Function::Set, &[list]) => Node::Set(self.items(list)?),
+            (Function::Object, &[class, _, none]) if self.is_none(none) => Node::object(class),
+            (Function::Object, _) => Node::Call { function: Function::Value, arguments },
+            (Function::Dict | Function::DefaultDict | Function::Set, _) => {
+                let found = format!("{} arguments", items.len());
+                return Err(Wrong::new("a dict's or set's content as one", found));
+            }
             _ => Node::Call { function, arguments },
         };
         self.push(node)
     }
 
-    /// Items that a dict or set is given as a list. The list may be used again and again, so what is
-    /// taken from it counts.
-    fn items(&mut self, argument: Option<Id>) -> Result<&[Id], Wrong> {
-        let items = match argument.map(|id| self.arena.get(id)) {
-            Some(Node::List(items)) => items.as_slice(),
-            // The type of a defaultdict's defaults.
-            None | Some(Node::Global(..) | Node::None) => &[],
-            Some(other) => return Err(Wrong::new("items as a list", other.kind())),
-        };
-        self.copied += items.len();
-        match self.copied <= MOST_NODES {
-            true => Ok(items),
-            false => Err(Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more")),
+    /// The items of a list. It may be used again and again, so what is taken from it counts.
+    fn items(&mut self, list: Id) -> Result<Vec<Id>, Wrong> {
+        match self.arena.get(list) {
+            Node::List(items) => {
+                self.copied += items.len();
+                let items = items.clone();
+                self.expect_few_copies().map(|()| items)
+            }
+            other => Err(Wrong::new("items as a list", other.kind())),
         }
     }
 
-    /// Python 2 gives an `OrderedDict` its items as a list of lists of two.
-    fn pairs(&mut self, argument: Option<Id>) -> Result<Vec<(Id, Id)>, Wrong> {
+    /// The content of a dict: of another (a `Counter`), or, from Python 2, a list of lists of two.
+    fn pairs(&mut self, content: Id) -> Result<Vec<(Id, Id)>, Wrong> {
+        if let Node::Dict(items) = self.arena.get(content) {
+            self.copied += items.len();
+            let items = items.clone();
+            return self.expect_few_copies().map(|()| items);
+        }
         let wrong = || Wrong::new("a dict's items as a list of pairs", "something else");
-        let items = self.items(argument)?.to_vec();
+        let items = self.items(content)?;
         let pair = |&id: &Id| match self.arena.get(id) {
             Node::List(pair) | Node::Tuple(pair) => match pair.as_slice() {
                 &[key, value] => Ok((key, value)),
@@ -303,10 +322,21 @@ impl<'a> Machine<'a> {
         items.iter().map(pair).collect()
     }
 
+    fn expect_few_copies(&self) -> Result<(), Wrong> {
+        match self.copied <= MOST_NODES {
+            true => Ok(()),
+            false => Err(too_many()),
+        }
+    }
+
+    fn is_none(&self, id: Id) -> bool {
+        matches!(self.arena.get(id), Node::None)
+    }
+
     fn object(&mut self) -> Result<(), Wrong> {
         let class = self.pop()?;
         match self.arena.get(class) {
-            Node::Global(..) => self.push(Node::Object { class, state: None }),
+            Node::Global(..) => self.push(Node::object(class)),
             other => Err(Wrong::new("a class to make an object of", other.kind())),
         }
     }
@@ -315,7 +345,10 @@ impl<'a> Machine<'a> {
         let new = self.pop()?;
         let target = self.top()?;
         match self.arena.get_mut(target) {
-            Node::Object { state: state @ None, .. } => *state = Some(new),
+            Node::Object { state: state @ None, .. } => {
+                *state = Some(new);
+                self.states.insert(new);
+            }
             // Attributes of a dict: a state dict has its versions there.
             Node::Dict(_) | Node::Call { function: Function::Value, .. } => {}
             other => return Err(Wrong::new("an object to give its one state to", other.kind())),
@@ -381,6 +414,10 @@ impl<'a> Machine<'a> {
         let mark = self.marks.pop().ok_or_else(empty_stack)?;
         Ok(self.stack.split_off(mark))
     }
+}
+
+fn too_many() -> Wrong {
+    Wrong::new(format!("at most {MOST_NODES} values in a pickle"), "more")
 }
 
 fn empty_stack() -> Wrong {

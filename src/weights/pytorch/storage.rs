@@ -2,7 +2,7 @@
 
 use super::super::contents::expect_name;
 use super::super::source::Wrong;
-use super::tree::{Arena, Id, Node};
+use super::tree::{Arena, Id, META, Node};
 use safetensors::tensor::Dtype;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -15,72 +15,103 @@ pub(super) struct Storage {
     pub elements: i64,
 }
 
+/// A part of a storage under a key of its own, which PyTorch 0.1 to 0.3 had.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct View {
+    pub key: String,
+    /// In elements.
+    pub part: Range<i64>,
+}
+
 /// `('storage', type, key, location, elements)`, and in the legacy format perhaps a view of it,
-/// `(key, offset, elements)`: a storage and the part of it that is meant.
-pub(super) fn storage(arena: &Arena, id: Id) -> Result<(Storage, Range<i64>), Wrong> {
+/// `(key, offset, elements)`.
+pub(super) fn storage(arena: &Arena, id: Id) -> Result<(Storage, Option<View>), Wrong> {
     let wrong = |found: String| Wrong::new("('storage', type, key, location, elements)", found);
     let items = arena.tuple(id).unwrap_or_default();
-    let &[kind, class, key, _, elements, ref view @ ..] = items else {
+    let &[kind, class, key, location, elements, ref view @ ..] = items else {
         return Err(wrong(format!("{} items", items.len())));
     };
     if arena.text(kind) != Some("storage") {
         return Err(wrong(arena.get(kind).kind()));
     }
-    let Node::Global(_, class) = arena.get(class) else {
-        return Err(wrong(arena.get(class).kind()));
-    };
-    let known = STORAGES.iter().find(|known| *known.name == **class);
-    let &class = known.ok_or_else(|| {
-        let known = STORAGES.map(|class| class.name).join(", ");
-        Wrong::new(format!("a storage of one of the types {known}"), format!("{class:?}"))
-    })?;
-    let key = match arena.get(key) {
-        Node::Text(key) => {
-            expect_name(key)?;
-            key.to_string()
-        }
-        Node::Int(key) => key.to_string(),
-        other => return Err(wrong(other.kind())),
+    let class = match arena.text(location) {
+        Some("meta") => NOWHERE,
+        _ => self::class(arena, class).map_err(wrong)?,
     };
     let elements = arena.int(elements).ok_or_else(|| wrong(arena.get(elements).kind()))?;
-    let part = match view {
-        [] => Some(0..elements),
-        &[view] => part(arena, view, elements),
-        _ => None,
+    let view = match view {
+        [] => None,
+        &[view] if matches!(arena.get(view), Node::None) => None,
+        &[view] => Some(part(arena, view, elements)?),
+        more => return Err(wrong(format!("{} items", 5 + more.len()))),
     };
-    let part = part.ok_or_else(|| Wrong::new("a view inside its storage", "another"))?;
-    Ok((Storage { key, class, elements }, part))
+    Ok((Storage { key: self::key(arena, key)?, class, elements }, view))
 }
 
-/// The part of a storage that a view means; `None` if it is not inside.
-fn part(arena: &Arena, view: Id, elements: i64) -> Option<Range<i64>> {
-    if matches!(arena.get(view), Node::None) {
-        return Some(0..elements);
+fn class(arena: &Arena, id: Id) -> Result<Class, String> {
+    let Node::Global(module, name) = arena.get(id) else { return Err(arena.get(id).kind()) };
+    let is_torchs = matches!(&**module, "torch" | "torch.cuda" | "torch.storage");
+    let known = STORAGES.iter().find(|known| is_torchs && *known.name == **name);
+    known.copied().ok_or_else(|| format!("the type {:?}", format!("{module}.{name}")))
+}
+
+fn key(arena: &Arena, id: Id) -> Result<String, Wrong> {
+    match arena.get(id) {
+        Node::Text(key) => expect_name(key).map(|()| key.to_string()),
+        Node::Int(key) => Ok(key.to_string()),
+        other => Err(Wrong::new("a storage's key", other.kind())),
     }
-    let &[_, offset, length] = arena.tuple(view)? else { return None };
-    let start = arena.int(offset)?;
-    let end = start.checked_add(arena.int(length)?)?;
-    (0 <= start && start <= end && end <= elements).then_some(start..end)
 }
 
-/// Every storage that the pickle names, by its key, those of an optimizer included. Two descriptions
-/// of one must agree.
-pub(super) fn all_storages(arena: &Arena) -> Result<HashMap<String, Storage>, Wrong> {
-    let mut known: HashMap<String, Storage> = HashMap::new();
+/// The part of a storage that a view means.
+fn part(arena: &Arena, view: Id, elements: i64) -> Result<View, Wrong> {
+    let wrong = || Wrong::new("a view inside its storage", "another");
+    let Some(&[key, offset, length]) = arena.tuple(view) else { return Err(wrong()) };
+    let start = arena.int(offset).ok_or_else(wrong)?;
+    let length = arena.int(length).ok_or_else(wrong)?;
+    let part = start..start.checked_add(length).ok_or_else(wrong)?;
+    match 0 <= start && start <= part.end && part.end <= elements {
+        true => Ok(View { key: self::key(arena, key)?, part }),
+        false => Err(wrong()),
+    }
+}
+
+/// Every storage that a pickle names, those of an optimizer included, and whether any is a view.
+pub(super) struct Storages {
+    pub by_key: HashMap<String, Storage>,
+    pub has_views: bool,
+}
+
+/// PyTorch makes a storage, or a view, of its first description and knows it by its key from then on.
+/// So all descriptions of one must agree, and a view's key be no storage's.
+pub(super) fn all_storages(arena: &Arena) -> Result<Storages, Wrong> {
+    let mut by_key: HashMap<String, Storage> = HashMap::new();
+    let mut views: HashMap<String, (String, View)> = HashMap::new();
     let mut seen = HashSet::new();
+    let differ =
+        |key: &str| Wrong::new("one description of each storage", format!("two of {key:?}"));
     for id in arena.persistent().filter(|id| seen.insert(*id)) {
-        let (storage, _) = self::storage(arena, id)?;
-        match known.get(&storage.key) {
-            None => drop(known.insert(storage.key.clone(), storage)),
-            Some(other) if *other == storage => {}
-            Some(other) => {
-                let found = format!("storage {:?} as {other:?} and {storage:?}", storage.key);
-                return Err(Wrong::new("one description of each storage", found));
+        let (storage, view) = self::storage(arena, id)?;
+        if let Some(view) = view {
+            let view = (storage.key.clone(), view);
+            let known = views.entry(view.1.key.clone()).or_insert_with(|| view.clone());
+            if *known != view {
+                return Err(differ(&view.1.key));
             }
         }
+        let known = by_key.entry(storage.key.clone()).or_insert_with(|| storage.clone());
+        if *known != storage {
+            return Err(differ(&storage.key));
+        }
     }
-    Ok(known)
+    match views.keys().find(|key| by_key.contains_key(*key)) {
+        Some(key) => Err(differ(key)),
+        None => Ok(Storages { by_key, has_views: !views.is_empty() }),
+    }
 }
+
+/// On the device "meta", which has no memory.
+const NOWHERE: Class = other(META, 0);
 
 /// A class of storages of PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]

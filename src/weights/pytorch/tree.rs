@@ -26,7 +26,7 @@ pub(super) enum Node {
     Dict(Vec<(Id, Id)>),
     /// A module's name and a name in it.
     Global(Rc<str>, Rc<str>),
-    /// A call that has not been made, of a function of [`CALLS`].
+    /// A call that has not been made, of a function of `CALLS`.
     Call {
         function: Function,
         arguments: Id,
@@ -35,6 +35,10 @@ pub(super) enum Node {
     Object {
         class: Id,
         state: Option<Id>,
+        /// What was put into it, as into a dict.
+        items: Vec<(Id, Id)>,
+        /// Something was appended to it, as to a list.
+        is_list: bool,
     },
     /// A tensor's storage, as PyTorch identifies it.
     Persistent(Id),
@@ -43,13 +47,15 @@ pub(super) enum Node {
 /// What the calls in state dicts mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
-    /// A dict, empty or of pairs.
+    /// A dict, empty, of pairs, or of another's items.
     Dict,
+    /// An empty dict with a function for what is missing.
+    DefaultDict,
     /// A tensor in a storage.
     Tensor,
-    /// A tensor wrapped as a parameter: the first argument.
+    /// A tensor wrapped as a parameter: the first argument. The fourth are its attributes.
     Parameter,
-    /// A tensor with attributes: the call of argument 0 with argument 2.
+    /// A tensor with attributes: the call of argument 0 with argument 2. The fourth are those.
     WithAttributes,
     /// Python 2's way to make an object: of the class that is the first argument.
     Object,
@@ -61,52 +67,61 @@ pub(super) enum Function {
     Value,
 }
 
-/// Every function that a pickle may name in a call. None of them is called.
+/// Python's own module, and its name in Python 2, which pickles of protocol 2 have.
+const BUILTINS: &[&str] = &["builtins", "__builtin__"];
+const TORCH: &[&str] = &["torch._utils"];
+const PATHS: &[&str] = &["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"];
+const PLAIN: &[&str] =
+    &["complex", "slice", "range", "xrange", "bytes", "bytearray", "frozenset", "getattr"];
+
+/// Every function that a pickle may name in a call: modules, names in them, what they mean. None of
+/// them is called.
 #[rustfmt::skip]
-pub(super) const CALLS: [(&str, &str, Function); 42] = [
-    ("collections", "OrderedDict", Function::Dict),
-    ("collections", "defaultdict", Function::Dict),
-    ("collections", "Counter", Function::Dict),
-    ("torch._utils", "_rebuild_tensor_v2", Function::Tensor),
-    ("torch._utils", "_rebuild_tensor", Function::Tensor),
-    ("torch._utils", "_rebuild_parameter", Function::Parameter),
-    ("torch._utils", "_rebuild_parameter_with_state", Function::Parameter),
-    ("torch.nn.parameter", "Parameter", Function::Parameter),
-    ("torch._tensor", "_rebuild_from_type_v2", Function::WithAttributes),
-    ("torch._utils", "_rebuild_sparse_tensor", Function::AnotherTensor("a sparse tensor")),
-    ("torch._utils", "_rebuild_qtensor", Function::AnotherTensor("a quantized tensor")),
-    ("torch._utils", "_rebuild_nested_tensor", Function::AnotherTensor("a nested tensor")),
-    ("torch._utils", "_rebuild_meta_tensor_no_storage", Function::AnotherTensor("a tensor without values, on the meta device")),
-    ("torch._utils", "_rebuild_wrapper_subclass", Function::AnotherTensor("a tensor of a class of its own")),
-    ("torch._utils", "_rebuild_device_tensor_from_numpy", Function::AnotherTensor("a tensor of another device")),
-    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor", Function::AnotherTensor("a tensor of another device")),
-    ("torch._utils", "_rebuild_tensor_v3", Function::AnotherTensor("a tensor of a type that storages do not have, as of 8 bits")),
-    ("copy_reg", "_reconstructor", Function::Object),
-    ("copyreg", "_reconstructor", Function::Object),
-    ("torch", "Size", Function::Value),
-    ("torch", "device", Function::Value),
-    ("torch.serialization", "_get_layout", Function::Value),
-    ("_codecs", "encode", Function::Value),
-    ("builtins", "set", Function::Set),
-    ("builtins", "frozenset", Function::Value),
-    ("builtins", "complex", Function::Value),
-    ("builtins", "slice", Function::Value),
-    ("builtins", "range", Function::Value),
-    ("builtins", "bytearray", Function::Value),
-    ("__builtin__", "set", Function::Set),
-    ("__builtin__", "frozenset", Function::Value),
-    ("functools", "partial", Function::Value),
-    ("datetime", "datetime", Function::Value),
-    ("datetime", "date", Function::Value),
-    ("datetime", "timedelta", Function::Value),
-    ("pathlib", "PosixPath", Function::Value),
-    ("pathlib", "WindowsPath", Function::Value),
-    ("numpy", "dtype", Function::Value),
-    ("numpy.core.multiarray", "scalar", Function::Value),
-    ("numpy._core.multiarray", "scalar", Function::Value),
-    ("numpy.core.multiarray", "_reconstruct", Function::Value),
-    ("numpy._core.multiarray", "_reconstruct", Function::Value),
+const CALLS: [(&[&str], &[&str], Function); 29] = [
+    (&["collections"], &["OrderedDict", "Counter"], Function::Dict),
+    (&["collections"], &["defaultdict"], Function::DefaultDict),
+    (TORCH, &["_rebuild_tensor_v2", "_rebuild_tensor"], Function::Tensor),
+    (TORCH, &["_rebuild_parameter", "_rebuild_parameter_with_state"], Function::Parameter),
+    (&["torch.nn.parameter"], &["Parameter"], Function::Parameter),
+    (&["torch._tensor"], &["_rebuild_from_type_v2"], Function::WithAttributes),
+    (TORCH, &["_rebuild_sparse_tensor"], Function::AnotherTensor("a sparse tensor")),
+    (TORCH, &["_rebuild_qtensor"], Function::AnotherTensor("a quantized tensor")),
+    (TORCH, &["_rebuild_nested_tensor"], Function::AnotherTensor("a nested tensor")),
+    (TORCH, &["_rebuild_meta_tensor_no_storage"], Function::AnotherTensor(META)),
+    (TORCH, &["_rebuild_wrapper_subclass"], Function::AnotherTensor("a tensor of a class of its own")),
+    (TORCH, &["_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor"],
+        Function::AnotherTensor("a tensor of another device")),
+    (TORCH, &["_rebuild_tensor_v3"],
+        Function::AnotherTensor("a tensor of a type that storages do not have, as of 8 bits")),
+    (&["copy_reg", "copyreg"], &["_reconstructor"], Function::Object),
+    (BUILTINS, &["set"], Function::Set),
+    (BUILTINS, PLAIN, Function::Value),
+    (&["torch"], &["Size", "device"], Function::Value),
+    (&["torch.serialization"], &["_get_layout"], Function::Value),
+    (&["torchvision.transforms.functional"], &["InterpolationMode"], Function::Value),
+    (&["_codecs"], &["encode"], Function::Value),
+    (&["collections"], &["deque"], Function::Value),
+    (&["functools"], &["partial"], Function::Value),
+    (&["types"], &["SimpleNamespace"], Function::Value),
+    (&["decimal"], &["Decimal"], Function::Value),
+    (&["datetime"], &["datetime", "date", "time", "timedelta", "timezone"], Function::Value),
+    (&["pathlib", "pathlib._local"], PATHS, Function::Value),
+    (&["numpy"], &["dtype"], Function::Value),
+    (&["numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"],
+        &["scalar", "_reconstruct", "_frombuffer"], Function::Value),
+    (&["numpy.random._pickle"], &["__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor"],
+        Function::Value),
 ];
+
+pub(super) const META: &str = "a tensor without values, on the meta device";
+
+/// What a call of that function means; `None` if nothing in a file of weights needs it.
+pub(super) fn called(module: &str, name: &str) -> Option<Function> {
+    CALLS
+        .iter()
+        .find(|(modules, names, _)| modules.contains(&module) && names.contains(&name))
+        .map(|&(_, _, function)| function)
+}
 
 /// What the largest checkpoint of a VGG with its optimizer needs, many times over.
 pub(super) const MOST_NODES: usize = 1 << 20;
@@ -165,6 +180,11 @@ impl Arena {
 }
 
 impl Node {
+    /// Of a class, before it has a state.
+    pub fn object(class: Id) -> Self {
+        Node::Object { class, state: None, items: Vec::new(), is_list: false }
+    }
+
     /// What it is, in a word or two.
     pub fn kind(&self) -> String {
         match self {

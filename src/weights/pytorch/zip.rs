@@ -10,14 +10,18 @@ use super::storage::{Storage, all_storages};
 use super::tree::Arena;
 use super::{Starts, bytes, stored};
 use crate::error::Result;
-use rawzip::{CompressionMethod, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use rawzip::{
+    CompressionMethod, ZipArchive, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator,
+};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 
 const PICKLE: &str = "data.pkl";
 /// Bytes of a file's record in the directory, its name and padding included; torch writes less than
 /// two hundred.
 const LONGEST_RECORD: usize = 1 << 13;
+/// The same without name, padding and comment.
+const FIXED_RECORD: usize = 46;
 
 /// A file in the archive, by its name below the folder.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ struct Record {
     crc32: Option<u32>,
 }
 
+/// By name, in lower case: PyTorch finds files without regard to it.
 type Records = HashMap<String, Record>;
 
 pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
@@ -53,7 +58,13 @@ pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
     }
     let (tensors, note) = named_tensors(&arena, object).map_err(wrong)?;
     let storages = all_storages(&arena).map_err(wrong)?;
-    let starts = starts(&records, &storages).map_err(wrong)?;
+    if storages.has_views {
+        return Err(wrong(Wrong::new(
+            "storages that are whole",
+            "views of them, as of PyTorch 0.3",
+        )));
+    }
+    let starts = starts(&records, &storages.by_key).map_err(wrong)?;
     let mut used: Vec<&str> = tensors.iter().map(|(_, t)| t.storage.key.as_str()).collect();
     used.sort_unstable();
     used.dedup();
@@ -63,7 +74,7 @@ pub(in crate::weights) fn contents(source: &Source) -> Result<Contents> {
 }
 
 fn data(key: &str) -> String {
-    format!("data/{key}")
+    format!("data/{key}").to_ascii_lowercase()
 }
 
 fn starts(records: &Records, storages: &HashMap<String, Storage>) -> Result<Starts, Wrong> {
@@ -115,7 +126,7 @@ fn directory(source: &Source) -> Result<Records> {
     let archive = ZipLocator::new()
         .locate_in_reader(source, &mut buffer, source.length())
         .map_err(|(_, error)| zip(error))?;
-    if archive.end_offset() != source.length() {
+    if archive.eocd_offset() + END_RECORD != source.length() {
         return Err(wrong(Wrong::new("nothing behind the zip archive", "more bytes")));
     }
     let mut disks = [0; 4];
@@ -150,7 +161,42 @@ fn directory(source: &Source) -> Result<Records> {
             return Err(wrong(Wrong::new("the names of the archive's directory", found)));
         }
     }
-    expect_apart(&mut found, directory).and_then(|()| records(found)).map_err(wrong)
+    let directory_end = directory + found.iter().map(|entry| entry.record_length).sum::<u64>();
+    expect_one_directory(source, &archive, directory_end)?;
+    expect_no_gaps(&mut found, directory).and_then(|()| records(found)).map_err(wrong)
+}
+
+/// Bytes of the record at the archive's end, of zip64's record before it, and of what points to that.
+const END_RECORD: u64 = 22;
+const ZIP64_END: u64 = 56;
+const ZIP64_LOCATOR: u64 = 20;
+
+/// Readers disagree about archives whose two ends contradict each other: some then take a directory
+/// that others do not see. Here the directory reaches to the end record, or to zip64's, and both say
+/// the same.
+fn expect_one_directory(
+    source: &Source,
+    archive: &ZipArchive<&Source>,
+    directory_end: u64,
+) -> Result<()> {
+    let expected = "one directory, up to the archive's end";
+    let wrong =
+        |found: &str| Err(source.wrong(Format::PyTorch.name(), Wrong::new(expected, found)));
+    let end = archive.eocd_offset();
+    let locator = end.saturating_sub(ZIP64_LOCATOR);
+    let zip64 = locator.saturating_sub(ZIP64_END);
+    let field = |at: u64| -> Result<u64> {
+        let mut bytes = [0; 8];
+        source.read_into(at, &mut bytes).map(|()| u64::from_le_bytes(bytes))
+    };
+    if field(locator)?.to_le_bytes()[..4] != *b"PK\x06\x07" {
+        return if directory_end == end { Ok(()) } else { wrong("bytes between the two") };
+    }
+    let is_same = field(locator + 8)? == zip64
+        && field(zip64 + 24)? == archive.entries_hint()
+        && field(zip64 + 32)? == archive.entries_hint()
+        && field(zip64 + 48)? == archive.directory_offset();
+    if is_same && directory_end == zip64 { Ok(()) } else { wrong("two, of zip and of zip64") }
 }
 
 /// A file as the archive's directory has it.
@@ -163,6 +209,9 @@ struct Entry {
     start: u64,
     /// Its bytes, start and end.
     data: (u64, u64),
+    /// Of the directory.
+    record_length: u64,
+    has_descriptor: bool,
 }
 
 impl Entry {
@@ -176,32 +225,42 @@ impl Entry {
         }
         let is_stored = record.compression_method() == CompressionMethod::STORE
             && record.compressed_size_hint() == record.uncompressed_size_hint();
+        let extra = record.extra_fields().remaining_bytes().len();
         Ok(Self {
-            path,
             is_stored,
             wayfinder: record.wayfinder(),
             crc32: record.crc32(),
             start: record.local_header_offset(),
             data: (0, 0),
+            record_length: (FIXED_RECORD + path.len() + extra + record.comment().as_bytes().len())
+                as u64,
+            has_descriptor: record.flags().has_data_descriptor(),
+            path,
         })
     }
 }
 
-/// The archive begins with a file, no file begins inside another, and all end before the directory.
-fn expect_apart(entries: &mut [Entry], directory: u64) -> Result<(), Wrong> {
+/// The archive begins with a file, each begins where the one before it ends, and the directory follows
+/// the last. What else could be between them would be hidden.
+fn expect_no_gaps(entries: &mut [Entry], directory: u64) -> Result<(), Wrong> {
+    // Behind a file's bytes may be its checksum and lengths, of 32 or 64 bits, with a signature or not.
+    const DESCRIPTORS: [u64; 4] = [12, 16, 20, 24];
     entries.sort_unstable_by_key(|entry| entry.start);
-    if entries.first().is_some_and(|first| first.start != 0) {
-        return Err(Wrong::new("nothing before the zip archive", "more bytes"));
-    }
-    let mut free = 0;
-    for entry in entries.iter() {
-        if entry.start < free || entry.data.1 > directory {
-            let found = format!("{:?} across another", entry.path);
-            return Err(Wrong::new("files that do not overlap", found));
+    let starts = entries.iter().map(|entry| entry.start).skip(1).chain([directory]);
+    for (entry, next) in entries.iter().zip(starts) {
+        let is_next = match next.checked_sub(entry.data.1) {
+            Some(gap) if entry.has_descriptor => DESCRIPTORS.contains(&gap),
+            gap => gap == Some(0),
+        };
+        if !is_next {
+            let found = format!("{:?} with other bytes behind it", entry.path);
+            return Err(Wrong::new("files that do not overlap, without gaps", found));
         }
-        free = entry.data.1;
     }
-    Ok(())
+    match entries.first().map_or(0, |first| first.start) {
+        0 => Ok(()),
+        _ => Err(Wrong::new("nothing before the zip archive", "more bytes")),
+    }
 }
 
 /// By their names below the archive's folder, of which there is one.
@@ -214,8 +273,6 @@ fn records(entries: Vec<Entry>) -> Result<Records, Wrong> {
     }
     let mut folder: Option<String> = None;
     let mut records = Records::new();
-    // PyTorch finds files without regard to case, so two that differ in nothing else are ambiguous.
-    let mut seen = HashSet::new();
     for Entry { path, is_stored, crc32, data: (start, end), .. } in entries {
         if !is_stored {
             let expected = "files stored as torch.save does, without compression";
@@ -226,8 +283,7 @@ fn records(entries: Vec<Entry>) -> Result<Records, Wrong> {
             return Err(Wrong::new("all files in one folder", format!("{path:?}")));
         }
         let record = Record { start, length: end - start, crc32: are_stated.then_some(crc32) };
-        records.insert(name.to_string(), record);
-        if !seen.insert(name.to_lowercase()) {
+        if records.insert(name.to_ascii_lowercase(), record).is_some() {
             return Err(Wrong::new("every file once", format!("{name} twice")));
         }
     }
