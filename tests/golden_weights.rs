@@ -212,6 +212,16 @@ fn converting_there_and_back_changes_nothing() {
     let counters = Weights::open(file("there.safetensors")).expect("ours");
     let counter = counters.tensors().filter(|t| t.name.ends_with("num_batches_tracked")).count();
     assert_eq!(counter, 8);
+    // Also in another type; weights.py's count is 7.
+    convert(
+        &folder().join("counted_in_halves.pth"),
+        &file("halves.safetensors"),
+        Naming::Torchvision,
+    );
+    let header = String::from_utf8_lossy(&bytes("halves.safetensors")).into_owned();
+    let start = 8 + usize::from_le_bytes(*bytes("halves.safetensors").first_chunk().expect("8"));
+    assert!(header.contains("I64"));
+    assert_eq!(bytes("halves.safetensors")[start..start + 8], 7i64.to_le_bytes());
 }
 
 /// Under the papers' names LRN leaves no trace in the tensors, and our files say what they are of.

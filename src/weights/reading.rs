@@ -129,11 +129,13 @@ impl Weights {
     pub(super) fn candidates(&self) -> Vec<ByName> {
         let tensors = self.contents.tensors.iter().enumerate();
         let names: Vec<(Vec<&str>, usize)> = tensors
-            .filter(|(_, tensor)| tensor.name != AVERAGED || !is_count(tensor))
             .map(|(index, tensor)| {
                 let components = tensor.name.split('.');
                 let components = components.filter(|&part| part != "module" && part != "_orig_mod");
                 (components.collect(), index)
+            })
+            .filter(|(name, index): &(Vec<&str>, _)| {
+                name[..] != [AVERAGED] || !is_count(&self.contents.tensors[*index])
             })
             .collect();
         let mut candidates = Vec::new();

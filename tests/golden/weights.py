@@ -1,7 +1,7 @@
 """Writes weights/: small weight files as PyTorch and its users write them, and weights/refused/:
 files that no reader may take.
 
-    python weights.py        (torch, timm, numpy, safetensors)
+    python weights.py        (torch, torchvision, timm, numpy, safetensors)
 
 Most files hold float16, and the legacy format where the zip is not the point: both are small. Every
 network has width WIDTH and CLASSES classes, and every tensor is `fill` of networks.py under
@@ -14,6 +14,9 @@ import argparse
 import collections
 import contextlib
 import copy
+import datetime
+import decimal
+import functools
 import io
 import json
 import math
@@ -33,6 +36,7 @@ import timm.models.vgg
 import torch
 from networks import fill
 from torch import nn
+from torchvision.transforms import InterpolationMode
 
 WIDTH = 0.004
 CLASSES = 3
@@ -408,6 +412,44 @@ def wrappings():
     strange["of 8 bits"] = few.to(torch.float8_e4m3fn)
     save("beside_others.pth", {"state_dict": weights, "statistics": strange}, "alexnet_paper",
          notes="the same, with quantized, meta and float8 ones")
+
+
+    inside = torch.optim.swa_utils.AveragedModel(nn.ModuleDict({"model": network("alexnet_paper")}))
+    save("averaged_inside.pth", inside.state_dict(), "alexnet_paper", legacy=True,
+         notes="n_averaged beside module.model.")
+    halves = collections.OrderedDict((key, tensor.half()) for key, tensor in bn.items())
+    save("counted_in_halves.pth", halves, "vgg11_bn", legacy=True, notes="num_batches_tracked is f16")
+    fields = Attributes(weights)
+    save("attributes.pth", {"model": fields, "model_ema": {"other.weight": weights["classifier.6.bias"]}},
+         "alexnet_paper", legacy=True, notes="a dict of a class that no reader has; the average is none")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 60]).state_dict()
+    assert isinstance(schedule["milestones"], collections.Counter)
+    for protocol in (2, 5):
+        save(f"beside_values_protocol{protocol}.pth",
+             {"state_dict": weights, "schedule": schedule, "values": plain_values()}, "alexnet_paper",
+             protocol=protocol, notes="beside a MultiStepLR and one of each kind of plain value")
+
+
+class Attributes(dict):
+    """A dict whose items are attributes, too, as configurations often are."""
+
+    __getattr__ = dict.__getitem__
+
+
+def plain_values() -> list:
+    zone = datetime.timezone(datetime.timedelta(hours=1))
+    return [
+        1 << 70, -1, 0.5, 1j, True, None, "text", b"", b"bytes", bytearray(b""), bytearray(b"more"),
+        range(3), slice(1, 2), {1, 2}, frozenset({3}), collections.deque([1], maxlen=2),
+        collections.Counter("aab"), collections.OrderedDict(a=1), collections.defaultdict(list, a=[1]),
+        types.SimpleNamespace(a=1), argparse.Namespace(b=2), decimal.Decimal("0.1"),
+        datetime.datetime(2012, 9, 30, tzinfo=zone), datetime.date(2014, 9, 4), datetime.time(1, 2),
+        pathlib.PurePosixPath("photos"), pathlib.Path("photos"),
+        functools.partial(math.pow, 2), "text".upper,
+        np.float32(1), np.arange(3), np.random.RandomState(0).get_state(), torch.Size([1, 2]),
+        torch.float16, torch.device("cpu"), torch.strided, InterpolationMode.BILINEAR,
+    ]
 
 
 def one_storage(weights):

@@ -292,6 +292,107 @@ fn what_means_something_else_to_pytorch_is_refused() {
     refused_pickle("two of one attribute", &object(twice), "twice");
     let state = [object(dict(&[])), dict(&[]), b"b".to_vec()].concat();
     refused_pickle("two states", &state, "one state");
+    // Items that are set one by one.
+    let put = |value: Vec<u8>| [value, int(0), int(77), b"s".to_vec()].concat();
+    refused_pickle(
+        "a tensor whose first row is set",
+        &dict(&[("weight", put(plain()))]),
+        "a tensor",
+    );
+    let module = || object(dict(&[("_parameters", one(Tensor::default()))]));
+    refused_pickle("a module whose first part is set", &put(module()), "put into");
+    refused_pickle("a longer module", &[module(), int(1), b"a".to_vec()].concat(), "put into");
+    let late = [dict(&[("_parameters", one(Tensor::default()))]), b"q\x00b".to_vec()].concat();
+    let late = [global("nowhere", "Network"), b")\x81".to_vec(), late].concat();
+    let late = [late, b"0h\x00".to_vec(), text("_buffers"), dict(&[]), b"s".to_vec()].concat();
+    refused_pickle("a state that changes later", &late, "state");
+    // Attributes that are the values.
+    for key in ["data", "real", "__class__"] {
+        let state = dict(&[(key, plain())]);
+        let arguments = [plain(), b"\x89".to_vec(), b"N".to_vec()];
+        for state in [state.clone(), tuple(&[b"N".to_vec(), state])] {
+            let arguments = [&arguments[..], &[state]].concat();
+            let set = call("torch._utils", "_rebuild_parameter_with_state", &arguments);
+            refused_pickle("a parameter whose data is set", &dict(&[("weight", set)]), key);
+        }
+    }
+    let parts = tuple(&vec![b"N".to_vec(); 4]);
+    let foreign = [global("mine", "_rebuild_tensor_v2"), b"N".to_vec(), parts, b"N".to_vec()];
+    let foreign = call("torch._tensor", "_rebuild_from_type_v2", &foreign);
+    refused_pickle("another function of that name", &dict(&[("weight", foreign)]), "mine.");
+    let items = b"](](".to_vec();
+    let items = [items, text("weight"), plain(), b"ee".to_vec()].concat();
+    let default = call("collections", "defaultdict", &[b"N".to_vec(), items]);
+    refused_pickle("a defaultdict with items", &default, "2 arguments");
+    // An average is not taken for weights that are there and cannot be read.
+    let hidden =
+        [("model", tuple(&[one(Tensor::default())])), ("model_ema", one(Tensor::default()))];
+    refused_pickle("an average beside others", &dict(&hidden), "average");
+}
+
+/// PyTorch knows a view by its key, and the first description of it counts.
+#[test]
+fn storages_under_two_names_are_refused() {
+    let tensor = |location: &str, view: Option<(&str, i64)>| {
+        let class = global("torch", "FloatStorage");
+        let mut storage = vec![text("storage"), class, text("0"), text(location), int(6)];
+        storage.extend(view.map(|(key, start)| tuple(&[text(key), int(start), int(2)])));
+        let storage = [tuple(&storage), b"Q".to_vec()].concat();
+        call("torch._utils", "_rebuild_tensor", &[storage, int(0), ints(&[2]), ints(&[1])])
+    };
+    let two = |a, b| dict(&[("a", tensor("cpu", Some(a))), ("b", tensor("cpu", Some(b)))]);
+    let right = Weights::from_bytes("views", legacy(&two(("1", 2), ("2", 4)))).expect("two views");
+    assert_eq!(right.values("a").expect("two numbers"), [2.0, 3.0]);
+    assert_eq!(right.values("b").expect("two numbers"), [4.0, 5.0]);
+    refused("two views of one key", &legacy(&two(("1", 2), ("1", 4))), "one description");
+    refused("a view with the storage's key", &legacy(&two(("0", 2), ("1", 4))), "one description");
+    refused("a view outside", &legacy(&two(("1", 5), ("2", 4))), "inside");
+    refused("views in an archive", &zip(&two(("1", 2), ("2", 4))), "whole");
+    refused_pickle("no device", &dict(&[("a", tensor("meta", None))]), "meta");
+}
+
+/// Where other readers would see another directory, or anything at all.
+#[test]
+fn nothing_hides_in_an_archive() {
+    let good = zip(&one(Tensor::default()));
+    let end = good.len() - 22;
+    let directory = good[end + 16..end + 20].to_vec();
+    let directory = u32::from_le_bytes(directory.try_into().expect("four bytes")) as usize;
+    let at = |extra: usize| (directory + extra) as u32;
+    // Bytes before the directory, which moves on.
+    let gap = [&good[..directory], &[7; 5], &good[directory..]].concat();
+    let mut gap = gap;
+    gap[end + 5 + 16..end + 5 + 20].copy_from_slice(&at(5).to_le_bytes());
+    refused("a gap before the directory", &gap, "without gaps");
+    refused("a gap behind it", &[&good[..end], &[7; 5], &good[end..]].concat(), "");
+    // A comment of the last file that ends in what points to zip64's directory.
+    let last = (0..end).rev().find(|&i| good[i..].starts_with(b"PK\x01\x02")).expect("a record");
+    let locator = [b"PK\x06\x07\0\0\0\0".to_vec(), 0u64.to_le_bytes().to_vec(), vec![1, 0, 0, 0]];
+    let mut hidden = [&good[..end], &locator.concat(), &good[end..]].concat();
+    hidden[last + 32] = 20;
+    let size = (end - directory + 20) as u32;
+    hidden[end + 20 + 12..end + 20 + 16].copy_from_slice(&size.to_le_bytes());
+    refused("a directory of zip64 in a comment", &hidden, "zip64");
+    let order = Archive::new().add("a/BYTEORDER", b"big").add("a/data.pkl", &pickle(b"}"));
+    refused("the byte order in capitals", &order.finish(), "little-endian");
+}
+
+#[test]
+fn many_names_of_one_storage_are_out_of_proportion() {
+    let tensors: Vec<u8> = (0..9_000)
+        .flat_map(|i| [text(&i.to_string()), Tensor::default().pickled()].concat())
+        .collect();
+    let all = [b"}(".to_vec(), tensors, b"u".to_vec()].concat();
+    // Their pickle is larger than they are; large ones are not.
+    Weights::from_bytes("small ones", zip(&all)).expect("in proportion");
+    let count = 1 << 20;
+    let large =
+        Tensor { elements: count, shape: vec![count], stride: vec![1], ..Tensor::default() };
+    let tensors: Vec<u8> =
+        (0..5).flat_map(|i| [text(&i.to_string()), large.pickled()].concat()).collect();
+    let all = pickle(&[b"}(".to_vec(), tensors, b"u".to_vec()].concat());
+    let file = Archive::new().add("a/data.pkl", &all).add("a/data/0", &vec![0; 4 << 20]).finish();
+    refused("20 MiB of tensors in 4", &file, "4 times");
 }
 
 #[test]
