@@ -91,7 +91,8 @@ fn child(arena: &Arena, prefix: &str, key: Id) -> Result<String, Wrong> {
 fn entries<'a>(arena: &'a Arena, id: Id, section: &str) -> Result<&'a [(Id, Id)], Wrong> {
     match attribute(arena, id, section)? {
         Some(Node::Dict(items)) => Ok(items),
-        _ => Ok(&[]),
+        None => Ok(&[]),
+        Some(other) => Err(Wrong::new(format!("a dict as a module's {section:?}"), other.kind())),
     }
 }
 
