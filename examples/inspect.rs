@@ -39,7 +39,12 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
             false => Ok(weights),
         });
         match weights {
-            Ok(weights) => describe(path, &weights)?,
+            Ok(weights) => {
+                describe(path, &weights)?;
+                if args.verify {
+                    cli::print("  verified: all values are read, and are numbers\n")?;
+                }
+            }
             Err(error) => {
                 cli::complain(format!("{error}\n"));
                 failed += 1;

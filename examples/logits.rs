@@ -67,7 +67,18 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let images = read_input(&args.input)?;
+    let was_there = args.output.exists();
     let output = open_output(&args.output, &[&args.input, &args.weights])?;
+    let path = args.output.clone();
+    let done = compute(args, images).and_then(|outputs| write_output(output, &path, &outputs));
+    if done.is_err() && !was_there {
+        // What is there is nothing, or not whole.
+        let _ = std::fs::remove_file(&path);
+    }
+    done
+}
+
+fn compute(args: Args, images: TensorData) -> Result<Vec<Output>, Box<dyn Error>> {
     let size = [images.shape[2], images.shape[3]];
     let config = args.model.with_num_classes(args.num_classes).for_input(size);
     let mut taps = args.tap;
@@ -77,14 +88,13 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if args.features_only {
         table = table.without_classifier();
     }
-    let outputs = args.backend.run(Logits {
+    Ok(args.backend.run(Logits {
         table,
         weights: args.weights,
         images,
         taps,
         features_only: args.features_only,
-    })?;
-    write_output(output, &args.output, &outputs)
+    })?)
 }
 
 struct Logits {

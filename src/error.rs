@@ -4,13 +4,16 @@
 //! so that whatever comes from outside (a file, a photo, a table, a command line) ends in an
 //! [`Error`] and never in a panic or a wrong number.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something could not be done.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` gives the same sentence as `Display`: a `main` that returns errors prints them by it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No network of that name is in the [registry](crate::models::NetworkConfig::by_name).
@@ -184,6 +187,12 @@ pub enum Error {
         /// What is missing, with the numbers.
         reason: String,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -42,6 +42,8 @@ fn beside(target: &Path) -> std::io::Result<tempfile::NamedTempFile> {
         Some(folder) if folder != Path::new("") => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
+    // Where it is missing, the error would name the new file, which nobody knows.
+    folder.metadata()?;
     let mut builder = tempfile::Builder::new();
     // The owner's alone is tempfile's choice; this is what a new file is asked for with, from which
     // the system takes off what its user does not give away. An old file's stay what they were.

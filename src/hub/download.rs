@@ -150,7 +150,7 @@ impl Download<'_> {
         let limit = Some(self.options.time_limit);
         Agent::config_builder()
             .http_status_as_error(false)
-            .https_only(self.address.starts_with("https:"))
+            .https_only(self.address.to_ascii_lowercase().starts_with("https:"))
             .max_redirects(REDIRECTS)
             .timeout_resolve(limit)
             .timeout_connect(limit)

@@ -11,6 +11,7 @@ use burn::tensor::backend::Backend;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use ureq::http::Uri;
 
 /// Where files come from and go to, and how patiently. [`fetch`](super::fetch) takes the environment's.
 ///
@@ -144,10 +145,16 @@ impl Options {
 
     fn address(&self, published: &Published) -> Result<String> {
         let base = self.mirror.as_deref().unwrap_or(&published.base);
-        if !base.starts_with("https://") && !base.starts_with("http://") {
+        let address: Option<Uri> = base.parse().ok();
+        let is_folder = |address: Uri| {
+            matches!(address.scheme_str(), Some("http" | "https"))
+                && address.host().is_some_and(|host| !host.is_empty())
+                && address.query().is_none()
+        };
+        if !address.is_some_and(is_folder) || base.contains('#') {
             return Err(Error::Setting {
                 place: "address of the weights (ALEXNET_VGG_MIRROR)".into(),
-                expected: "http:// or https://".into(),
+                expected: "http:// or https://, a host, and perhaps a folder".into(),
                 found: response::shown(base),
             });
         }
@@ -191,7 +198,15 @@ mod tests {
         assert_eq!(address, "https://download.pytorch.org/models/vgg16-397923af.pth");
 
         assert!(options(&[("ALEXNET_VGG_VERIFY", "never")]).is_err());
-        let ftp = Options { mirror: Some("ftp://mirror".into()), ..unset };
-        assert!(ftp.address(&PUBLISHED[0]).is_err());
+        for mirror in ["ftp://mirror", "http://", "http://user:password@", "mirror/weights", "a?b"]
+        {
+            let options = Options { mirror: Some(mirror.into()), ..unset.clone() };
+            let error = options.address(&PUBLISHED[0]).expect_err(mirror).to_string();
+            assert!(error.contains("ALEXNET_VGG_MIRROR") && !error.contains("password"), "{error}");
+        }
+        for mirror in ["https://host", "HTTP://user:password@[::1]:8080/a/"] {
+            let options = Options { mirror: Some(mirror.into()), ..unset.clone() };
+            options.address(&PUBLISHED[0]).expect(mirror);
+        }
     }
 }

@@ -104,13 +104,18 @@ fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The address without a user's name and password, for messages.
+/// The address for messages, without what may be a user's name and password (all before the last
+/// `@`, wherever that is: an address with a slash in its password is none, but is shown, too) or a
+/// token (all behind a `?`).
 pub(super) fn shown(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.into() };
-    let host = rest.split('/').next().unwrap_or(rest);
-    match host.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => address.into(),
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let rest = rest.rsplit('@').next().unwrap_or(rest);
+    match rest.split_once('?') {
+        Some((rest, _)) => format!("{scheme}{rest}?..."),
+        None => format!("{scheme}{rest}"),
     }
 }
 
@@ -163,7 +168,10 @@ mod tests {
             ("https://host/a", "https://host/a"),
             ("https://user:pass@host/a", "https://host/a"),
             ("https://user:p@ss word@host/a", "https://host/a"),
-            ("https://host/a@b", "https://host/a@b"),
+            ("user:password@host", "host"),
+            ("http:user:password@host/a", "host/a"),
+            ("HTTP://user:pass/word@host/a", "HTTP://host/a"),
+            ("https://host/a?token=secret", "https://host/a?..."),
         ] {
             assert_eq!(shown(address), said);
         }
