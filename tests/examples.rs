@@ -123,6 +123,10 @@ fn logits_writes_what_the_network_gives() {
     call(with(&taps, &input, &weights), Some("overwrite"));
 
     call(with(&["--tap", "conv9_1"], &input, &output), Some("conv5_2"));
+    // What was there stays, and nothing half done is left where nothing was.
+    assert!(std::fs::metadata(&output).is_ok_and(|info| info.len() > 0));
+    call(with(&["--tap", "conv9_1"], &input, &file("new")), Some("conv5_2"));
+    assert!(!file("new").exists());
     call(with(&taps, &file("missing"), &output), Some("missing"));
     call(with(&taps, &weights, &output), Some("only features.0.bias"));
     call(with(&taps, &input, &file("no/such/folder")), Some("no/such/folder"));
