@@ -95,7 +95,7 @@ impl Contents {
 /// Tensors may share storages, as tied layers do, but not so often that reading all of them is out of
 /// proportion to the file.
 fn expect_proportion(tensors: &[Stored], file: u64) -> Result<(), Wrong> {
-    let bytes: u64 = tensors.iter().map(Stored::bytes).fold(0, u64::saturating_add);
+    let bytes: u64 = tensors.iter().map(|it| it.info().bytes()).fold(0, u64::saturating_add);
     match bytes / MOST_SHARED <= file {
         true => Ok(()),
         false => Err(Wrong::new(

@@ -35,6 +35,7 @@ use crate::vision::Preset;
 use contents::Contents;
 use source::{Source, Wrong};
 use std::path::Path;
+use stored::Stored;
 
 /// A weights file: opened and its header checked, its tensors not yet read.
 #[derive(Debug)]
@@ -98,11 +99,7 @@ impl Weights {
 
     /// The tensors in the file's order.
     pub fn tensors(&self) -> impl Iterator<Item = TensorInfo<'_>> {
-        self.contents.tensors.iter().map(|tensor| TensorInfo {
-            name: &tensor.name,
-            dtype: tensor.dtype,
-            shape: tensor.shape(),
-        })
+        self.contents.tensors.iter().map(Stored::info)
     }
 
     /// What the file says of itself (safetensors only).

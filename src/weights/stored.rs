@@ -1,5 +1,6 @@
 //! A tensor in a file: its name, type and place, and its values once they are asked for.
 
+use super::TensorInfo;
 use super::checksum::{Run, Seen};
 use super::layout::Layout;
 use super::source::Source;
@@ -35,10 +36,9 @@ impl Stored {
         &self.layout.shape
     }
 
-    /// Of all its values.
-    pub fn bytes(&self) -> u64 {
-        // Its elements are inside the file, each at a place of its own: no product is too large.
-        self.shape().iter().product::<usize>() as u64 * (self.dtype.bitsize() as u64) / 8
+    /// What the file says of it. Its elements are inside the file, each at a place of its own.
+    pub fn info(&self) -> TensorInfo<'_> {
+        TensorInfo { name: &self.name, dtype: self.dtype, shape: self.shape() }
     }
 
     /// Where its first element is in the file.

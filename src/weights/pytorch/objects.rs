@@ -39,22 +39,25 @@ pub(super) fn named_tensors(arena: &Arena, root: Id) -> Result<Named, Wrong> {
     let Some(Found { path, id }) = search.weights(root, 0)? else {
         return Err(no_weights(arena, root));
     };
-    let note = match (arena.get(id), path.as_str()) {
-        (Node::Object { class, .. }, "") => {
-            let class = match arena.get(*class) {
-                Node::Global(module, name) => format!(" of class {module}.{name}"),
-                _ => String::new(),
-            };
-            Some(format!("a whole module{class}"))
-        }
-        (_, "") => None,
-        (_, path) => Some(format!("a checkpoint, its weights under {path:?}")),
+    let is_module = is_module(arena, id)?;
+    let tensors = match is_module {
+        true => module(arena, id)?,
+        false => state_dict(arena, items(arena, id).unwrap_or_default())?,
     };
-    let tensors = match items(arena, id) {
-        Some(items) if !is_module(arena, id)? => state_dict(arena, items)?,
-        _ => module(arena, id)?,
+    let note = match path.as_str() {
+        "" if is_module => Some(format!("a whole module{}", of_class(arena, id))),
+        "" => None,
+        path => Some(format!("a checkpoint, its weights under {path:?}")),
     };
     Ok((tensors, note))
+}
+
+fn of_class(arena: &Arena, id: Id) -> String {
+    let Node::Object { class, .. } = arena.get(id) else { return String::new() };
+    match arena.get(*class) {
+        Node::Global(module, name) => format!(" of class {module}.{name}"),
+        _ => String::new(),
+    }
 }
 
 fn no_weights(arena: &Arena, root: Id) -> Wrong {
