@@ -1,7 +1,7 @@
 //! A network against PyTorch, layer by layer: see ../golden/networks.py.
 
 use super::formula;
-use alexnet_vgg::models::{NetworkConfig, Tap};
+use alexnet_vgg::models::{Architecture, NetworkConfig, Step, Tap};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::SafeTensors;
@@ -24,12 +24,18 @@ pub fn cases() -> Vec<String> {
     cases
 }
 
-pub fn compare<B: Backend>(case: &str, device: &B::Device, tolerance: f64) {
+/// A network of the fixture, and the size of its input.
+pub fn table(case: &str) -> (Architecture, [usize; 2]) {
     let (name, size) = case.split_once('@').expect("name@size");
     let (height, width) = size.split_once('x').expect("HxW");
     let size = [height, width].map(|side| side.parse::<usize>().expect("a number"));
     let config = NetworkConfig::by_name(name).expect("a known network").for_input(size);
-    let table = config.architecture();
+    (config.architecture(), size)
+}
+
+#[allow(dead_code)] // The engine's tests have their own.
+pub fn compare<B: Backend>(case: &str, device: &B::Device, tolerance: f64) {
+    let (table, size) = table(case);
     let steps = table.walk(size).expect("a valid table");
 
     let shape = [1, 3, size[0], size[1]];
@@ -37,7 +43,21 @@ pub fn compare<B: Backend>(case: &str, device: &B::Device, tolerance: f64) {
     let network = formula::network::<B>(table, device);
     let keys: Vec<&str> = steps.iter().map(|step| step.key.as_str()).collect();
     let taps = network.taps(Tensor::from_data(input.clone(), device), &keys).expect("taps");
+    let outputs: Vec<_> = taps.iter().map(|tap| (tap.dims(), values(tap.clone()))).collect();
+    check_layers(case, &steps, &outputs, &B::name(device), tolerance);
+    let logits = network.forward(Tensor::from_data(input, device));
+    let last = taps.into_iter().last().expect("a last layer");
+    assert_eq!(values(Tap::Vector(logits)), values(last), "{case}: forward and taps");
+}
 
+/// Shape and values of every layer, against the fixture.
+pub fn check_layers(
+    case: &str,
+    steps: &[Step],
+    outputs: &[(Vec<usize>, Vec<f32>)],
+    engine: &str,
+    tolerance: f64,
+) {
     let fixture = fixture();
     let golden = |key: &str, what: &str| {
         fixture
@@ -46,19 +66,16 @@ pub fn compare<B: Backend>(case: &str, device: &B::Device, tolerance: f64) {
     };
     let theirs =
         fixture.names().iter().filter(|name| name.starts_with(&format!("{case}/"))).count();
-    assert_eq!(theirs, 3 * keys.len(), "{case}: as many layers as torch");
-    for (step, tap) in steps.iter().zip(taps.clone()) {
+    assert_eq!(theirs, 3 * steps.len(), "{case}: as many layers as torch");
+    for (step, (dims, values)) in steps.iter().zip(outputs) {
         let shape: Vec<usize> =
             i64s(&golden(&step.key, "shape")).iter().map(|&dim| dim as usize).collect();
-        assert_eq!(tap.dims(), shape, "{case} {}", step.key);
-        assert_eq!(tap.dims()[1..], *step.output.dims(), "{case} {}: the table's shape", step.key);
+        assert_eq!(*dims, shape, "{case} {}", step.key);
+        assert_eq!(dims[1..], *step.output.dims(), "{case} {}: the table's shape", step.key);
         let magnitude = f64s(&golden(&step.key, "magnitude"));
-        let place = format!("{case} {} on {}", step.key, B::name(device));
-        check(&place, &values(tap), &f32s(&golden(&step.key, "samples")), &magnitude, tolerance);
+        let place = format!("{case} {} on {engine}", step.key);
+        check(&place, values, &f32s(&golden(&step.key, "samples")), &magnitude, tolerance);
     }
-    let logits = network.forward(Tensor::from_data(input, device));
-    let last = taps.into_iter().last().expect("a last layer");
-    assert_eq!(values(Tap::Vector(logits)), values(last), "{case}: forward and taps");
 }
 
 /// The samples, the largest and the mean magnitude: the last two see every value of the layer.

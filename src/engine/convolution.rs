@@ -1,0 +1,283 @@
+//! A convolution's weights, packed for whichever algorithm a plan wants.
+//!
+//! They are kept once as the network has them, with a batch norm that follows folded in, and packed when
+//! a plan first asks: `[group of output blocks][step][width][16]`, the order in which the microkernel
+//! reads them.
+
+use super::buffer::Buffer;
+use super::simd::{BLOCK, Isa};
+use super::winograd::{F2x3, F4x3, F4x5, Tile, weight_matrix};
+use crate::error::Result;
+use rayon::prelude::*;
+use std::sync::{Arc, OnceLock};
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Every product of the definition.
+    Direct,
+    /// Winograd's F(2×2, 3×3): 4/9 of the multiplications.
+    F2x3,
+    /// Winograd's F(4×4, 3×3): 1/4 of them.
+    F4x3,
+    /// Winograd's F(4×4, 5×5): 4/25 of them.
+    F4x5,
+}
+
+impl Algorithm {
+    pub(super) const ALL: [Self; 4] = [Self::Direct, Self::F2x3, Self::F4x3, Self::F4x5];
+
+    /// Outputs on a side of its tile, taps, and inputs; `None` for the direct one.
+    pub(super) fn tile(self) -> Option<(usize, usize, usize)> {
+        match self {
+            Self::Direct => None,
+            Self::F2x3 => Some((F2x3::M, F2x3::R, F2x3::N)),
+            Self::F4x3 => Some((F4x3::M, F4x3::R, F4x3::N)),
+            Self::F4x5 => Some((F4x5::M, F4x5::R, F4x5::N)),
+        }
+    }
+
+    fn weight_matrix(self) -> Vec<Vec<f64>> {
+        match self {
+            Self::Direct => Vec::new(),
+            Self::F2x3 => weight_matrix::<F2x3>(),
+            Self::F4x3 => weight_matrix::<F4x3>(),
+            Self::F4x5 => weight_matrix::<F4x5>(),
+        }
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.tile() {
+            None => f.write_str("direct"),
+            Some((m, r, _)) => write!(f, "F({m}x{m}, {r}x{r})"),
+        }
+    }
+}
+
+/// Some blocks of output channels that the microkernel computes together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outputs {
+    /// The first of them.
+    pub first: usize,
+    /// How many.
+    pub width: usize,
+    /// The group of channels that they are of.
+    pub group: usize,
+}
+
+/// One convolution.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    pub isa: Isa,
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    /// Groups that are whole blocks of channels; others have been written out as one.
+    pub groups: usize,
+    /// How the input's channels lie: see [`Map`](super::map::Map).
+    pub interleave: usize,
+    /// `[outputs, inputs / groups, kernel, kernel]`
+    weight: Arc<Vec<f32>>,
+    /// Factors of the outputs: a batch norm's.
+    factor: Option<Vec<f64>>,
+    /// Whole blocks.
+    pub bias: Buffer,
+    packed: [OnceLock<Buffer>; Algorithm::ALL.len()],
+}
+
+/// A convolution as a table's row has it.
+#[derive(Clone)]
+pub(super) struct Definition {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub groups: usize,
+    pub weight: Arc<Vec<f32>>,
+    pub bias: Vec<f32>,
+    pub factor: Option<Vec<f64>>,
+}
+
+impl Convolution {
+    pub fn new(isa: Isa, definition: Definition, interleave: usize) -> Result<Self> {
+        let Definition { inputs, outputs, kernel, stride, padding, groups, weight, bias, factor } =
+            definition;
+        let blocks = |channels: usize| (channels / groups).is_multiple_of(BLOCK);
+        let (weight, groups) = match groups == 1 || (blocks(inputs) && blocks(outputs)) {
+            true => (weight, groups),
+            false => (Arc::new(written_out(&weight, inputs, outputs, kernel, groups)), 1),
+        };
+        let mut whole = Buffer::zeros(outputs.next_multiple_of(BLOCK))?;
+        whole.as_mut_slice()[..outputs].copy_from_slice(&bias);
+        Ok(Self {
+            isa,
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding,
+            groups,
+            interleave,
+            weight,
+            factor,
+            bias: whole,
+            packed: Default::default(),
+        })
+    }
+
+    /// Whether an algorithm can do it.
+    pub fn allows(&self, algorithm: Algorithm) -> bool {
+        match algorithm.tile() {
+            None => true,
+            Some((_, taps, _)) => {
+                self.kernel == taps && self.stride == 1 && self.interleave == BLOCK
+            }
+        }
+    }
+
+    /// Blocks of input channels that an output sees.
+    pub fn input_blocks(&self) -> usize {
+        (self.inputs / self.groups).div_ceil(self.interleave)
+    }
+
+    fn output_blocks(&self) -> usize {
+        (self.outputs / self.groups).div_ceil(BLOCK)
+    }
+
+    fn parts_of_group(&self) -> usize {
+        self.output_blocks().div_ceil(self.isa.width())
+    }
+
+    /// How many [`Outputs`] there are.
+    pub fn parts(&self) -> usize {
+        self.groups * self.parts_of_group()
+    }
+
+    /// One of them.
+    pub fn part(&self, index: usize) -> Outputs {
+        let width = self.isa.width();
+        let (group, part) = (index / self.parts_of_group(), index % self.parts_of_group());
+        let first = part * width;
+        let width = width.min(self.output_blocks() - first);
+        Outputs { first: group * self.output_blocks() + first, width, group }
+    }
+
+    /// Numbers of an output channel's weights as they are packed, for one of Winograd's products.
+    pub fn steps(&self, algorithm: Algorithm) -> usize {
+        match algorithm {
+            Algorithm::Direct => self.input_blocks() * self.kernel * self.kernel * self.interleave,
+            _ => self.input_blocks() * BLOCK,
+        }
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self, algorithm: Algorithm) -> usize {
+        let products = algorithm.tile().map_or(1, |(_, _, n)| n * n);
+        4 * products * self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK
+    }
+
+    /// The packed weights: of Winograd's, one part after the other, `[n²][outputs]...`.
+    pub fn packed(&self, algorithm: Algorithm) -> Result<&Buffer> {
+        let slot = &self.packed[algorithm as usize];
+        if slot.get().is_none() {
+            let packed = self.pack(algorithm)?;
+            // Another thread may have been faster; its weights are the same.
+            let _ = slot.set(packed);
+        }
+        Ok(slot.get_or_init(|| unreachable!("it was set above")))
+    }
+
+    fn pack(&self, algorithm: Algorithm) -> Result<Buffer> {
+        let mut buffer = Buffer::zeros(self.bytes(algorithm) / 4)?;
+        let of_product = self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK;
+        let of_block = self.steps(algorithm) * BLOCK;
+        let g = algorithm.weight_matrix();
+        // Disjoint slices for the threads: of every product, the part of a group of outputs.
+        let mut parts: Vec<Vec<&mut [f32]>> = (0..self.parts()).map(|_| Vec::new()).collect();
+        for product in buffer.as_mut_slice().chunks_mut(of_product) {
+            let mut rest = product;
+            for (index, slices) in parts.iter_mut().enumerate() {
+                let (slice, after) = rest.split_at_mut(self.part(index).width * of_block);
+                slices.push(slice);
+                rest = after;
+            }
+        }
+        parts.into_par_iter().enumerate().for_each(|(index, mut slices)| {
+            self.pack_part(self.part(index), algorithm, &g, &mut slices);
+        });
+        Ok(buffer)
+    }
+
+    fn pack_part(
+        &self,
+        part: Outputs,
+        algorithm: Algorithm,
+        g: &[Vec<f64>],
+        slices: &mut [&mut [f32]],
+    ) {
+        let (k, of_group) = (self.kernel, self.inputs / self.groups);
+        let row = part.width * BLOCK;
+        for lane in 0..row {
+            let output = part.first * BLOCK + lane;
+            if output >= self.outputs {
+                continue;
+            }
+            for input in 0..of_group {
+                let taps = &self.weight[(output * of_group + input) * k * k..][..k * k];
+                let factor = self.factor.as_ref().map_or(1.0, |factor| factor[output]);
+                let (block, at) = (input / self.interleave, input % self.interleave);
+                if algorithm == Algorithm::Direct {
+                    for (tap, &value) in taps.iter().enumerate() {
+                        let step = (block * k * k + tap) * self.interleave + at;
+                        slices[0][step * row + lane] = (f64::from(value) * factor) as f32;
+                    }
+                } else {
+                    let step = input;
+                    transform(g, taps, |product, value| {
+                        slices[product][step * row + lane] = (value * factor) as f32;
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// `G w Gᵀ` of one filter.
+fn transform(g: &[Vec<f64>], taps: &[f32], mut put: impl FnMut(usize, f64)) {
+    let (n, r) = (g.len(), g[0].len());
+    let mut half = [[0.0f64; 8]; 8];
+    for (i, row) in g.iter().enumerate() {
+        for (x, half) in half[i].iter_mut().enumerate().take(r) {
+            *half = (0..r).map(|y| row[y] * f64::from(taps[y * r + x])).sum();
+        }
+    }
+    for (i, half) in half.iter().enumerate().take(n) {
+        for (j, row) in g.iter().enumerate() {
+            let value: f64 = row.iter().zip(half).map(|(g, h)| g * h).sum();
+            put(i * n + j, value);
+        }
+    }
+}
+
+/// Groups that are not whole blocks, as one group whose other weights are zero.
+fn written_out(
+    weight: &[f32],
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    groups: usize,
+) -> Vec<f32> {
+    let (of_group, taps) = (inputs / groups, kernel * kernel);
+    let mut whole = vec![0.0; outputs * inputs * taps];
+    for output in 0..outputs {
+        let group = output / (outputs / groups);
+        let row = &weight[output * of_group * taps..][..of_group * taps];
+        whole[(output * inputs + group * of_group) * taps..][..row.len()].copy_from_slice(row);
+    }
+    whole
+}

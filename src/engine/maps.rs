@@ -1,0 +1,300 @@
+//! The layers between the convolutions, vector by vector: pools, normalisations, activations; and the
+//! ways into and out of the blocked layout.
+#![allow(unsafe_code)]
+
+use super::map::Map;
+use super::simd::{BLOCK, Isa, Place, Simd, dispatch};
+use super::stage::{Memory, Stage};
+
+/// `[N, C, H, W]` into the layout of a map.
+#[derive(Debug)]
+pub(super) struct Pack {
+    /// Buffer of the planar images.
+    pub images: usize,
+    pub map: Map,
+    pub batch: usize,
+}
+
+impl Stage for Pack {
+    fn items(&self) -> usize {
+        self.batch * self.map.height
+    }
+
+    fn run(&self, item: usize, _: usize, memory: &Memory) {
+        let map = &self.map;
+        let (from, to) = (memory.place(self.images), memory.place(map.buffer));
+        let (image, y) = (item / map.height, item % map.height);
+        for channel in 0..map.channels {
+            let row = from.add(((image * map.channels + channel) * map.height + y) * map.width);
+            let (block, lane) = (channel / map.interleave, channel % map.interleave);
+            let pixels = to.add(map.at(image, block, y, 0) + lane);
+            for x in 0..map.width {
+                // SAFETY: both are inside their buffers, and the row is this item's.
+                unsafe { pixels.add(x * map.interleave).set(row.add(x).get()) }
+            }
+        }
+    }
+}
+
+/// A map back into `[N, C, H, W]`: what a tap shows.
+#[derive(Debug)]
+pub(super) struct Unpack {
+    pub map: Map,
+    pub images: usize,
+    pub batch: usize,
+}
+
+impl Stage for Unpack {
+    fn items(&self) -> usize {
+        self.batch * self.map.channels
+    }
+
+    fn run(&self, item: usize, _: usize, memory: &Memory) {
+        let map = &self.map;
+        let (from, to) = (memory.place(map.buffer), memory.place(self.images));
+        let (image, channel) = (item / map.channels, item % map.channels);
+        let (block, lane) = (channel / map.interleave, channel % map.interleave);
+        for y in 0..map.height {
+            let pixels = from.add(map.at(image, block, y, 0) + lane);
+            for x in 0..map.width {
+                let at = (item * map.height + y) * map.width + x;
+                // SAFETY: both are inside their buffers, and the plane is this item's.
+                unsafe { to.add(at).set(pixels.add(x * map.interleave).get()) }
+            }
+        }
+    }
+}
+
+/// The adaptive average pool, out of the layout: `[N, C, h, w]`, which is the classifier's vector;
+/// each starts at a whole block.
+#[derive(Debug)]
+pub(super) struct Average {
+    pub map: Map,
+    /// Height and width of the output.
+    pub size: [usize; 2],
+    pub vectors: usize,
+    pub batch: usize,
+}
+
+impl Stage for Average {
+    fn items(&self) -> usize {
+        self.batch * self.map.blocks()
+    }
+
+    fn run(&self, item: usize, _: usize, memory: &Memory) {
+        let map = &self.map;
+        let (from, to) = (memory.place(map.buffer), memory.place(self.vectors));
+        let (image, block) = (item / map.blocks(), item % map.blocks());
+        let [height, width] = self.size;
+        let window =
+            |i: usize, of: usize, length: usize| i * length / of..((i + 1) * length).div_ceil(of);
+        for channel in block * map.interleave..map.channels.min((block + 1) * map.interleave) {
+            for i in 0..height * width {
+                let (y, x) = (i / width, i % width);
+                let (rows, columns) = (window(y, height, map.height), window(x, width, map.width));
+                let count = rows.len() * columns.len();
+                let mut sum = 0.0f64;
+                for y in rows {
+                    for x in columns.clone() {
+                        let at = map.at(image, block, y, x) + channel % map.interleave;
+                        // SAFETY: inside the map, which this stage only reads.
+                        sum += f64::from(unsafe { from.add(at).get() });
+                    }
+                }
+                let row = (map.channels * height * width).next_multiple_of(BLOCK);
+                let at = image * row + channel * height * width + i;
+                // SAFETY: inside the vectors, and this channel is this item's.
+                unsafe { to.add(at).set((sum / count as f64) as f32) }
+            }
+        }
+    }
+}
+
+/// A layer that a row of a map goes through by itself.
+#[derive(Clone, Debug)]
+pub(super) enum RowKind {
+    MaxPool {
+        kernel: usize,
+        stride: usize,
+    },
+    Lrn {
+        size: usize,
+        alpha: f64,
+        beta: f64,
+        k: f64,
+    },
+    /// A batch norm that no convolution stands before: factor and summand of each channel, whole
+    /// blocks.
+    Scale {
+        factor: Vec<f32>,
+        summand: Vec<f32>,
+    },
+    Relu,
+    Tanh,
+}
+
+/// Such a layer, row by row.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub isa: Isa,
+    pub kind: RowKind,
+    pub input: Map,
+    pub output: Map,
+    pub batch: usize,
+}
+
+impl Stage for Row {
+    fn items(&self) -> usize {
+        self.batch * self.output.height
+    }
+
+    fn run(&self, item: usize, worker: usize, memory: &Memory) {
+        let (from, to) = (memory.place(self.input.buffer), memory.place(self.output.buffer));
+        let own = match self.own() {
+            0 => to,
+            _ => memory.own(worker),
+        };
+        // SAFETY: the plan chose an instruction set that is there and reserved the maps; a row is one
+        // item's, and the worker's own memory its own.
+        unsafe {
+            dispatch!(self.isa, row(
+                stage: &Row = self, item: usize = item, from: Place = from, to: Place = to, own: Place = own,
+            ))
+        }
+    }
+
+    fn own(&self) -> usize {
+        match self.kind {
+            // The squares of a pixel's channels, with the window's ends around them.
+            RowKind::Lrn { size, .. } => self.input.blocks() * BLOCK + 2 * size + BLOCK,
+            _ => 0,
+        }
+    }
+}
+
+/// # Safety
+/// `S` must be available, the maps reserved, the row this item's.
+#[inline(always)]
+unsafe fn row<S: Simd>(stage: &Row, item: usize, from: Place, to: Place, own: Place) {
+    let (input, output) = (&stage.input, &stage.output);
+    let (image, y) = (item / output.height, item % output.height);
+    // SAFETY: the caller's.
+    unsafe {
+        if let RowKind::Lrn { size, alpha, beta, k } = stage.kind {
+            for x in 0..output.width {
+                let pixel = from.add(input.at(image, 0, y, x));
+                let result = to.add(output.at(image, 0, y, x));
+                normalise::<S>(stage, [size as f64, alpha, beta, k], pixel, result, own);
+            }
+            return;
+        }
+        for block in 0..output.blocks() {
+            let result = to.add(output.at(image, block, y, 0));
+            for x in 0..output.width {
+                let value = match &stage.kind {
+                    RowKind::MaxPool { kernel, stride } => {
+                        let window = from.add(input.at(image, block, y * stride, x * stride));
+                        largest::<S>(*kernel, input.row_stride(), window)
+                    }
+                    kind => {
+                        let value = from.add(input.at(image, block, y, x)).load::<S>();
+                        pointwise::<S>(kind, block, value)
+                    }
+                };
+                result.add(x * BLOCK).store::<S>(value);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `S` must be available, the window inside the map.
+#[inline(always)]
+unsafe fn largest<S: Simd>(kernel: usize, row_stride: usize, window: Place) -> S::Vector {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut largest = window.load::<S>();
+        for i in 0..kernel {
+            for j in 0..kernel {
+                largest = S::max(largest, window.add(i * row_stride + j * BLOCK).load::<S>());
+            }
+        }
+        largest
+    }
+}
+
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn pointwise<S: Simd>(kind: &RowKind, block: usize, value: S::Vector) -> S::Vector {
+    // SAFETY: the caller's; the slices are as long as a vector.
+    unsafe {
+        match kind {
+            RowKind::Relu => S::max(S::splat(0.0), value),
+            RowKind::Scale { factor, summand } => {
+                let factor = S::load(factor[block * BLOCK..][..BLOCK].as_ptr());
+                let summand = S::load(summand[block * BLOCK..][..BLOCK].as_ptr());
+                S::mul_add(value, factor, summand)
+            }
+            RowKind::Tanh => {
+                let mut values = [0.0f32; BLOCK];
+                S::store(values.as_mut_ptr(), value);
+                for value in &mut values {
+                    *value = value.tanh();
+                }
+                S::load(values.as_ptr())
+            }
+            _ => value,
+        }
+    }
+}
+
+/// One pixel: `x / (k + alpha · Σ x²)^beta` over the neighbouring channels.
+///
+/// # Safety
+/// `S` must be available, the pixel in its map, `own` as long as [`Row::own`] says.
+#[inline(always)]
+unsafe fn normalise<S: Simd>(
+    stage: &Row,
+    [size, alpha, beta, k]: [f64; 4],
+    pixel: Place,
+    result: Place,
+    own: Place,
+) {
+    let size = size as usize;
+    let blocks = stage.input.blocks();
+    let half = size / 2;
+    let (from, to) = (stage.input.block_stride(), stage.output.block_stride());
+    // SAFETY: the caller's.
+    unsafe {
+        for i in 0..half {
+            own.add(i).set(0.0);
+            own.add(half + blocks * BLOCK + i).set(0.0);
+        }
+        for block in 0..blocks {
+            let x = pixel.add(block * from).load::<S>();
+            own.add(half + block * BLOCK).store::<S>(S::mul(x, x));
+        }
+        for block in 0..blocks {
+            let mut sum = own.add(block * BLOCK).load::<S>();
+            for i in 1..size {
+                sum = S::add(sum, own.add(block * BLOCK + i).load::<S>());
+            }
+            let scale = S::mul_add(sum, S::splat(alpha as f32), S::splat(k as f32));
+            let power = if beta == 0.75 {
+                // s^¾ = √s · √√s
+                let root = S::sqrt(scale);
+                S::mul(root, S::sqrt(root))
+            } else {
+                let mut values = [0.0f32; BLOCK];
+                S::store(values.as_mut_ptr(), scale);
+                for value in &mut values {
+                    *value = value.powf(beta as f32);
+                }
+                S::load(values.as_ptr())
+            };
+            let x = pixel.add(block * from).load::<S>();
+            result.add(block * to).store::<S>(S::div(x, power));
+        }
+    }
+}

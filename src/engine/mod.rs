@@ -1,0 +1,434 @@
+//! The compiled CPU engine: the forward pass, several times faster than a tensor framework's.
+//!
+//! [`Network::compile`] takes a network's weights, packs them once, and gives a [`Compiled`] that
+//! answers the same logits. It needs no burn at run time: slices in, slices out.
+//!
+//! ```
+//! use alexnet_vgg::{backend::Cpu, engine::{CompileOptions, Precision}, models::{Vgg, VggConfig}};
+//!
+//! let device = Default::default();
+//! let vgg: Vgg<Cpu> = VggConfig::vgg11().with_width(0.05).with_num_classes(10).init(&device);
+//! let compiled = vgg.compile(Precision::F32)?;
+//!
+//! let images = vec![0.5; 2 * 3 * 64 * 64];
+//! let mut logits = vec![0.0; 2 * 10];
+//! compiled.run(&images, [2, 3, 64, 64], &mut logits)?;
+//! # Ok::<(), alexnet_vgg::Error>(())
+//! ```
+//!
+//! # How it is built
+//!
+//! - `simd`: sixteen numbers at a time, on AVX-512, AVX2 or whatever the compiler makes of plain Rust;
+//!   `product`: the microkernel, a matrix product in registers, where all the time is spent.
+//! - `winograd`: 3×3 and 5×5 convolutions with a fraction of the multiplications; `direct`: all others;
+//!   `linear`: layers as fast as their weights can be read; `maps`: what is between.
+//! - `map`, `buffer`: how activations lie in memory; `convolution`, `prepare`: weights, packed.
+//! - `cost`: what each way would cost on this machine; `plan`: from the table to stages, for one shape
+//!   of input; `run`: the threads that go through them.
+//!
+//! The engine reads the same table as everything else. It keeps no list of layers.
+
+mod buffer;
+mod convolution;
+mod cost;
+mod direct;
+mod linear;
+mod map;
+mod maps;
+mod plan;
+mod prepare;
+mod product;
+mod run;
+mod simd;
+mod stage;
+mod winograd;
+
+pub use convolution::Algorithm;
+pub use cost::Schedule;
+pub use plan::Planned;
+pub use run::Threads;
+pub use simd::Isa;
+
+use crate::backend;
+use crate::error::{Error, Result};
+use crate::models::{Architecture, Network, Parameter, Step};
+use crate::vision::Preset;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use cost::Machine;
+use plan::{Plan, Planner, Prepared};
+use run::Team;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the engine computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats throughout: within 1e-5 of the largest logit of the exact ones.
+    #[default]
+    F32,
+    /// The weights of the linear layers are rounded to bf16, which halves the memory that one image
+    /// has to wait for; all arithmetic is in f32.
+    Bf16,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(Error::Setting {
+                place: "precision".into(),
+                expected: "f32 or bf16".into(),
+                found: name.into(),
+            }),
+        }
+    }
+}
+
+/// How to compile. The default is f32, all of the machine's threads, and its best instruction set.
+#[derive(Clone, Debug, Default)]
+pub struct CompileOptions {
+    /// What to compute with.
+    pub precision: Precision,
+    /// Who computes.
+    pub threads: Threads,
+    /// Instructions to use instead of the machine's best: for tests and comparisons.
+    pub isa: Option<Isa>,
+}
+
+impl From<Precision> for CompileOptions {
+    fn from(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+}
+
+/// A network for the CPU: the same logits as [`Network::forward`], faster.
+///
+/// A clone is the same network: it shares weights and threads. It may be used from many threads at
+/// once; each call has memory of its own, which is kept for the next. The logits have the same bits
+/// whatever the number of threads, but an image's may differ in the last ones between batches of
+/// different sizes.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    architecture: Architecture,
+    preset: Option<Preset>,
+    machine: Machine,
+    workers: usize,
+    team: Team,
+    prepared: Vec<Prepared>,
+    plans: Mutex<HashMap<Key, Arc<Plan>>>,
+}
+
+/// What a plan is for: images at once, height, width, and the steps whose outputs are wanted.
+type Key = (usize, [usize; 2], Vec<usize>);
+
+/// Images that go through at once. Larger batches go through in parts: their activations would leave
+/// the caches, and the weights of the linear layers have been read often enough by then.
+const IMAGES_AT_ONCE: usize = 8;
+
+/// Plans that are kept, each with its memory.
+const MOST_PLANS: usize = 16;
+
+/// The output of a layer: see [`Compiled::taps`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// The shape, batch first: `[N, C, H, W]` or `[N, features]`.
+    pub shape: Vec<usize>,
+    /// As many values, in PyTorch's order.
+    pub values: Vec<f32>,
+}
+
+impl<B: Backend> Network<B> {
+    /// The network for the CPU, with its weights packed. The network itself is used up: for a moment
+    /// both are in memory. [`Compiled::load`] packs a file without it.
+    ///
+    /// # Errors
+    /// As for [`Compiled::from_values`].
+    pub fn compile(self, options: impl Into<CompileOptions>) -> Result<Compiled> {
+        let preset = self.preset().cloned();
+        let architecture = self.architecture().clone();
+        let values = |parameter: &Parameter, rows| self.values(parameter, rows);
+        Ok(Compiled::from_values(architecture, options, values)?.with_preset(preset))
+    }
+}
+
+impl Compiled {
+    /// A compiled network whose values come from `values`, as those of [`Network::from_values`] do.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the table is contradictory; [`Error::Setting`] for no threads, and if
+    /// `values` returns a wrong number of them; [`Error::Backend`] if the machine has not the
+    /// instructions or not the memory; and those of `values`.
+    pub fn from_values(
+        architecture: impl Into<Architecture>,
+        options: impl Into<CompileOptions>,
+        mut values: impl FnMut(&Parameter, Range<usize>) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        let (architecture, options) = (architecture.into(), options.into());
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        if !isa.is_available() {
+            let reason = format!("this machine has no {isa}");
+            return Err(Error::Backend { backend: "compiled".into(), reason });
+        }
+        let workers = options.threads.count();
+        if !(1..=MOST_THREADS).contains(&workers) {
+            return Err(Error::Setting {
+                place: "threads".into(),
+                expected: format!("1 to {MOST_THREADS}"),
+                found: workers.to_string(),
+            });
+        }
+        let steps = architecture.steps()?;
+        let prepared = prepare::prepare(&steps, isa, options.precision, &mut values)?;
+        let inner = Inner {
+            architecture,
+            preset: None,
+            machine: Machine::this(isa),
+            workers,
+            team: Team::new(&options.threads)?,
+            prepared,
+            plans: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The table that this network was compiled from.
+    pub fn architecture(&self) -> &Architecture {
+        &self.inner.architecture
+    }
+
+    /// The instructions that it uses.
+    pub fn isa(&self) -> Isa {
+        self.inner.machine.isa
+    }
+
+    /// The preprocessing that the weights want, if the file that they came from says so.
+    pub fn preset(&self) -> Option<&Preset> {
+        self.inner.preset.as_ref()
+    }
+
+    pub(crate) fn with_preset(self, preset: Option<Preset>) -> Self {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { preset, ..inner }) },
+            // Nobody else has it yet.
+            Err(inner) => Self { inner },
+        }
+    }
+
+    /// The logits of a batch: `images` are `shape`, `[N, C, H, W]`, flat; `logits` takes
+    /// `[N, num_classes]`. An image with a NaN or an infinity in it gets NaN logits.
+    ///
+    /// The first call with a shape plans it; after that, calls do not allocate.
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] for a wrong number of channels, an empty batch, or slices of other
+    /// lengths; [`Error::InputTooSmall`]; [`Error::Backend`] for sizes that memory does not hold.
+    pub fn run(&self, images: &[f32], shape: [usize; 4], logits: &mut [f32]) -> Result<()> {
+        let steps = self.steps(shape, images.len())?;
+        let last = steps.len() - 1;
+        let classes = steps[last].output.elements() as usize;
+        if logits.len() != shape[0] * classes {
+            return Err(self.wrong_input(
+                format!("room for {} logits", shape[0] * classes),
+                vec![logits.len()],
+            ));
+        }
+        self.each_part(images, shape, &steps, &[last], |first, _, numbers| {
+            logits[first * classes..][..numbers.len()].copy_from_slice(numbers);
+        })
+    }
+
+    /// The logits of burn's tensors, `[N, C, H, W]` to `[N, num_classes]`, of any backend: from there,
+    /// and back to the same device.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), and [`Error::Backend`] if the images' device failed.
+    pub fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
+        let (device, shape) = (images.device(), images.dims());
+        let classes = self.architecture().num_classes()?;
+        let images: Vec<f32> = backend::read(images)?.iter::<f32>().collect();
+        let mut logits = vec![0.0; shape[0] * classes];
+        self.run(&images, shape, &mut logits)?;
+        Ok(Tensor::from_data(TensorData::new(logits, [shape[0], classes]), &device))
+    }
+
+    /// [`try_forward`](Self::try_forward), as burn's layers do it.
+    ///
+    /// # Panics
+    /// Where [`try_forward`](Self::try_forward) has an error, with its message.
+    pub fn forward<B: Backend>(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.try_forward(images).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The outputs of the named layers, in the order of the names, as [`Network::taps`] has them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`], and as for [`run`](Self::run).
+    pub fn taps<S: AsRef<str>>(
+        &self,
+        images: &[f32],
+        shape: [usize; 4],
+        names: &[S],
+    ) -> Result<Vec<Values>> {
+        let steps = self.steps(shape, images.len())?;
+        let wanted: Vec<usize> = names
+            .iter()
+            .map(|name| self.architecture().find(name.as_ref()))
+            .collect::<Result<_>>()?;
+        let mut taps: Vec<Values> = (wanted.iter())
+            .map(|&index| {
+                let mut all = vec![shape[0]];
+                all.extend(steps[index].output.dims());
+                Values { values: Vec::with_capacity(all.iter().product()), shape: all }
+            })
+            .collect();
+        if taps.is_empty() {
+            return Ok(taps);
+        }
+        self.each_part(images, shape, &steps, &wanted, |_, tap, numbers| {
+            taps[tap].values.extend_from_slice(numbers);
+        })?;
+        Ok(taps)
+    }
+
+    /// What is planned for a shape, layer by layer, and how long each of `passes` passes took on
+    /// average: on zeros, with all threads.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn explain(&self, shape: [usize; 4], passes: u32) -> Result<Vec<(Planned, Duration)>> {
+        let steps = self.steps(shape, shape.iter().product())?;
+        let plan = self.plan(shape[0], [shape[2], shape[3]], &steps, &[steps.len() - 1])?;
+        let mut pass = plan.new_pass(self.inner.workers)?;
+        let stages = run::Stages::stages(&*plan).len();
+        let mut total = vec![Duration::ZERO; stages];
+        for round in 0..=passes {
+            pass.reset();
+            pass.times = Some(Mutex::new(vec![Duration::ZERO; stages]));
+            let shared = Arc::new(pass);
+            self.inner.team.run(&shared)?;
+            // The others let go of it soon.
+            let mut shared = shared;
+            pass = loop {
+                match Arc::try_unwrap(shared) {
+                    Ok(pass) => break pass,
+                    Err(still) => shared = still,
+                }
+                std::thread::yield_now();
+            };
+            // The first pass takes the memory.
+            if let (Some(times), 1..) = (&pass.times, round) {
+                let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                total.iter_mut().zip(times.iter()).for_each(|(total, time)| *total += *time);
+            }
+        }
+        Ok((plan.planned.iter())
+            .map(|planned| {
+                let time: Duration = total[planned.stages.clone()].iter().sum();
+                (planned.clone(), time / passes.max(1))
+            })
+            .collect())
+    }
+
+    fn wrong_input(&self, expected: String, found: Vec<usize>) -> Error {
+        Error::InputShape { network: self.architecture().name.clone(), expected, found }
+    }
+
+    fn steps(&self, shape: [usize; 4], length: usize) -> Result<Vec<Step>> {
+        let [batch, channels, height, width] = shape;
+        let expected = self.architecture().input[0];
+        if batch == 0 || channels != expected {
+            return Err(self.wrong_input(format!("[N >= 1, {expected}, H, W]"), shape.to_vec()));
+        }
+        let values = shape.iter().try_fold(1usize, |values, &dim| values.checked_mul(dim));
+        if values != Some(length) {
+            return Err(self.wrong_input(format!("as many values as {shape:?} has"), vec![length]));
+        }
+        self.architecture().walk([height, width])
+    }
+
+    fn plan(
+        &self,
+        batch: usize,
+        size: [usize; 2],
+        steps: &[Step],
+        wanted: &[usize],
+    ) -> Result<Arc<Plan>> {
+        let key = (batch, size, wanted.to_vec());
+        let mut plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.get(&key) {
+            return Ok(plan.clone());
+        }
+        if plans.len() >= MOST_PLANS {
+            plans.clear();
+        }
+        let plan = Planner::plan(self.inner.machine, batch, steps, &self.inner.prepared, wanted)?;
+        let plan = Arc::new(plan);
+        plans.insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    /// Gives each wanted output of each part of the batch to `put`: first image, which output, values.
+    fn each_part(
+        &self,
+        images: &[f32],
+        shape: [usize; 4],
+        steps: &[Step],
+        wanted: &[usize],
+        mut put: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<()> {
+        let [batch, channels, height, width] = shape;
+        let image = channels * height * width;
+        for first in (0..batch).step_by(IMAGES_AT_ONCE) {
+            let count = IMAGES_AT_ONCE.min(batch - first);
+            let images = &images[first * image..][..count * image];
+            let plan = self.plan(count, [height, width], steps, wanted)?;
+            let mut pass = plan.pass(self.inner.workers)?;
+            if let Some(pass) = Arc::get_mut(&mut pass) {
+                pass.memory.shared[plan.images].as_mut_slice().copy_from_slice(images);
+            }
+            self.inner.team.run(&pass)?;
+            let mut numbers = Vec::new();
+            for (tap, output) in plan.outputs.iter().enumerate() {
+                let length = output.shape.elements() as usize;
+                for (i, image) in images.chunks(image).enumerate() {
+                    pass.memory.shared[output.buffer].read(i * output.stride, length, &mut numbers);
+                    if !are_finite(image) {
+                        numbers.fill(f32::NAN);
+                    }
+                    put(first + i, tap, &numbers);
+                }
+            }
+            plan.give_back(pass);
+        }
+        Ok(())
+    }
+}
+
+/// Threads that anyone could have use for.
+const MOST_THREADS: usize = 1024;
+
+/// The largest exponent is that of infinity and NaN. Written so that the compiler vectorises it.
+fn are_finite(values: &[f32]) -> bool {
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    values.iter().fold(0, |largest, value| largest.max(value.to_bits() & INFINITY)) < INFINITY
+}

@@ -1,0 +1,498 @@
+//! From a table to stages, for one size of input.
+//!
+//! The plan walks the steps of the table once. What follows a convolution and can be done while its
+//! outputs are in registers joins it: batch norm (folded into the weights), ReLU, the 2×2 pool. A layer
+//! whose output somebody asked for, by name, ends that: its map must exist.
+
+use super::buffer::Buffer;
+use super::convolution::{Algorithm, Convolution};
+use super::cost::{self, Machine, Schedule};
+use super::direct::Direct;
+use super::linear::{Activate, Activation, Linear, Weights};
+use super::map::Map;
+use super::maps::{Average, Pack, Row, RowKind, Unpack};
+use super::run::{Pass, Stages};
+use super::simd::BLOCK;
+use super::stage::{Memory, Stage};
+use super::winograd::{Fused, Multiply, Phases, Restore, Transform, Winograd};
+use crate::error::{Error, Result};
+use crate::models::{Layer, Shape, Step};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a layer has at run time; by the index of its step.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Convolution {
+        plain: Arc<Convolution>,
+        /// With the batch norm that follows.
+        folded: Option<Arc<Convolution>>,
+    },
+    Scale {
+        factor: Vec<f32>,
+        summand: Vec<f32>,
+    },
+    Linear(Arc<Weights>),
+    /// Nothing but its row of the table.
+    Plain,
+}
+
+/// What is planned for a layer or several: see [`Compiled::explain`](super::Compiled::explain).
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The layers by the papers' names: `conv1_1 relu1_1`.
+    pub layers: String,
+    /// How the first of them is computed, if it is a convolution.
+    pub algorithm: Option<Algorithm>,
+    /// In which order.
+    pub schedule: Option<Schedule>,
+    /// Multiplications of the definition, for the whole batch.
+    pub definition: u64,
+    /// Multiplications that are done.
+    pub multiplications: u64,
+    /// Bytes of the weights as they are packed.
+    pub bytes: u64,
+    /// Estimated cycles of two cores.
+    pub cycles: f64,
+    /// Its stages in the plan.
+    pub(super) stages: std::ops::Range<usize>,
+}
+
+/// Everything for one shape of input.
+#[derive(Debug)]
+pub(super) struct Plan {
+    stages: Vec<Box<dyn Stage>>,
+    pub planned: Vec<Planned>,
+    lengths: Vec<usize>,
+    own: usize,
+    /// Buffer of the planar images.
+    pub images: usize,
+    pub outputs: Vec<Output>,
+    idle: Mutex<Vec<Arc<Pass>>>,
+}
+
+/// Where an output that was asked for lies after a pass.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    pub buffer: usize,
+    /// Of one image.
+    pub shape: Shape,
+    /// Numbers from an image to the next.
+    pub stride: usize,
+}
+
+impl Stages for Plan {
+    fn stages(&self) -> &[Box<dyn Stage>] {
+        &self.stages
+    }
+}
+
+impl Plan {
+    /// A pass with memory of its own: one that has been used before, if it is free.
+    pub fn pass(self: &Arc<Self>, workers: usize) -> Result<Arc<Pass>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in 0..idle.len() {
+            // A thread that comes late may still be looking at it.
+            if let Some(pass) = Arc::get_mut(&mut idle[at]) {
+                pass.reset();
+                return Ok(idle.swap_remove(at));
+            }
+        }
+        drop(idle);
+        self.new_pass(workers).map(Arc::new)
+    }
+
+    pub fn new_pass(self: &Arc<Self>, workers: usize) -> Result<Pass> {
+        let shared = self.lengths.iter().map(|&length| Buffer::zeros(length));
+        let own = (0..workers).map(|_| Buffer::zeros(self.own));
+        let memory =
+            Memory { shared: shared.collect::<Result<_>>()?, own: own.collect::<Result<_>>()? };
+        Ok(Pass::new(self.clone(), memory))
+    }
+
+    pub fn give_back(&self, pass: Arc<Pass>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pass);
+    }
+}
+
+type Draft = Box<dyn FnOnce(&[Map]) -> Box<dyn Stage>>;
+
+/// What the layer at hand has before it.
+#[derive(Clone, Copy)]
+enum Value {
+    /// Index of a map.
+    Map(usize),
+    Vectors {
+        buffer: usize,
+        length: usize,
+    },
+}
+
+pub(super) struct Planner<'a> {
+    machine: Machine,
+    batch: usize,
+    steps: &'a [Step],
+    prepared: &'a [Prepared],
+    /// Indices of the steps whose outputs are asked for.
+    wanted: &'a [usize],
+    maps: Vec<Map>,
+    lengths: Vec<usize>,
+    drafts: Vec<Draft>,
+    planned: Vec<Planned>,
+    outputs: Vec<Option<Output>>,
+    value: Value,
+}
+
+impl<'a> Planner<'a> {
+    pub fn plan(
+        machine: Machine,
+        batch: usize,
+        steps: &'a [Step],
+        prepared: &'a [Prepared],
+        wanted: &'a [usize],
+    ) -> Result<Plan> {
+        let mut planner = Self {
+            machine,
+            batch,
+            steps,
+            prepared,
+            wanted,
+            maps: Vec::new(),
+            lengths: Vec::new(),
+            drafts: Vec::new(),
+            planned: Vec::new(),
+            outputs: vec![None; wanted.len()],
+            value: Value::Map(0),
+        };
+        let images = planner.input();
+        let last = wanted.iter().max().map_or(0, |last| last + 1);
+        let mut index = 0;
+        while index < last {
+            let first = planner.drafts.len();
+            let next = planner.layer(index)?;
+            planner.name(index..next, first);
+            planner.tap(next - 1);
+            index = next;
+        }
+        planner.finish(images)
+    }
+
+    fn finish(mut self, images: usize) -> Result<Plan> {
+        for map in &self.maps {
+            self.lengths[map.buffer] = self.batch * map.image_stride();
+        }
+        let maps = self.maps;
+        let stages: Vec<_> = self.drafts.into_iter().map(|draft| draft(&maps)).collect();
+        let own = stages.iter().map(|stage| stage.own()).max().unwrap_or(0);
+        Ok(Plan {
+            own,
+            stages,
+            planned: self.planned,
+            lengths: self.lengths,
+            images,
+            outputs: self.outputs.into_iter().flatten().collect(),
+            idle: Mutex::default(),
+        })
+    }
+
+    fn buffer(&mut self, length: usize) -> usize {
+        self.lengths.push(length);
+        self.lengths.len() - 1
+    }
+
+    fn map(&mut self, shape: Shape) -> Result<usize> {
+        let &[channels, height, width] = shape.dims() else { return Err(contradiction(shape)) };
+        let buffer = self.buffer(0);
+        self.maps.push(Map::blocked(buffer, channels, height, width));
+        Ok(self.maps.len() - 1)
+    }
+
+    /// The images, planar, and the map that they become.
+    fn input(&mut self) -> usize {
+        let shape = self.steps.first().map_or(Shape::Map([1; 3]), |step| step.input);
+        let images = self.buffer(self.batch * shape.elements() as usize);
+        if let Ok(map) = self.map(shape) {
+            if let Some(Prepared::Convolution { plain, .. }) = self.prepared.first() {
+                self.maps[map].interleave = plain.interleave;
+            }
+            let batch = self.batch;
+            self.drafts
+                .push(Box::new(move |maps| Box::new(Pack { images, map: maps[map], batch })));
+        }
+        images
+    }
+
+    fn is_wanted(&self, index: usize) -> bool {
+        self.wanted.contains(&index)
+    }
+
+    /// Whether the layer after `index` is there to join it.
+    fn joins(&self, index: usize, what: impl Fn(&Layer) -> bool) -> bool {
+        let is_last = Some(&index) == self.wanted.iter().max();
+        let next = self.steps.get(index + 1);
+        !is_last && !self.is_wanted(index) && next.is_some_and(|step| what(&step.layer))
+    }
+
+    /// Plans a layer and those that join it; returns the index after them.
+    fn layer(&mut self, index: usize) -> Result<usize> {
+        let step = &self.steps[index];
+        match (&self.prepared[index], &step.layer, self.value) {
+            (Prepared::Convolution { .. }, _, Value::Map(map)) => self.convolution(index, map),
+            (Prepared::Linear(weights), _, Value::Vectors { buffer, .. }) => {
+                Ok(self.linear(index, weights.clone(), buffer))
+            }
+            (Prepared::Scale { factor, summand }, _, Value::Map(_)) => {
+                let (factor, summand) = (factor.clone(), summand.clone());
+                self.row(index, RowKind::Scale { factor, summand })
+            }
+            (_, Layer::AdaptiveAvgPool { size }, Value::Map(map)) => {
+                Ok(self.average(index, *size, map))
+            }
+            (_, Layer::Dropout { .. }, _) => Ok(index + 1),
+            (_, &Layer::MaxPool { kernel, stride }, Value::Map(_)) => {
+                self.row(index, RowKind::MaxPool { kernel, stride })
+            }
+            (_, &Layer::Lrn { size, alpha, beta, k }, Value::Map(_)) => {
+                self.row(index, RowKind::Lrn { size, alpha, beta, k })
+            }
+            (_, Layer::Relu, Value::Map(_)) => self.row(index, RowKind::Relu),
+            (_, Layer::Tanh, Value::Map(_)) => self.row(index, RowKind::Tanh),
+            (_, Layer::Relu, Value::Vectors { .. }) => Ok(self.activate(index, Activation::Relu)),
+            (_, Layer::Tanh, Value::Vectors { .. }) => Ok(self.activate(index, Activation::Tanh)),
+            _ => Err(contradiction(&step.layer)),
+        }
+    }
+
+    fn convolution(&mut self, index: usize, input: usize) -> Result<usize> {
+        let Prepared::Convolution { plain, folded } = &self.prepared[index] else {
+            return Err(contradiction(index));
+        };
+        let mut last = index;
+        let mut conv = plain;
+        if let Some(folded) = folded
+            && self.joins(last, |next| matches!(next, Layer::BatchNorm))
+        {
+            conv = folded;
+            last += 1;
+        }
+        let relu = self.joins(last, |next| matches!(next, Layer::Relu));
+        last += usize::from(relu);
+        let &[_, height, width] = self.steps[index].output.dims() else {
+            return Err(contradiction(&self.steps[index].output));
+        };
+        let choice = cost::choose(&self.machine, conv, self.batch, [height, width]);
+        let conv = conv.clone();
+        conv.packed(choice.algorithm)?;
+        let pool = choice.algorithm != Algorithm::Direct
+            && self.joins(last, |next| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 }));
+        last += usize::from(pool);
+        let output = self.map(self.steps[last].output)?;
+        let tiles = cost::tiles(choice.algorithm, [height, width]);
+        let reach = |outputs, tiles| match choice.algorithm.tile() {
+            None => (outputs - 1) * conv.stride + conv.kernel,
+            Some((m, r, _)) => tiles * m + r - 1,
+        };
+        let (rows, columns) = (reach(height, tiles[0]), reach(width, tiles[1]));
+        self.maps[input].reserve(conv.padding, rows, columns);
+        let plan = Draw { choice, conv, input, output, batch: self.batch, relu, pool, tiles };
+        self.draw(plan);
+        self.value = Value::Map(output);
+        let step = &self.steps[index];
+        self.planned.push(Planned {
+            layers: String::new(),
+            algorithm: Some(choice.algorithm),
+            schedule: Some(choice.schedule),
+            definition: step.multiply_adds * self.batch as u64,
+            multiplications: choice.multiplications,
+            bytes: plan_bytes(&self.prepared[index], choice.algorithm),
+            cycles: choice.cycles,
+            stages: 0..0,
+        });
+        Ok(last + 1)
+    }
+
+    fn draw(&mut self, it: Draw) {
+        let Draw { choice, conv, input, output, batch, relu, pool, tiles } = it;
+        let l2 = self.machine.l2;
+        let winograd = move |maps: &[Map]| Winograd {
+            convolution: conv.clone(),
+            algorithm: choice.algorithm,
+            input: maps[input],
+            output: maps[output],
+            batch,
+            relu,
+            pool,
+            tiles,
+        };
+        match choice.schedule {
+            Schedule::Rows => self.drafts.push(Box::new(move |maps| {
+                let Winograd { convolution, input, output, batch, relu, .. } = winograd(maps);
+                Box::new(Direct { convolution, input, output, batch, relu })
+            })),
+            Schedule::Fused(at_once) => self
+                .drafts
+                .push(Box::new(move |maps| Box::new(Fused { winograd: winograd(maps), at_once }))),
+            Schedule::Phases => {
+                let (v, m) = (self.buffer(0), self.buffer(0));
+                let phases = move |maps: &[Map]| Phases { winograd: winograd(maps), v, m };
+                [self.lengths[v], self.lengths[m]] = phases(&self.maps).lengths();
+                let (first, second) = (phases.clone(), phases.clone());
+                self.drafts.push(Box::new(move |maps| Box::new(Transform(first(maps)))));
+                self.drafts.push(Box::new(move |maps| {
+                    let phases = second(maps);
+                    let conv = &phases.winograd.convolution;
+                    let tile = conv.input_blocks() * BLOCK * 4;
+                    let rows = conv.isa.tiles();
+                    let at_once = (l2 / 2 / tile / rows).max(1) * rows;
+                    // Two or more items a product: the last ones must not leave a thread waiting.
+                    let parts = conv.parts().div_ceil(4).max(1);
+                    Box::new(Multiply { phases, parts, at_once })
+                }));
+                self.drafts.push(Box::new(move |maps| Box::new(Restore(phases(maps)))));
+            }
+        }
+    }
+
+    fn row(&mut self, index: usize, kind: RowKind) -> Result<usize> {
+        let Value::Map(input) = self.value else { return Err(contradiction(index)) };
+        if self.maps[input].interleave != BLOCK {
+            return Err(contradiction("a first layer in another layout"));
+        }
+        let output = self.map(self.steps[index].output)?;
+        let (isa, batch) = (self.machine.isa, self.batch);
+        self.drafts.push(Box::new(move |maps| {
+            Box::new(Row { isa, kind, input: maps[input], output: maps[output], batch })
+        }));
+        self.value = Value::Map(output);
+        Ok(index + 1)
+    }
+
+    fn average(&mut self, index: usize, size: [usize; 2], map: usize) -> usize {
+        let length = self.steps[index].output.elements() as usize;
+        let vectors = self.buffer(self.batch * length.next_multiple_of(BLOCK));
+        let batch = self.batch;
+        self.drafts
+            .push(Box::new(move |maps| Box::new(Average { map: maps[map], size, vectors, batch })));
+        self.value = Value::Vectors { buffer: vectors, length };
+        index + 1
+    }
+
+    fn linear(&mut self, index: usize, weights: Arc<Weights>, input: usize) -> usize {
+        let mut last = index;
+        let activation = if self.joins(last, |next| matches!(next, Layer::Relu)) {
+            Activation::Relu
+        } else if self.joins(last, |next| matches!(next, Layer::Tanh)) {
+            Activation::Tanh
+        } else {
+            Activation::None
+        };
+        last += usize::from(activation != Activation::None);
+        let length = weights.outputs;
+        let output = self.buffer(self.batch * length.next_multiple_of(BLOCK));
+        let multiplications = self.steps[index].multiply_adds * self.batch as u64;
+        let bytes = weights.bytes() as u64;
+        self.planned.push(Planned {
+            layers: String::new(),
+            algorithm: None,
+            schedule: None,
+            definition: multiplications,
+            multiplications,
+            bytes,
+            cycles: cost::linear(&self.machine, multiplications, bytes),
+            stages: 0..0,
+        });
+        let batch = self.batch;
+        self.drafts.push(Box::new(move |_| {
+            Box::new(Linear { weights, input, output, batch, activation })
+        }));
+        self.value = Value::Vectors { buffer: output, length };
+        last + 1
+    }
+
+    fn activate(&mut self, index: usize, activation: Activation) -> usize {
+        let Value::Vectors { buffer: input, length } = self.value else { return index + 1 };
+        let whole = self.batch * length.next_multiple_of(BLOCK);
+        let output = self.buffer(whole);
+        self.drafts.push(Box::new(move |_| {
+            Box::new(Activate { input, output, length: whole, activation })
+        }));
+        self.value = Value::Vectors { buffer: output, length };
+        index + 1
+    }
+
+    /// Says which layers the stages since `first` are of.
+    fn name(&mut self, layers: std::ops::Range<usize>, first: usize) {
+        let stages = first..self.drafts.len();
+        let names: Vec<&str> =
+            self.steps[layers.clone()].iter().map(|step| step.name.as_str()).collect();
+        let layers = names.join(" ");
+        match self.planned.last_mut() {
+            Some(planned) if planned.layers.is_empty() => {
+                planned.layers = layers;
+                planned.stages = stages;
+            }
+            _ if !stages.is_empty() => self.planned.push(Planned {
+                layers,
+                algorithm: None,
+                schedule: None,
+                definition: 0,
+                multiplications: 0,
+                bytes: 0,
+                cycles: 0.0,
+                stages,
+            }),
+            _ => {}
+        }
+    }
+
+    /// Keeps the output of the layer at `index`, if somebody wants it.
+    fn tap(&mut self, index: usize) {
+        if !self.is_wanted(index) {
+            return;
+        }
+        let shape = self.steps[index].output;
+        let output = match self.value {
+            Value::Vectors { buffer, length } => {
+                Output { buffer, shape, stride: length.next_multiple_of(BLOCK) }
+            }
+            Value::Map(map) => {
+                let stride = shape.elements() as usize;
+                let images = self.buffer(self.batch * stride);
+                let batch = self.batch;
+                self.drafts
+                    .push(Box::new(move |maps| Box::new(Unpack { map: maps[map], images, batch })));
+                Output { buffer: images, shape, stride }
+            }
+        };
+        for (slot, _) in self.outputs.iter_mut().zip(self.wanted).filter(|(_, w)| **w == index) {
+            *slot = Some(output.clone());
+        }
+    }
+}
+
+/// A convolution that is decided on.
+struct Draw {
+    choice: cost::Choice,
+    conv: Arc<Convolution>,
+    input: usize,
+    output: usize,
+    batch: usize,
+    relu: bool,
+    pool: bool,
+    tiles: [usize; 2],
+}
+
+fn plan_bytes(prepared: &Prepared, algorithm: Algorithm) -> u64 {
+    match prepared {
+        Prepared::Convolution { plain, .. } => plain.bytes(algorithm) as u64,
+        _ => 0,
+    }
+}
+
+/// The walk has refused tables that lead here.
+fn contradiction(found: impl std::fmt::Debug) -> Error {
+    Error::Table {
+        place: "compiled".into(),
+        expected: "a layer that the engine knows, where the table allows it".into(),
+        found: format!("{found:?}"),
+    }
+}

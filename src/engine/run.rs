@@ -1,0 +1,219 @@
+//! One forward pass, and the threads that do it together.
+//!
+//! A pass is a list of stages of items. Whoever takes part walks the stages in order, and in each takes
+//! items by an atomic counter until none is left; it goes on to the next stage when all items are done.
+//! Nobody has to take part: the caller alone finishes the pass, a thread that comes late or never
+//! costs nothing, and a machine with fewer free cores than threads does not wait for those that are
+//! not running. So any threads will do: this crate's own, which wait parked, or a rayon pool.
+
+use super::stage::{Memory, Stage};
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a pass goes through.
+pub(super) trait Stages: Send + Sync {
+    fn stages(&self) -> &[Box<dyn Stage>];
+}
+
+/// A pass in progress.
+pub(super) struct Pass {
+    stages: Arc<dyn Stages>,
+    pub memory: Memory,
+    progress: Vec<Progress>,
+    workers: AtomicUsize,
+    failed: AtomicBool,
+    /// Nanoseconds of each stage, where they are wanted.
+    pub times: Option<Mutex<Vec<Duration>>>,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Progress {
+    next: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl std::fmt::Debug for Pass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pass").field("stages", &self.progress.len()).finish_non_exhaustive()
+    }
+}
+
+/// Looks at a counter that is about to change, before the processor is given to others.
+const SPINS: usize = 2000;
+
+impl Pass {
+    pub fn new(stages: Arc<dyn Stages>, memory: Memory) -> Self {
+        let progress = stages.stages().iter().map(|_| Progress::default()).collect();
+        let (workers, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { stages, memory, progress, workers, failed, times: None }
+    }
+
+    /// Begins again.
+    pub fn reset(&mut self) {
+        self.progress.iter_mut().for_each(|progress| *progress = Progress::default());
+        self.workers = AtomicUsize::new(0);
+        self.failed = AtomicBool::new(false);
+    }
+
+    /// Takes part until the pass is finished.
+    fn work(&self) {
+        let worker = self.workers.fetch_add(1, Ordering::Relaxed);
+        if worker >= self.memory.own.len() {
+            return;
+        }
+        for (index, (stage, progress)) in
+            self.stages.stages().iter().zip(&self.progress).enumerate()
+        {
+            let start = (self.times.is_some() && worker == 0).then(Instant::now);
+            let items = stage.items();
+            loop {
+                let item = progress.next.fetch_add(1, Ordering::Relaxed);
+                if item >= items {
+                    break;
+                }
+                let guard = Guard { pass: self, progress };
+                stage.run(item, worker, &self.memory);
+                drop(guard);
+            }
+            let mut spins = 0;
+            while progress.done.load(Ordering::Acquire) < items {
+                spins += 1;
+                match spins < SPINS {
+                    true => std::hint::spin_loop(),
+                    false => std::thread::yield_now(),
+                }
+            }
+            if let (Some(start), Some(times)) = (start, &self.times) {
+                times.lock().unwrap_or_else(PoisonError::into_inner)[index] += start.elapsed();
+            }
+        }
+    }
+
+    pub fn expect_done(&self) -> Result<()> {
+        match self.failed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(Error::Backend {
+                backend: "compiled".into(),
+                reason: "a worker panicked".into(),
+            }),
+        }
+    }
+}
+
+/// Counts an item as done, even if it panics: others wait for it.
+struct Guard<'a> {
+    pass: &'a Pass,
+    progress: &'a Progress,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.pass.failed.store(true, Ordering::Release);
+        }
+        self.progress.done.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The threads that help a caller.
+#[derive(Clone, Debug)]
+pub enum Threads {
+    /// This many in all, the caller's among them; the others are the compiled network's own, and
+    /// wait parked. 1 is the caller alone.
+    Own(usize),
+    /// A rayon pool's.
+    Rayon(Arc<rayon::ThreadPool>),
+}
+
+impl Default for Threads {
+    /// As many as the machine has.
+    fn default() -> Self {
+        Self::Own(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl Threads {
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Own(count) => *count,
+            Self::Rayon(pool) => pool.current_num_threads().max(1),
+        }
+    }
+}
+
+/// Threads that wait for passes.
+#[derive(Debug)]
+pub(super) enum Team {
+    Own(Vec<SyncSender<Arc<Pass>>>),
+    Rayon(Arc<rayon::ThreadPool>),
+}
+
+/// Passes that may wait for a thread; more callers than that help themselves.
+const WAITING: usize = 4;
+
+impl Team {
+    pub fn new(threads: &Threads) -> Result<Self> {
+        match threads {
+            Threads::Own(count) => {
+                let threads = (1..*count).map(|index| {
+                    let (sender, passes) = sync_channel::<Arc<Pass>>(WAITING);
+                    std::thread::Builder::new()
+                        .name(format!("alexnet-vgg {index}"))
+                        .spawn(move || serve(&passes))
+                        .map_err(|error| Error::Backend {
+                            backend: "compiled".into(),
+                            reason: format!("a thread could not be started: {error}"),
+                        })?;
+                    Ok(sender)
+                });
+                threads.collect::<Result<_>>().map(Self::Own)
+            }
+            Threads::Rayon(pool) => Ok(Self::Rayon(pool.clone())),
+        }
+    }
+
+    /// Does a pass, with the caller's thread and whichever of the others come.
+    pub fn run(&self, pass: &Arc<Pass>) -> Result<()> {
+        match self {
+            Self::Own(threads) => {
+                for thread in threads {
+                    // A thread that has enough to do is not needed.
+                    let _ = thread.try_send(pass.clone());
+                }
+            }
+            Self::Rayon(pool) => {
+                for _ in 1..pool.current_num_threads().max(1) {
+                    let pass = pass.clone();
+                    pool.spawn(move || pass.work());
+                }
+            }
+        }
+        pass.work();
+        pass.expect_done()
+    }
+}
+
+/// Before a thread parks, it looks for the next pass for this long.
+const PATIENCE: Duration = Duration::from_micros(50);
+
+/// Ends when the network is dropped.
+fn serve(passes: &Receiver<Arc<Pass>>) {
+    loop {
+        let start = Instant::now();
+        let next = loop {
+            match passes.try_recv() {
+                Ok(pass) => break Some(pass),
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                Err(_) if start.elapsed() > PATIENCE => break None,
+                Err(_) => std::hint::spin_loop(),
+            }
+        };
+        let Some(pass) = next.or_else(|| passes.recv().ok()) else { return };
+        // A panic is told to the caller; the thread lives on.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass.work()));
+    }
+}

@@ -1,0 +1,174 @@
+//! Sixteen numbers at a time, on whatever the machine has.
+//!
+//! Every kernel of the engine is written once, over [`Simd`]: a value of type `S::Vector` is sixteen
+//! `f32`, the channels of one block. On AVX-512 that is one register, on AVX2 two, and in `portable`,
+//! the plain reference that the others are held to, an array that the compiler vectorises (four
+//! registers of NEON). What differs between machines besides is how many accumulators they have room
+//! for: [`Simd::TILES`] times [`Simd::WIDTH`] vectors.
+//!
+//! [`Place`] is a pointer that knows its bounds wherever debug assertions are on, as in tests.
+#![allow(unsafe_code)]
+
+mod place;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::error::{Error, Result};
+pub(super) use place::Place;
+pub(super) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+/// Channels in a block, and numbers in a vector.
+pub(super) const BLOCK: usize = 16;
+
+/// Sixteen numbers at a time.
+///
+/// # Safety
+/// Its functions may be called only where [`Isa::is_available`] says yes, and `load` and `store` only
+/// at places that hold sixteen numbers.
+pub(super) trait Simd: Copy {
+    type Vector: Copy;
+    /// Rows of the tile of accumulators that stays in registers.
+    const TILES: usize;
+    /// Vectors in each of its rows.
+    const WIDTH: usize;
+
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once where the machine can.
+    unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The larger, or `b` if one is not a number: so `max(0, x)` passes a NaN on.
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn sqrt(a: Self::Vector) -> Self::Vector;
+    /// Asks for the cache line at `from` before it is needed. Any address will do.
+    unsafe fn prefetch(from: *const f32);
+    /// Sixteen bf16 as `f32`.
+    unsafe fn load_bf16(from: *const u16) -> Self::Vector;
+}
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// AVX-512F, on x86-64.
+    Avx512,
+    /// AVX2 and FMA, on x86-64.
+    Avx2,
+    /// Plain Rust, which the compiler vectorises for its target.
+    Portable,
+}
+
+impl Isa {
+    /// All of them, the fastest first.
+    pub const ALL: [Isa; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// The fastest that this machine has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Whether this machine has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Portable => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// Multiply-adds of `f32` that a core starts in a cycle, for the cost model. A portable build is
+    /// taken for a machine with vectors of four.
+    pub(super) fn multiply_adds_per_cycle(self) -> f64 {
+        match self {
+            Self::Avx512 => 32.0,
+            Self::Avx2 => 16.0,
+            Self::Portable => 4.0,
+        }
+    }
+
+    /// Rows of the accumulators' tile: see [`Simd::TILES`].
+    pub(super) fn tiles(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::TILES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::TILES,
+            _ => Portable::TILES,
+        }
+    }
+
+    /// Vectors in a row of them: see [`Simd::WIDTH`].
+    pub(super) fn width(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::WIDTH,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::WIDTH,
+            _ => Portable::WIDTH,
+        }
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+impl std::str::FromStr for Isa {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|isa| isa.to_string() == name);
+        found.ok_or_else(|| Error::Setting {
+            place: "instruction set".into(),
+            expected: Self::ALL.map(|isa| isa.to_string()).join(", "),
+            found: name.into(),
+        })
+    }
+}
+
+/// Calls `$kernel::<S>(arguments)` with the `S` of an [`Isa`], compiled for its instructions.
+/// The kernel and all that it calls must be `#[inline(always)]`.
+macro_rules! dispatch {
+    ($isa:expr, $kernel:ident ( $($argument:ident : $type:ty = $value:expr),* $(,)? )) => {{
+        use $crate::engine::simd::{Isa, Portable};
+        #[cfg(target_arch = "x86_64")]
+        use $crate::engine::simd::{Avx2, Avx512};
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        unsafe fn on_avx512($($argument: $type),*) {
+            // SAFETY: the caller's, and the instructions are there.
+            unsafe { $kernel::<Avx512>($($argument),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn on_avx2($($argument: $type),*) {
+            // SAFETY: the caller's, and the instructions are there.
+            unsafe { $kernel::<Avx2>($($argument),*) }
+        }
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => on_avx512($($value),*),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => on_avx2($($value),*),
+            _ => $kernel::<Portable>($($value),*),
+        }
+    }};
+}
+pub(super) use dispatch;
