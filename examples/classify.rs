@@ -7,10 +7,12 @@
 mod cli;
 
 use alexnet_vgg::backend::{self, BackendName, Job};
+use alexnet_vgg::engine::{CompileOptions, Compiled};
 use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
 use alexnet_vgg::predict::{Ranked, top_k};
 use alexnet_vgg::vision::{self, Preset};
 use alexnet_vgg::weights::Weights;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use clap::Parser;
 use std::error::Error;
@@ -45,9 +47,11 @@ struct Args {
     /// Classes of the network.
     #[arg(long, default_value_t = 1000)]
     num_classes: usize,
-    /// ndarray, flex or wgpu.
-    #[arg(long, default_value_t = BackendName::preferred())]
-    backend: BackendName,
+    /// ndarray, flex or wgpu, to compute by burn. Default: the compiled CPU engine.
+    #[arg(long, conflicts_with_all = ["precision", "threads", "isa"])]
+    backend: Option<BackendName>,
+    #[command(flatten)]
+    engine: cli::EngineArgs,
 }
 
 fn main() -> ExitCode {
@@ -72,9 +76,16 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
             table.name
         ))?;
     }
-    let job =
-        Classify { table, weights, preset, photos: args.photos, top_k: args.top_k.get(), labels };
-    match args.backend.run(job)?? {
+    let job = Classify {
+        table,
+        weights,
+        preset,
+        photos: args.photos,
+        top_k: args.top_k.get(),
+        labels,
+        engine: args.backend.is_none().then(|| args.engine.options()),
+    };
+    match args.backend.unwrap_or_else(BackendName::preferred).run(job)?? {
         0 => Ok(()),
         failed => Err(format!("{failed} of the photos could not be classified").into()),
     }
@@ -141,6 +152,24 @@ struct Classify {
     photos: Vec<PathBuf>,
     top_k: usize,
     labels: Option<Vec<String>>,
+    /// `None`: burn's backend computes.
+    engine: Option<CompileOptions>,
+}
+
+/// Either way from images to logits.
+enum Ready<B: Backend> {
+    Burn(Box<Network<B>>),
+    Compiled(Compiled),
+}
+
+impl<B: Backend> Ready<B> {
+    fn logits(&self, images: Tensor<B, 4>) -> alexnet_vgg::Result<Vec<f32>> {
+        let logits = match self {
+            Ready::Burn(network) => network.try_forward(images)?,
+            Ready::Compiled(compiled) => compiled.try_forward(images)?,
+        };
+        Ok(backend::read(logits)?.iter::<f32>().collect())
+    }
 }
 
 impl Job for Classify {
@@ -149,24 +178,29 @@ impl Job for Classify {
 
     fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Self::Output> {
         B::seed(device, 0);
-        let network: Network<B> = match &self.weights {
-            Some(path) => Network::load(self.table.clone(), path, device)?,
-            None => Network::new(self.table.clone(), device)?,
+        let table = self.table.clone();
+        let ready: Ready<B> = match (&self.weights, self.engine.clone()) {
+            (Some(path), Some(options)) => Ready::Compiled(Compiled::load(table, path, options)?),
+            (Some(path), None) => Ready::Burn(Box::new(Network::load(table, path, device)?)),
+            (None, Some(options)) => {
+                Ready::Compiled(Network::<B>::new(table, device)?.compile(options)?)
+            }
+            (None, None) => Ready::Burn(Box::new(Network::new(table, device)?)),
         };
-        Ok(self.each_photo(&network, device))
+        Ok(self.each_photo(&ready, device))
     }
 }
 
 impl Classify {
     fn each_photo<B: Backend>(
         &self,
-        network: &Network<B>,
+        ready: &Ready<B>,
         device: &B::Device,
     ) -> Result<usize, Box<dyn Error>> {
         let mut failed = 0;
         for photo in &self.photos {
             cli::print(format!("{}\n", photo.display()))?;
-            match self.classify(network, photo, device) {
+            match self.classify(ready, photo, device) {
                 Ok(ranked) => ranked.iter().try_for_each(|ranked| {
                     let percent = ranked.probability * 100.0;
                     cli::print(format!("  {percent:6.2} %  {}\n", self.label(ranked.class)))
@@ -190,13 +224,12 @@ impl Classify {
 
     fn classify<B: Backend>(
         &self,
-        network: &Network<B>,
+        ready: &Ready<B>,
         photo: &Path,
         device: &B::Device,
     ) -> alexnet_vgg::Result<Vec<Ranked>> {
         let pixels = vision::decode_file(photo)?;
-        let logits = network.try_forward(self.preset.batch(&[pixels], device)?)?;
-        let logits: Vec<f32> = backend::read(logits)?.iter::<f32>().collect();
+        let logits = ready.logits(self.preset.batch(&[pixels], device)?)?;
         top_k(&logits, self.top_k)
     }
 }

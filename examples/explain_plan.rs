@@ -6,7 +6,7 @@
 
 mod cli;
 
-use alexnet_vgg::engine::{CompileOptions, Compiled, Isa, Planned, Precision, Threads};
+use alexnet_vgg::engine::{Compiled, Planned};
 use alexnet_vgg::models::{NetworkConfig, Parameter};
 use clap::Parser;
 use std::error::Error;
@@ -25,15 +25,8 @@ struct Args {
     /// Height and width of the images.
     #[arg(long, default_value = "224,224", value_parser = cli::size)]
     input: [usize; 2],
-    /// f32 or bf16.
-    #[arg(long, default_value_t)]
-    precision: Precision,
-    /// Threads; default: all of the machine's.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// avx512, avx2 or portable; default: the machine's best.
-    #[arg(long)]
-    isa: Option<Isa>,
+    #[command(flatten)]
+    engine: cli::EngineArgs,
     /// Passes to measure.
     #[arg(long, default_value_t = 20)]
     passes: u32,
@@ -44,15 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let threads = args.threads.map_or_else(Threads::default, Threads::Own);
-    let options = CompileOptions { precision: args.precision, threads, isa: args.isa };
     // The time does not depend on what the weights are, as long as they are ordinary numbers.
     let small = |parameter: &Parameter, rows: Range<usize>| {
         Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
     };
     let table = args.model.for_input(args.input).architecture();
     let channels = table.input[0];
-    let compiled = Compiled::from_values(table, options, small)?;
+    let compiled = Compiled::from_values(table, args.engine.options(), small)?;
     let [height, width] = args.input;
     let shape = [args.batch.into(), channels, height, width];
     let layers = compiled.explain(shape, args.passes)?;
@@ -62,7 +53,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
         compiled.architecture().name,
         compiled.isa(),
-        args.precision,
+        args.engine.precision,
         "layers",
         "algorithm",
         "schedule",

@@ -10,8 +10,10 @@
 mod cli;
 
 use alexnet_vgg::backend::{BackendName, Job};
+use alexnet_vgg::engine::{CompileOptions, Compiled};
 use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
 use alexnet_vgg::predict::expect_finite;
+use alexnet_vgg::weights::Weights;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use clap::Parser;
@@ -49,9 +51,14 @@ struct Args {
     /// The weights have no classifier, or not this one: load the features and write only taps.
     #[arg(long, requires = "tap")]
     features_only: bool,
+    /// burn (with --backend), or compiled: the CPU engine.
+    #[arg(long, default_value = "burn", value_parser = ["burn", "compiled"])]
+    engine: String,
     /// ndarray, flex or wgpu.
     #[arg(long, default_value_t = BackendName::preferred())]
     backend: BackendName,
+    #[command(flatten)]
+    options: cli::EngineArgs,
 }
 
 /// A tensor on its way to a file.
@@ -88,13 +95,16 @@ fn compute(args: Args, images: TensorData) -> Result<Vec<Output>, Box<dyn Error>
     if args.features_only {
         table = table.without_classifier();
     }
-    Ok(args.backend.run(Logits {
-        table,
-        weights: args.weights,
-        images,
-        taps,
-        features_only: args.features_only,
-    })?)
+    let compiled = args.engine == "compiled";
+    if args.options.are_given() && !compiled {
+        return Err("--precision, --threads and --isa are of --engine compiled".into());
+    }
+    let job =
+        Logits { table, weights: args.weights, images, taps, features_only: args.features_only };
+    Ok(match compiled {
+        true => job.on_the_engine(args.options.options())?,
+        false => args.backend.run(job)?,
+    })
 }
 
 struct Logits {
@@ -105,13 +115,11 @@ struct Logits {
     features_only: bool,
 }
 
-impl Job for Logits {
-    type Output = Vec<Output>;
-
-    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Vec<Output>> {
-        // One pass gives the logits too: they are what the last layer gives.
-        let mut layers = self.taps.clone();
-        let mut names = self.taps;
+impl Logits {
+    /// The layers to tap, and what their outputs are called in the file. One pass gives the logits
+    /// too: they are what the last layer gives.
+    fn layers(&self) -> alexnet_vgg::Result<(Vec<String>, Vec<String>)> {
+        let (mut layers, mut names) = (self.taps.clone(), self.taps.clone());
         if !self.features_only {
             layers.extend(self.table.steps()?.pop().map(|last| last.key));
             names.push("logits".into());
@@ -119,6 +127,30 @@ impl Job for Logits {
         for layer in &layers {
             self.table.find(layer)?;
         }
+        Ok((layers, names))
+    }
+
+    fn on_the_engine(self, options: CompileOptions) -> alexnet_vgg::Result<Vec<Output>> {
+        let (layers, names) = self.layers()?;
+        let weights = Weights::open(&self.weights)?;
+        let compiled = match self.features_only {
+            true => Compiled::features_from_weights(self.table, &weights, options)?,
+            false => Compiled::from_weights(self.table, &weights, options)?,
+        };
+        let shape = self.images.shape.dims();
+        let images: Vec<f32> = self.images.iter::<f32>().collect();
+        let taps = compiled.taps(&images, shape, &layers)?;
+        Ok((names.into_iter().zip(taps))
+            .map(|(name, tap)| Output { name, shape: tap.shape, values: tap.values })
+            .collect())
+    }
+}
+
+impl Job for Logits {
+    type Output = Vec<Output>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Vec<Output>> {
+        let (layers, names) = self.layers()?;
         let network: Network<B> = match self.features_only {
             true => Network::load_features(self.table, &self.weights, device)?,
             false => Network::load(self.table, &self.weights, device)?,

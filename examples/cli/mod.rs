@@ -4,7 +4,9 @@
 // Every example takes what it needs.
 #![allow(dead_code)]
 
+use alexnet_vgg::engine::{CompileOptions, Isa, Precision, Threads};
 use alexnet_vgg::models::NetworkConfig;
+use clap::Args;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -15,6 +17,31 @@ pub fn networks(what: &str) -> String {
     let names: Vec<String> =
         NetworkConfig::all().iter().map(|config| config.architecture().name).collect();
     format!("{what}: {}", names.join(", "))
+}
+
+/// How the compiled engine computes.
+#[derive(Args)]
+pub struct EngineArgs {
+    /// f32, or bf16 for the linear layers' weights (compiled engine).
+    #[arg(long, default_value_t)]
+    pub precision: Precision,
+    /// Threads; default: all of the machine's (compiled engine).
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// avx512, avx2 or portable; default: the machine's best (compiled engine).
+    #[arg(long)]
+    pub isa: Option<Isa>,
+}
+
+impl EngineArgs {
+    pub fn options(&self) -> CompileOptions {
+        let threads = self.threads.map_or_else(Threads::default, Threads::Own);
+        CompileOptions { precision: self.precision, threads, isa: self.isa }
+    }
+
+    pub fn are_given(&self) -> bool {
+        self.precision != Precision::default() || self.threads.is_some() || self.isa.is_some()
+    }
 }
 
 /// Height and width, as `224,224`.

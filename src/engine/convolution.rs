@@ -6,7 +6,7 @@
 
 use super::buffer::Buffer;
 use super::simd::{BLOCK, Isa};
-use super::winograd::{F2x3, F4x3, F4x5, Tile, weight_matrix};
+use super::winograd::{F2x3, F4x3, F4x5, F6x3, weight_matrix};
 use crate::error::Result;
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -20,29 +20,34 @@ pub enum Algorithm {
     F2x3,
     /// Winograd's F(4×4, 3×3): 1/4 of them.
     F4x3,
+    /// Winograd's F(6×6, 3×3): 16/81 of them.
+    F6x3,
     /// Winograd's F(4×4, 5×5): 4/25 of them.
     F4x5,
 }
 
 impl Algorithm {
-    pub(super) const ALL: [Self; 4] = [Self::Direct, Self::F2x3, Self::F4x3, Self::F4x5];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Direct, Self::F2x3, Self::F4x3, Self::F6x3, Self::F4x5];
 
     /// Outputs on a side of its tile, taps, and inputs; `None` for the direct one.
     pub(super) fn tile(self) -> Option<(usize, usize, usize)> {
         match self {
             Self::Direct => None,
-            Self::F2x3 => Some((F2x3::M, F2x3::R, F2x3::N)),
-            Self::F4x3 => Some((F4x3::M, F4x3::R, F4x3::N)),
-            Self::F4x5 => Some((F4x5::M, F4x5::R, F4x5::N)),
+            Self::F2x3 => Some((2, 3, 4)),
+            Self::F4x3 => Some((4, 3, 6)),
+            Self::F6x3 => Some((6, 3, 8)),
+            Self::F4x5 => Some((4, 5, 8)),
         }
     }
 
     fn weight_matrix(self) -> Vec<Vec<f64>> {
         match self {
             Self::Direct => Vec::new(),
-            Self::F2x3 => weight_matrix::<F2x3>(),
-            Self::F4x3 => weight_matrix::<F4x3>(),
-            Self::F4x5 => weight_matrix::<F4x5>(),
+            Self::F2x3 => weight_matrix::<4, 2, F2x3>(),
+            Self::F4x3 => weight_matrix::<6, 4, F4x3>(),
+            Self::F6x3 => weight_matrix::<8, 6, F6x3>(),
+            Self::F4x5 => weight_matrix::<8, 4, F4x5>(),
         }
     }
 }

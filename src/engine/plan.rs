@@ -258,7 +258,7 @@ impl<'a> Planner<'a> {
             (_, Layer::Tanh, Value::Map(_)) => self.row(index, RowKind::Tanh),
             (_, Layer::Relu, Value::Vectors { .. }) => Ok(self.activate(index, Activation::Relu)),
             (_, Layer::Tanh, Value::Vectors { .. }) => Ok(self.activate(index, Activation::Tanh)),
-            _ => Err(contradiction(&step.layer)),
+            _ => Err(contradiction(step.layer)),
         }
     }
 
@@ -277,7 +277,7 @@ impl<'a> Planner<'a> {
         let relu = self.joins(last, |next| matches!(next, Layer::Relu));
         last += usize::from(relu);
         let &[_, height, width] = self.steps[index].output.dims() else {
-            return Err(contradiction(&self.steps[index].output));
+            return Err(contradiction(self.steps[index].output));
         };
         let choice = cost::choose(&self.machine, conv, self.batch, [height, width]);
         let conv = conv.clone();

@@ -5,6 +5,7 @@ use super::reading::{Reading, Wanted};
 use super::source::Wrong;
 use super::stored::is_read;
 use super::{Naming, Weights};
+use crate::engine::{CompileOptions, Compiled};
 use crate::error::Result;
 use crate::models::{Architecture, Network, Parameter, Role};
 use burn::tensor::backend::Backend;
@@ -68,6 +69,55 @@ impl<B: Backend> Network<B> {
     }
 }
 
+impl Compiled {
+    /// A compiled network with the weights of a file, as [`Network::load`] takes them: packed as they
+    /// are read, so that they are never in memory twice.
+    ///
+    /// ```no_run
+    /// use alexnet_vgg::{engine::{Compiled, Precision}, models::VggConfig};
+    ///
+    /// let vgg = Compiled::load(VggConfig::vgg16(), "vgg16.safetensors", Precision::F32)?;
+    /// let mut logits = vec![0.0; 1000];
+    /// vgg.run(&vec![0.0; 3 * 224 * 224], [1, 3, 224, 224], &mut logits)?;
+    /// # Ok::<(), alexnet_vgg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Network::load`] and [`Compiled::from_values`].
+    pub fn load(
+        architecture: impl Into<Architecture>,
+        path: impl AsRef<Path>,
+        options: impl Into<CompileOptions>,
+    ) -> Result<Self> {
+        Self::from_weights(architecture, &Weights::open(path)?, options)
+    }
+
+    /// [`load`](Self::load) from a file that is open already.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn from_weights(
+        architecture: impl Into<Architecture>,
+        weights: &Weights,
+        options: impl Into<CompileOptions>,
+    ) -> Result<Self> {
+        weights.compiled(architecture.into(), Wanted::All, options.into())
+    }
+
+    /// The features of a network with the weights of a file, which may hold any classifier: the table's
+    /// must be [left out](Architecture::without_classifier).
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn features_from_weights(
+        architecture: impl Into<Architecture>,
+        weights: &Weights,
+        options: impl Into<CompileOptions>,
+    ) -> Result<Self> {
+        weights.compiled(architecture.into(), Wanted::Features, options.into())
+    }
+}
+
 impl Weights {
     /// The naming that this file's tensors have, read as this network's.
     ///
@@ -116,6 +166,22 @@ impl Weights {
         })?;
         self.verify_rest(&seen)?;
         Ok(network.with_preset(preset))
+    }
+
+    fn compiled(
+        &self,
+        architecture: Architecture,
+        wanted: Wanted,
+        options: CompileOptions,
+    ) -> Result<Compiled> {
+        let preset = self.preset()?;
+        let reading = self.read_as(&architecture, wanted)?;
+        let mut seen = Seen::default();
+        let compiled = Compiled::from_values(architecture, options, |parameter, rows| {
+            self.rows(&reading, parameter, rows, &mut seen)
+        })?;
+        self.verify_rest(&seen)?;
+        Ok(compiled.with_preset(preset))
     }
 
     /// Rows of a parameter that the reading has.

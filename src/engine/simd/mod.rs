@@ -47,8 +47,6 @@ pub(super) trait Simd: Copy {
     /// The larger, or `b` if one is not a number: so `max(0, x)` passes a NaN on.
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sqrt(a: Self::Vector) -> Self::Vector;
-    /// Asks for the cache line at `from` before it is needed. Any address will do.
-    unsafe fn prefetch(from: *const f32);
     /// Sixteen bf16 as `f32`.
     unsafe fn load_bf16(from: *const u16) -> Self::Vector;
 }

@@ -80,21 +80,13 @@ impl Place {
         unsafe { S::store(self.at, vector) }
     }
 
-    /// # Safety
-    /// `S` must be available. The place may be anywhere.
-    #[inline(always)]
-    pub unsafe fn prefetch<S: Simd>(self) {
-        // SAFETY: the caller's.
-        unsafe { S::prefetch(self.at) }
-    }
-
     /// Sixteen bf16, two in a number's place each; `offset` counts them.
     ///
     /// # Safety
     /// As for [`load`](Self::load), for the eight numbers that they take.
     #[inline(always)]
     pub unsafe fn load_bf16<S: Simd>(self, offset: usize) -> S::Vector {
-        debug_assert!(offset % 2 == 0);
+        debug_assert!(offset.is_multiple_of(2));
         self.add(offset / 2).check(BLOCK / 2);
         // SAFETY: the caller's.
         unsafe { S::load_bf16(self.at.cast::<u16>().wrapping_add(offset)) }

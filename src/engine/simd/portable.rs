@@ -83,9 +83,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(_: *const f32) {}
-
-    #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Array {
         // SAFETY: the caller's.
         let bits = unsafe { from.cast::<[u16; BLOCK]>().read_unaligned() };

@@ -21,7 +21,7 @@ use super::simd::{BLOCK, Place, Simd, dispatch};
 use super::stage::{Memory, Stage};
 use std::sync::Arc;
 use steps::{restore, transform};
-pub(super) use tile::{F2x3, F4x3, F4x5, Tile, weight_matrix};
+pub(super) use tile::{F2x3, F4x3, F4x5, F6x3, weight_matrix};
 
 /// One convolution by Winograd's algorithm: what both schedules share.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Winograd {
     /// of a cache line: powers of two would put all products of a tile into the same few places of the
     /// cache.
     fn stride(blocks: usize, tiles: usize) -> usize {
-        (blocks * tiles | 1) * BLOCK
+        ((blocks * tiles) | 1) * BLOCK
     }
 
     fn input_blocks(&self) -> usize {
@@ -91,9 +91,10 @@ impl Winograd {
 macro_rules! with_tile {
     ($algorithm:expr, $kernel:ident :: <$s:ident> ($($argument:expr),*)) => {
         match $algorithm {
-            Algorithm::F2x3 => $kernel::<$s, F2x3>($($argument),*),
-            Algorithm::F4x3 => $kernel::<$s, F4x3>($($argument),*),
-            Algorithm::F4x5 => $kernel::<$s, F4x5>($($argument),*),
+            Algorithm::F2x3 => $kernel::<$s, 4, 2, F2x3>($($argument),*),
+            Algorithm::F4x3 => $kernel::<$s, 6, 4, F4x3>($($argument),*),
+            Algorithm::F6x3 => $kernel::<$s, 8, 6, F6x3>($($argument),*),
+            Algorithm::F4x5 => $kernel::<$s, 8, 4, F4x5>($($argument),*),
             Algorithm::Direct => {}
         }
     };

@@ -2,23 +2,20 @@
 #![allow(unsafe_code)]
 
 use super::Winograd;
-use super::tile::{LARGEST, Tile};
+use super::tile::Tile;
 use crate::engine::simd::{BLOCK, Place, Simd};
+use std::mem::MaybeUninit;
 
-type Square<S> = [[<S as Simd>::Vector; LARGEST]; LARGEST];
-
-#[inline(always)]
-unsafe fn zeros<S: Simd>() -> Square<S> {
-    // SAFETY: `S` is available, the caller says.
-    unsafe { [[S::splat(0.0); LARGEST]; LARGEST] }
-}
+/// Vectors on their way from the columns to the rows.
+type Half<S, const ROWS: usize, const COLUMNS: usize> =
+    [[MaybeUninit<<S as Simd>::Vector>; COLUMNS]; ROWS];
 
 /// `V` of `count` tiles of one block of channels: product `p` of a tile at `v + p * stride`.
 ///
 /// # Safety
 /// `S` must be available, the tiles in the map, and their places in V nobody else's.
 #[inline(always)]
-pub(super) unsafe fn transform<S: Simd, T: Tile>(
+pub(super) unsafe fn transform<S: Simd, const N: usize, const M: usize, T: Tile<N, M>>(
     w: &Winograd,
     block: usize,
     first: usize,
@@ -31,26 +28,28 @@ pub(super) unsafe fn transform<S: Simd, T: Tile>(
     let row_stride = w.input.row_stride();
     for tile in 0..count {
         let (image, y, x) = w.place(first + tile);
-        let from = input.add(w.input.padded(image, block, y * T::M + corner, x * T::M + corner));
+        let from = input.add(w.input.padded(image, block, y * M + corner, x * M + corner));
         let to = v.add(tile * BLOCK);
         // SAFETY: the caller's.
         unsafe {
             // Of each column, its transform: `half[row of the transform][column]`.
-            let mut half = zeros::<S>();
-            for column in 0..T::N {
-                let mut d = [S::splat(0.0); LARGEST];
-                for (row, d) in d.iter_mut().enumerate().take(T::N) {
+            let mut half: Half<S, N, N> = [[MaybeUninit::uninit(); N]; N];
+            for column in 0..N {
+                let mut d = [S::splat(0.0); N];
+                for (row, d) in d.iter_mut().enumerate() {
                     *d = from.add(row * row_stride + column * BLOCK).load::<S>();
                 }
-                let d = T::input::<S>(d);
-                for row in 0..T::N {
-                    half[row][column] = d[row];
+                for (half, d) in half.iter_mut().zip(T::input::<S>(d)) {
+                    half[column].write(d);
                 }
             }
-            for (row, half) in half.iter().enumerate().take(T::N) {
-                let d = T::input::<S>(*half);
-                for (column, d) in d.iter().enumerate().take(T::N) {
-                    to.add((row * T::N + column) * stride).store::<S>(*d);
+            for (row, half) in half.iter().enumerate() {
+                let mut d = [S::splat(0.0); N];
+                for (d, half) in d.iter_mut().zip(half) {
+                    *d = half.assume_init();
+                }
+                for (column, d) in T::input::<S>(d).iter().enumerate() {
+                    to.add((row * N + column) * stride).store::<S>(*d);
                 }
             }
         }
@@ -63,7 +62,7 @@ pub(super) unsafe fn transform<S: Simd, T: Tile>(
 /// # Safety
 /// As for [`transform`]; the outputs nobody else's.
 #[inline(always)]
-pub(super) unsafe fn restore<S: Simd, T: Tile>(
+pub(super) unsafe fn restore<S: Simd, const N: usize, const M: usize, T: Tile<N, M>>(
     w: &Winograd,
     block: usize,
     first: usize,
@@ -80,38 +79,42 @@ pub(super) unsafe fn restore<S: Simd, T: Tile>(
         for tile in 0..count {
             let (image, ty, tx) = w.place(first + tile);
             let from = m.add(tile * BLOCK);
-            let mut half = zeros::<S>();
-            for column in 0..T::N {
-                let mut d = [S::splat(0.0); LARGEST];
-                for (row, d) in d.iter_mut().enumerate().take(T::N) {
-                    *d = from.add((row * T::N + column) * stride).load::<S>();
+            let mut half: Half<S, M, N> = [[MaybeUninit::uninit(); N]; M];
+            for column in 0..N {
+                let mut m = [S::splat(0.0); N];
+                for (row, m) in m.iter_mut().enumerate() {
+                    *m = from.add((row * N + column) * stride).load::<S>();
                 }
-                let d = T::output::<S>(d);
-                for row in 0..T::M {
-                    half[row][column] = d[row];
+                for (half, y) in half.iter_mut().zip(T::output::<S>(m)) {
+                    half[column].write(y);
                 }
             }
-            for row in 0..T::M {
-                half[row] = T::output::<S>(half[row]);
+            let mut y = [[bias; M]; M];
+            for (y, half) in y.iter_mut().zip(&half) {
+                let mut m = [S::splat(0.0); N];
+                for (m, half) in m.iter_mut().zip(half) {
+                    *m = half.assume_init();
+                }
+                *y = T::output::<S>(m);
             }
             if w.pool {
-                let side = T::M / 2;
+                let side = M / 2;
                 for row in 0..side.min(map.height - (ty * side).min(map.height)) {
                     for column in 0..side.min(map.width - (tx * side).min(map.width)) {
-                        let (y, x) = (2 * row, 2 * column);
-                        let upper = S::max(half[y][x], half[y][x + 1]);
-                        let lower = S::max(half[y + 1][x], half[y + 1][x + 1]);
+                        let (i, j) = (2 * row, 2 * column);
+                        let upper = S::max(y[i][j], y[i][j + 1]);
+                        let lower = S::max(y[i + 1][j], y[i + 1][j + 1]);
                         let value = S::max(floor, S::add(S::max(upper, lower), bias));
                         let at = map.at(image, block, ty * side + row, tx * side + column);
                         output.add(at).store::<S>(value);
                     }
                 }
             } else {
-                let at = output.add(map.at(image, block, ty * T::M, tx * T::M));
-                let rows = T::M.min(map.height - ty * T::M);
-                let columns = T::M.min(map.width - tx * T::M);
-                for (row, half) in half.iter().enumerate().take(T::M) {
-                    for (column, value) in half.iter().enumerate().take(T::M) {
+                let at = output.add(map.at(image, block, ty * M, tx * M));
+                let rows = M.min(map.height - ty * M);
+                let columns = M.min(map.width - tx * M);
+                for (row, y) in y.iter().enumerate() {
+                    for (column, value) in y.iter().enumerate() {
                         if row < rows && column < columns {
                             let value = S::max(floor, S::add(*value, bias));
                             at.add(row * map.row_stride() + column * BLOCK).store::<S>(value);

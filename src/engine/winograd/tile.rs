@@ -18,30 +18,23 @@
 
 use crate::engine::simd::Simd;
 
-/// Side of the largest tile.
-pub(in crate::engine) const LARGEST: usize = 8;
-
-/// One dimension of a transform's tile.
-pub(in crate::engine) trait Tile {
-    /// Outputs.
-    const M: usize;
-    /// Taps of the filter.
-    const R: usize;
-    /// Inputs, and multiplications.
-    const N: usize;
+/// One dimension of a transform's tile: `N` inputs, and multiplications; `M` outputs.
+pub(in crate::engine) trait Tile<const N: usize, const M: usize> {
     /// The points but infinity.
     const POINTS: &'static [f64];
 
-    /// Of `N` values, to `N`.
-    unsafe fn input<S: Simd>(d: [S::Vector; LARGEST]) -> [S::Vector; LARGEST];
-    /// Of `N` values, to `M`.
-    unsafe fn output<S: Simd>(m: [S::Vector; LARGEST]) -> [S::Vector; LARGEST];
+    /// `Bᵀ d`
+    unsafe fn input<S: Simd>(d: [S::Vector; N]) -> [S::Vector; N];
+    /// `Aᵀ m`
+    unsafe fn output<S: Simd>(m: [S::Vector; N]) -> [S::Vector; M];
 }
 
 /// F(2, 3).
 pub(in crate::engine) struct F2x3;
 /// F(4, 3).
 pub(in crate::engine) struct F4x3;
+/// F(6, 3).
+pub(in crate::engine) struct F6x3;
 /// F(4, 5).
 pub(in crate::engine) struct F4x5;
 
@@ -58,54 +51,39 @@ macro_rules! formula {
     };
 }
 
-impl Tile for F2x3 {
-    const M: usize = 2;
-    const R: usize = 3;
-    const N: usize = 4;
+impl Tile<4, 2> for F2x3 {
     const POINTS: &'static [f64] = &[0.0, 1.0, -1.0];
 
     #[inline(always)]
-    unsafe fn input<S: Simd>(d: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
-        let [d0, d1, d2, d3, ..] = d;
+    unsafe fn input<S: Simd>(d: [S::Vector; 4]) -> [S::Vector; 4] {
+        let [d0, d1, d2, d3] = d;
         // SAFETY: `S` is available, the caller says.
         unsafe {
-            [
-                formula!(S: d2 - d0),
-                formula!(S: d2 + d1),
-                formula!(S: d2 - d1),
-                formula!(S: d3 - d1),
-                d0,
-                d0,
-                d0,
-                d0,
-            ]
+            [formula!(S: d2 - d0), formula!(S: d2 + d1), formula!(S: d2 - d1), formula!(S: d3 - d1)]
         }
     }
 
     #[inline(always)]
-    unsafe fn output<S: Simd>(m: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
-        let [m0, m1, m2, m3, ..] = m;
+    unsafe fn output<S: Simd>(m: [S::Vector; 4]) -> [S::Vector; 2] {
+        let [m0, m1, m2, m3] = m;
         // SAFETY: as above.
         unsafe {
             let sum = formula!(S: m1 + m2);
             let difference = formula!(S: m1 - m2);
             let y0 = formula!(S: sum + m0);
             let y1 = formula!(S: difference + m3);
-            [y0, y1, y0, y0, y0, y0, y0, y0]
+            [y0, y1]
         }
     }
 }
 
-impl Tile for F4x3 {
-    const M: usize = 4;
-    const R: usize = 3;
-    const N: usize = 6;
+impl Tile<6, 4> for F4x3 {
     const POINTS: &'static [f64] = &[0.0, 1.0, -1.0, 0.5, -2.0];
 
     /// `M(x) = x⁵ + 3/2 x⁴ - 2x³ - 3/2 x² + x`; all rows share `d4 - d2` and `d3 - d1`.
     #[inline(always)]
-    unsafe fn input<S: Simd>(d: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
-        let [d0, d1, d2, d3, d4, d5, ..] = d;
+    unsafe fn input<S: Simd>(d: [S::Vector; 6]) -> [S::Vector; 6] {
+        let [d0, d1, d2, d3, d4, d5] = d;
         // SAFETY: as above.
         unsafe {
             let e = formula!(S: d4 - d2);
@@ -124,13 +102,13 @@ impl Tile for F4x3 {
             let at_infinity = formula!(S: d5 - d3);
             let at_infinity = formula!(S: at_infinity - f);
             let at_infinity = formula!(S: e * 1.5 + at_infinity);
-            [at_zero, at_one, at_minus_one, at_half, at_minus_two, at_infinity, d0, d0]
+            [at_zero, at_one, at_minus_one, at_half, at_minus_two, at_infinity]
         }
     }
 
     #[inline(always)]
-    unsafe fn output<S: Simd>(m: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
-        let [m0, m1, m2, m3, m4, m5, ..] = m;
+    unsafe fn output<S: Simd>(m: [S::Vector; 6]) -> [S::Vector; 4] {
+        let [m0, m1, m2, m3, m4, m5] = m;
         // SAFETY: as above.
         unsafe {
             let s = formula!(S: m1 + m2);
@@ -145,62 +123,22 @@ impl Tile for F4x3 {
             let y3 = formula!(S: t + m5);
             let y3 = formula!(S: m3 * 0.125 + y3);
             let y3 = formula!(S: m4 * -8.0 + y3);
-            [y0, y1, y2, y3, y0, y0, y0, y0]
+            [y0, y1, y2, y3]
         }
     }
 }
 
-impl Tile for F4x5 {
-    const M: usize = 4;
-    const R: usize = 5;
-    const N: usize = 8;
-    const POINTS: &'static [f64] = &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+impl Tile<8, 4> for F4x5 {
+    const POINTS: &'static [f64] = EIGHT;
 
-    /// A pair ±a has even and odd parts in common: `M(x) / (x - a) = x (x + a) (x⁴ + q1 x² + q0)`.
     #[inline(always)]
-    unsafe fn input<S: Simd>(d: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
-        let [d0, d1, d2, d3, d4, d5, d6, d7] = d;
-        // SAFETY: as above.
-        unsafe {
-            let at_zero = formula!(S: d6 - d0);
-            let middle = formula!(S: d2 - d4);
-            let at_zero = formula!(S: middle * 5.25 + at_zero);
-            let at_infinity = formula!(S: d7 - d1);
-            let middle = formula!(S: d3 - d5);
-            let at_infinity = formula!(S: middle * 5.25 + at_infinity);
-            let even = formula!(S: d6 + d2);
-            let even = formula!(S: d4 * -4.25 + even);
-            let odd = formula!(S: d5 + d1);
-            let odd = formula!(S: d3 * -4.25 + odd);
-            let at_one = formula!(S: even + odd);
-            let at_minus_one = formula!(S: even - odd);
-            let even = formula!(S: d4 * -1.25 + d6);
-            let even = formula!(S: d2 * 0.25 + even);
-            let odd = formula!(S: d3 * -1.25 + d5);
-            let odd = formula!(S: d1 * 0.25 + odd);
-            let at_two = formula!(S: odd * 2.0 + even);
-            let at_minus_two = formula!(S: odd * -2.0 + even);
-            let even = formula!(S: d4 * -5.0 + d6);
-            let even = formula!(S: d2 * 4.0 + even);
-            let odd = formula!(S: d3 * -5.0 + d5);
-            let odd = formula!(S: d1 * 4.0 + odd);
-            let at_half = formula!(S: odd * 0.5 + even);
-            let at_minus_half = formula!(S: odd * -0.5 + even);
-            [
-                at_zero,
-                at_one,
-                at_minus_one,
-                at_two,
-                at_minus_two,
-                at_half,
-                at_minus_half,
-                at_infinity,
-            ]
-        }
+    unsafe fn input<S: Simd>(d: [S::Vector; 8]) -> [S::Vector; 8] {
+        // SAFETY: the caller's.
+        unsafe { eight_points::<S>(d) }
     }
 
     #[inline(always)]
-    unsafe fn output<S: Simd>(m: [S::Vector; LARGEST]) -> [S::Vector; LARGEST] {
+    unsafe fn output<S: Simd>(m: [S::Vector; 8]) -> [S::Vector; 4] {
         let [m0, m1, m2, m3, m4, m5, m6, m7] = m;
         // SAFETY: as above.
         unsafe {
@@ -220,21 +158,102 @@ impl Tile for F4x5 {
             let y3 = formula!(S: t1 + m7);
             let y3 = formula!(S: t2 * 8.0 + y3);
             let y3 = formula!(S: t3 * 0.125 + y3);
-            [y0, y1, y2, y3, y0, y0, y0, y0]
+            [y0, y1, y2, y3]
         }
     }
 }
 
+impl Tile<8, 6> for F6x3 {
+    const POINTS: &'static [f64] = EIGHT;
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; 8]) -> [S::Vector; 8] {
+        // SAFETY: the caller's.
+        unsafe { eight_points::<S>(d) }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; 8]) -> [S::Vector; 6] {
+        let [m0, m1, m2, m3, m4, m5, m6, m7] = m;
+        // SAFETY: as above.
+        unsafe {
+            let s1 = formula!(S: m1 + m2);
+            let t1 = formula!(S: m1 - m2);
+            let s2 = formula!(S: m3 + m4);
+            let t2 = formula!(S: m3 - m4);
+            let s3 = formula!(S: m5 + m6);
+            let t3 = formula!(S: m5 - m6);
+            let y0 = formula!(S: s1 + s2);
+            let y0 = formula!(S: y0 + s3);
+            let y0 = formula!(S: y0 + m0);
+            let y1 = formula!(S: t2 * 2.0 + t1);
+            let y1 = formula!(S: t3 * 0.5 + y1);
+            let y2 = formula!(S: s2 * 4.0 + s1);
+            let y2 = formula!(S: s3 * 0.25 + y2);
+            let y3 = formula!(S: t2 * 8.0 + t1);
+            let y3 = formula!(S: t3 * 0.125 + y3);
+            let y4 = formula!(S: s2 * 16.0 + s1);
+            let y4 = formula!(S: s3 * 0.0625 + y4);
+            let y5 = formula!(S: t1 + m7);
+            let y5 = formula!(S: t2 * 32.0 + y5);
+            let y5 = formula!(S: t3 * 0.03125 + y5);
+            [y0, y1, y2, y3, y4, y5]
+        }
+    }
+}
+
+const EIGHT: &[f64] = &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+
+/// Of both tiles of eight. A pair ±a has even and odd parts in common:
+/// `M(x) / (x - a) = x (x + a) (x⁴ + q1 x² + q0)`.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn eight_points<S: Simd>(d: [S::Vector; 8]) -> [S::Vector; 8] {
+    let [d0, d1, d2, d3, d4, d5, d6, d7] = d;
+    // SAFETY: as above.
+    unsafe {
+        let at_zero = formula!(S: d6 - d0);
+        let middle = formula!(S: d2 - d4);
+        let at_zero = formula!(S: middle * 5.25 + at_zero);
+        let at_infinity = formula!(S: d7 - d1);
+        let middle = formula!(S: d3 - d5);
+        let at_infinity = formula!(S: middle * 5.25 + at_infinity);
+        let even = formula!(S: d6 + d2);
+        let even = formula!(S: d4 * -4.25 + even);
+        let odd = formula!(S: d5 + d1);
+        let odd = formula!(S: d3 * -4.25 + odd);
+        let at_one = formula!(S: even + odd);
+        let at_minus_one = formula!(S: even - odd);
+        let even = formula!(S: d4 * -1.25 + d6);
+        let even = formula!(S: d2 * 0.25 + even);
+        let odd = formula!(S: d3 * -1.25 + d5);
+        let odd = formula!(S: d1 * 0.25 + odd);
+        let at_two = formula!(S: odd * 2.0 + even);
+        let at_minus_two = formula!(S: odd * -2.0 + even);
+        let even = formula!(S: d4 * -5.0 + d6);
+        let even = formula!(S: d2 * 4.0 + even);
+        let odd = formula!(S: d3 * -5.0 + d5);
+        let odd = formula!(S: d1 * 4.0 + odd);
+        let at_half = formula!(S: odd * 0.5 + even);
+        let at_minus_half = formula!(S: odd * -0.5 + even);
+        [at_zero, at_one, at_minus_one, at_two, at_minus_two, at_half, at_minus_half, at_infinity]
+    }
+}
+
 /// `G`, `[n][r]`, in f64: packing happens once.
-pub(in crate::engine) fn weight_matrix<T: Tile>() -> Vec<Vec<f64>> {
+pub(in crate::engine) fn weight_matrix<const N: usize, const M: usize, T: Tile<N, M>>()
+-> Vec<Vec<f64>> {
+    let taps = N + 1 - M;
     let mut rows: Vec<Vec<f64>> = (T::POINTS.iter())
         .map(|&p| {
             let others = T::POINTS.iter().filter(|&&q| q != p);
             let norm: f64 = others.map(|&q| p - q).product();
-            (0..T::R).map(|i| p.powi(i as i32) / norm).collect()
+            (0..taps).map(|i| p.powi(i as i32) / norm).collect()
         })
         .collect();
-    rows.push((0..T::R).map(|i| f64::from(u8::from(i == T::R - 1))).collect());
+    rows.push((0..taps).map(|i| f64::from(u8::from(i == taps - 1))).collect());
     rows
 }
 
@@ -255,70 +274,69 @@ mod tests {
         })
     }
 
-    fn column(
-        transform: impl Fn([[f32; BLOCK]; LARGEST]) -> [[f32; BLOCK]; LARGEST],
-        j: usize,
-    ) -> Vec<f64> {
-        let mut unit = [[0.0; BLOCK]; LARGEST];
+    fn unit<const N: usize>(j: usize) -> [[f32; BLOCK]; N] {
+        let mut unit = [[0.0; BLOCK]; N];
         unit[j] = [1.0; BLOCK];
-        transform(unit).iter().map(|vector| f64::from(vector[0])).collect()
+        unit
     }
 
-    /// All numbers here are halves, quarters and eighths: exact in f32 and in f64, so equality is meant.
-    fn check<T: Tile>() {
+    fn input<const N: usize, const M: usize, T: Tile<N, M>>(j: usize) -> Vec<f64> {
         // SAFETY: plain Rust, on values.
-        let input = |d| unsafe { T::input::<Portable>(d) };
+        let column = unsafe { T::input::<Portable>(unit(j)) };
+        column.iter().map(|vector| vector[0].into()).collect()
+    }
+
+    fn output<const N: usize, const M: usize, T: Tile<N, M>>(j: usize) -> Vec<f64> {
         // SAFETY: as above.
-        let output = |m| unsafe { T::output::<Portable>(m) };
-        let last = T::N - 1;
-        for j in 0..T::N {
-            let (b, a) = (column(input, j), column(output, j));
+        let column = unsafe { T::output::<Portable>(unit(j)) };
+        column.iter().map(|vector| vector[0].into()).collect()
+    }
+
+    /// The numbers here are exact in f32 and in f64, so equality is meant.
+    fn check_definition<const N: usize, const M: usize, T: Tile<N, M>>() {
+        for j in 0..N {
+            let (b, a) = (input::<N, M, T>(j), output::<N, M, T>(j));
             for (row, &p) in T::POINTS.iter().enumerate() {
                 let quotient = product(T::POINTS.iter().copied().filter(|&q| q != p));
                 assert_eq!(b[row], quotient.get(j).copied().unwrap_or(0.0), "B^T[{row}][{j}]");
             }
-            assert_eq!(b[last], product(T::POINTS.iter().copied())[j], "B^T[{last}][{j}]");
-            for i in 0..T::M {
+            assert_eq!(b[N - 1], product(T::POINTS.iter().copied())[j], "B^T[{}][{j}]", N - 1);
+            for (i, a) in a.iter().enumerate() {
                 let expected = match T::POINTS.get(j) {
                     Some(p) => p.powi(i as i32),
-                    None => f64::from(u8::from(i == T::M - 1)),
+                    None => f64::from(u8::from(i == M - 1)),
                 };
-                assert_eq!(a[i], expected, "A^T[{i}][{j}]");
+                assert_eq!(*a, expected, "A^T[{i}][{j}]");
             }
         }
     }
 
-    #[test]
-    fn transforms_are_toom_and_cooks() {
-        check::<F2x3>();
-        check::<F4x3>();
-        check::<F4x5>();
-    }
-
-    /// The definition fits together: a filtered row is the filtered row, for unit inputs and taps.
-    #[test]
-    fn tiles_filter() {
-        fn check<T: Tile>() {
-            let g = weight_matrix::<T>();
-            for tap in 0..T::R {
-                for at in 0..T::N {
-                    // SAFETY: plain Rust, on values.
-                    let d = column(|d| unsafe { T::input::<Portable>(d) }, at);
-                    let mut m = [[0.0f32; BLOCK]; LARGEST];
-                    for (p, m) in m.iter_mut().enumerate().take(T::N) {
-                        *m = [(d[p] * g[p][tap]) as f32; BLOCK];
-                    }
-                    // SAFETY: as above.
-                    let y = unsafe { T::output::<Portable>(m) };
-                    for (i, y) in y.iter().enumerate().take(T::M) {
-                        let expected = f32::from(u8::from(i + tap == at));
-                        assert!((y[0] - expected).abs() < 1e-5, "{i} {tap} {at}: {}", y[0]);
-                    }
+    /// That the definition filters: for a unit input and a unit tap, `Aᵀ (G g ∘ Bᵀ d)` is a unit.
+    fn check_filter<const N: usize, const M: usize, T: Tile<N, M>>() {
+        let g = weight_matrix::<N, M, T>();
+        let a: Vec<Vec<f64>> = (0..N).map(output::<N, M, T>).collect();
+        for tap in 0..=N - M {
+            for at in 0..N {
+                let d = input::<N, M, T>(at);
+                for i in 0..M {
+                    let y: f64 =
+                        (a.iter().zip(&d).zip(&g)).map(|((a, d), g)| a[i] * d * g[tap]).sum();
+                    let expected = f64::from(u8::from(i + tap == at));
+                    assert!((y - expected).abs() < 1e-12, "{i} {tap} {at}: {y}");
                 }
             }
         }
-        check::<F2x3>();
-        check::<F4x3>();
-        check::<F4x5>();
+    }
+
+    #[test]
+    fn transforms_are_toom_and_cooks_and_filter() {
+        check_definition::<4, 2, F2x3>();
+        check_filter::<4, 2, F2x3>();
+        check_definition::<6, 4, F4x3>();
+        check_filter::<6, 4, F4x3>();
+        check_definition::<8, 6, F6x3>();
+        check_filter::<8, 6, F6x3>();
+        check_definition::<8, 4, F4x5>();
+        check_filter::<8, 4, F4x5>();
     }
 }
