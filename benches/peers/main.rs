@@ -74,9 +74,11 @@ fn environment(python: &str, folder: &Path) -> Outcome<PathBuf> {
     }
     let venv = folder.join("python");
     let own = venv.join("bin/python");
-    let succeeds = |command: &mut Command| match command.status()?.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?} failed")),
+    let succeeds = |command: &mut Command| -> Outcome<()> {
+        match command.status()?.success() {
+            true => Ok(()),
+            false => Err(format!("{command:?} failed").into()),
+        }
     };
     if !own.exists() {
         succeeds(Command::new(python).args(["-m", "venv"]).arg(&venv))?;
