@@ -41,6 +41,11 @@ impl Algorithm {
         }
     }
 
+    /// Products for each tile: n² small matrices of weights.
+    pub(super) fn products(self) -> usize {
+        self.tile().map_or(1, |(_, _, n)| n * n)
+    }
+
     fn weight_matrix(self) -> Vec<Vec<f64>> {
         match self {
             Self::Direct => Vec::new(),
@@ -182,11 +187,10 @@ impl Convolution {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self, algorithm: Algorithm) -> usize {
-        let products = algorithm.tile().map_or(1, |(_, _, n)| n * n);
-        4 * products * self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK
+        4 * algorithm.products() * self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK
     }
 
-    /// The packed weights: of Winograd's, one part after the other, `[n²][outputs]...`.
+    /// The packed weights, one [part](Self::part) after the other: `[part][product][step][width][16]`.
     pub fn packed(&self, algorithm: Algorithm) -> Result<&Buffer> {
         let slot = &self.packed[algorithm as usize];
         if slot.get().is_none() {
@@ -199,21 +203,18 @@ impl Convolution {
 
     fn pack(&self, algorithm: Algorithm) -> Result<Buffer> {
         let mut buffer = Buffer::zeros(self.bytes(algorithm) / 4)?;
-        let of_product = self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK;
-        let of_block = self.steps(algorithm) * BLOCK;
+        let of_block = algorithm.products() * self.steps(algorithm) * BLOCK;
         let g = algorithm.weight_matrix();
-        // Disjoint slices for the threads: of every product, the part of a group of outputs.
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..self.parts()).map(|_| Vec::new()).collect();
-        for product in buffer.as_mut_slice().chunks_mut(of_product) {
-            let mut rest = product;
-            for (index, slices) in parts.iter_mut().enumerate() {
-                let (slice, after) = rest.split_at_mut(self.part(index).width * of_block);
-                slices.push(slice);
-                rest = after;
-            }
+        let mut rest = buffer.as_mut_slice();
+        let mut parts = Vec::with_capacity(self.parts());
+        for index in 0..self.parts() {
+            let part = self.part(index);
+            let (numbers, after) = rest.split_at_mut(part.width * of_block);
+            parts.push((part, numbers));
+            rest = after;
         }
-        parts.into_par_iter().enumerate().for_each(|(index, mut slices)| {
-            self.pack_part(self.part(index), algorithm, &g, &mut slices);
+        parts.into_par_iter().for_each(|(part, numbers)| {
+            self.pack_part(part, algorithm, &g, numbers);
         });
         Ok(buffer)
     }
@@ -223,10 +224,11 @@ impl Convolution {
         part: Outputs,
         algorithm: Algorithm,
         g: &[Vec<f64>],
-        slices: &mut [&mut [f32]],
+        numbers: &mut [f32],
     ) {
         let (k, of_group) = (self.kernel, self.inputs / self.groups);
         let row = part.width * BLOCK;
+        let of_product = self.steps(algorithm) * row;
         for lane in 0..row {
             let output = part.first * BLOCK + lane;
             if output >= self.outputs {
@@ -239,12 +241,12 @@ impl Convolution {
                 if algorithm == Algorithm::Direct {
                     for (tap, &value) in taps.iter().enumerate() {
                         let step = (block * k * k + tap) * self.interleave + at;
-                        slices[0][step * row + lane] = (f64::from(value) * factor) as f32;
+                        numbers[step * row + lane] = (f64::from(value) * factor) as f32;
                     }
                 } else {
                     let step = input;
                     transform(g, taps, |product, value| {
-                        slices[product][step * row + lane] = (value * factor) as f32;
+                        numbers[product * of_product + step * row + lane] = (value * factor) as f32;
                     });
                 }
             }

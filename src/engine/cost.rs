@@ -83,6 +83,14 @@ pub(super) fn choose(
     batch: usize,
     size: [usize; 2],
 ) -> Choice {
+    if let Ok(f) = std::env::var("FORCE") {
+        let v: Vec<&str> = f.split(',').collect();
+        if let Some(&a) = Algorithm::ALL.iter().find(|a| format!("{a:?}") == v[0]) && convolution.allows(a) {
+            let mut c = estimate(machine, convolution, a, batch, size);
+            c.schedule = match v[1] { "phases" => Schedule::Phases, n => Schedule::Fused(n.parse().unwrap()) };
+            return c;
+        }
+    }
     let choices = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
     let choices = choices.map(|algorithm| estimate(machine, convolution, algorithm, batch, size));
     let direct = estimate(machine, convolution, Algorithm::Direct, batch, size);
@@ -104,7 +112,7 @@ fn estimate(
 ) -> Choice {
     let [rows, columns] = tiles(algorithm, size);
     let count = batch * rows * columns;
-    let products = algorithm.tile().map_or(1, |(_, _, n)| n * n);
+    let products = algorithm.products();
     let outputs = conv.outputs.next_multiple_of(BLOCK);
     let multiplications = (count * products * conv.steps(algorithm)) as u64 * outputs as u64;
     let speed = machine.isa.multiply_adds_per_cycle() * CORES * REACHED;

@@ -37,6 +37,8 @@ pub(super) trait Simd: Copy {
 
     unsafe fn splat(value: f32) -> Self::Vector;
     unsafe fn load(from: *const f32) -> Self::Vector;
+    /// Fetches the cache line of any address, which need not be good, into the second cache.
+    unsafe fn prefetch(from: *const f32);
     unsafe fn store(to: *mut f32, vector: Self::Vector);
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;

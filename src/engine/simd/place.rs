@@ -62,6 +62,16 @@ impl Place {
         unsafe { *self.at = value }
     }
 
+    /// Asks for the cache line that is here, if there is one.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    pub unsafe fn prefetch<S: Simd>(self) {
+        // SAFETY: the caller's.
+        unsafe { S::prefetch(self.at) }
+    }
+
     /// # Safety
     /// As for [`get`](Self::get), for sixteen of them; and `S` must be available.
     #[inline(always)]

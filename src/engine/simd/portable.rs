@@ -34,6 +34,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
     unsafe fn store(to: *mut f32, vector: Array) {
         // SAFETY: the caller's.
         unsafe { to.cast::<Array>().write_unaligned(vector) }

@@ -14,7 +14,7 @@
 mod steps;
 mod tile;
 
-use super::convolution::{Algorithm, Convolution};
+use super::convolution::{Algorithm, Convolution, Outputs};
 use super::map::Map;
 use super::product::{Target, Walk, product};
 use super::simd::{BLOCK, Place, Simd, dispatch};
@@ -46,7 +46,7 @@ impl Winograd {
 
     /// Products for each tile.
     fn products(&self) -> usize {
-        self.algorithm.tile().map_or(1, |(_, _, n)| n * n)
+        self.algorithm.products()
     }
 
     /// `(image, y, x)` of a tile.
@@ -70,9 +70,10 @@ impl Winograd {
         self.convolution.packed(self.algorithm).ok().map(|packed| packed.place())
     }
 
-    /// Numbers of one product's weights.
-    fn weights_stride(&self) -> usize {
-        self.convolution.bytes(self.algorithm) / 4 / self.products()
+    /// Where the weights of a product of one of the convolution's parts begin.
+    fn piece(&self, weights: Place, part: Outputs, product: usize) -> Place {
+        let step = self.convolution.steps(self.algorithm) * BLOCK;
+        weights.add((part.first * self.products() + part.width * product) * step)
     }
 
     fn walk(&self, tiles: usize) -> Walk {
@@ -167,7 +168,6 @@ unsafe fn fused<S: Simd>(
         }
         for index in 0..conv.parts() {
             let part = conv.part(index);
-            let of_part = part.first * BLOCK * walk.steps();
             let of_group = part.group * conv.input_blocks() * stage.at_once * BLOCK;
             for p in 0..w.products() {
                 let target = Target {
@@ -176,13 +176,16 @@ unsafe fn fused<S: Simd>(
                     bias: None,
                     relu: false,
                 };
-                let weights = weights.add(p * w.weights_stride() + of_part);
+                let next = match p + 1 < w.products() {
+                    true => w.piece(weights, part, p + 1),
+                    false => w.piece(weights, conv.part((index + 1) % conv.parts()), 0),
+                };
                 product::<S>(
                     count,
                     part.width,
                     &walk,
                     own.add(p * v_stride + of_group),
-                    weights,
+                    [w.piece(weights, part, p), next],
                     target,
                 );
             }
@@ -304,7 +307,6 @@ unsafe fn multiply<S: Simd>(stage: &Multiply, item: usize, v: Place, weights: Pl
     let end = ((chunk + 1) * stage.parts).min(conv.parts());
     let walk = w.walk(w.count());
     let (v, m) = (v.add(p * phases.v_stride()), m.add(p * phases.m_stride()));
-    let weights = weights.add(p * w.weights_stride());
     let mut first = 0;
     while first < w.count() {
         let count = stage.at_once.min(w.count() - first);
@@ -317,7 +319,12 @@ unsafe fn multiply<S: Simd>(stage: &Multiply, item: usize, v: Place, weights: Pl
                 relu: false,
             };
             let of_group = (part.group * conv.input_blocks() * w.count() + first) * BLOCK;
-            let weights = weights.add(part.first * BLOCK * walk.steps());
+            // After the item's last piece somebody comes to the next product, in another core or here.
+            let next = match index + 1 < end {
+                true => w.piece(weights, conv.part(index + 1), p),
+                false => w.piece(weights, conv.part(chunk * stage.parts), (p + 1) % w.products()),
+            };
+            let weights = [w.piece(weights, part, p), next];
             // SAFETY: the caller's.
             unsafe { product::<S>(count, part.width, &walk, v.add(of_group), weights, target) };
         }
