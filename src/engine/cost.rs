@@ -1,16 +1,22 @@
 //! What an algorithm costs a layer: a small model, and the choices that follow from it.
 //!
-//! It knows the instruction set and the caches of this machine, and counts cycles of two cores. It does
-//! not know how many threads there will be nor how fast memory is today: a choice must be the same
-//! from one run to the next, or the last bits of the logits would not be.
+//! It knows this machine's instruction set, how many multiply-adds a core starts in a cycle (which is
+//! measured: of the processors with AVX-512 some do half as many as others), and its caches; it counts
+//! cycles of two cores. It does not know how many threads there will be nor how fast memory is today: a
+//! choice must be the same from one run to the next, or the last bits of the logits would not be.
 //!
 //! - *Products*: multiply-adds over what the cores start in a cycle, at nine tenths of it, which is what
 //!   the microkernel reaches. The tiles that overlap the map's edge count like the others.
-//! - *Weights*: each plan reads them once from memory, at 8 bytes a cycle. For one image of a small map
-//!   they are more than the products: then F(2×2), which has fewer, wins.
-//! - *Transforms*: a vector in and out of each product of a tile, and some arithmetic.
-//! - *Schedule*: the fused one reads all weights again for each item, from the third cache; the other
-//!   writes and reads V and M, from there or, if they are larger, from memory.
+//! - *Weights* are fetched while others are multiplied, from memory at 8 bytes a cycle or from the third
+//!   cache at 32. The longer of the two counts, and a quarter of the shorter: the overlap is not
+//!   perfect.
+//! - *Transforms*: a vector in and out of each product of a tile, in and out of the cache beside the
+//!   core in between, and some arithmetic.
+//! - *Schedule*: the fused one reads all weights for each of its items, once from memory and then from
+//!   the third cache if they fit there; the other reads them once, but writes and reads V and M, in the
+//!   third cache or, if they are larger, in memory.
+//!
+//! The numbers are of a Zen 4, two cores, 3.6 GHz: `examples/explain_plan` shows estimates beside times.
 
 use super::convolution::{Algorithm, Convolution};
 use super::simd::{BLOCK, Isa};
@@ -19,6 +25,8 @@ use super::simd::{BLOCK, Isa};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Machine {
     pub isa: Isa,
+    /// Multiply-adds that a core starts in a cycle.
+    pub multiply_adds: f64,
     /// Bytes of a core's second cache.
     pub l2: usize,
     /// Bytes of the shared third.
@@ -26,13 +34,30 @@ pub(super) struct Machine {
 }
 
 const MEMORY: f64 = 8.0;
-const CACHE: f64 = 16.0;
+const CACHE: f64 = 32.0;
+/// Bytes of V and M a cycle, written and read, in the third cache and in memory.
+const STORED: f64 = 12.0;
+const SPILLED: f64 = 6.0;
 const CORES: f64 = 2.0;
 const REACHED: f64 = 0.9;
+/// What a vector on its way through V or M costs, in multiply-adds of vectors.
+const VECTOR: f64 = 6.0;
+/// Items that a fused stage has at least: fewer would leave threads without work.
+const ITEMS: usize = 7;
 
 impl Machine {
     pub fn this(isa: Isa) -> Self {
-        Self { isa, l2: cache(2).unwrap_or(512 << 10), l3: cache(3).unwrap_or(8 << 20) }
+        Self {
+            isa,
+            multiply_adds: isa.multiply_adds_per_cycle(),
+            l2: cache(2).unwrap_or(512 << 10),
+            l3: cache(3).unwrap_or(8 << 20),
+        }
+    }
+
+    /// Multiply-adds of all cores in a cycle, as far as kernels reach.
+    fn speed(&self) -> f64 {
+        self.multiply_adds * CORES * REACHED
     }
 }
 
@@ -42,6 +67,11 @@ fn cache(level: usize) -> Option<usize> {
     let text = std::fs::read_to_string(path).ok()?;
     let kib: usize = text.trim().strip_suffix('K')?.parse().ok()?;
     (64..1 << 20).contains(&kib).then_some(kib << 10)
+}
+
+/// Two things at the same time.
+fn overlapped(a: f64, b: f64) -> f64 {
+    a.max(b) + a.min(b) / 4.0
 }
 
 /// How a layer is computed.
@@ -115,34 +145,44 @@ fn estimate(
     let products = algorithm.products();
     let outputs = conv.outputs.next_multiple_of(BLOCK);
     let multiplications = (count * products * conv.steps(algorithm)) as u64 * outputs as u64;
-    let speed = machine.isa.multiply_adds_per_cycle() * CORES * REACHED;
+    let products_cycles = multiplications as f64 / machine.speed();
     let bytes = conv.bytes(algorithm);
-    let mut cycles = multiplications as f64 / speed + bytes as f64 / MEMORY;
-    let mut schedule = Schedule::Rows;
-    if algorithm != Algorithm::Direct {
+    let once = bytes as f64 / MEMORY;
+    let (schedule, cycles) = if algorithm == Algorithm::Direct {
+        (Schedule::Rows, overlapped(products_cycles, once))
+    } else {
         let inputs = conv.groups * conv.input_blocks();
-        let vectors = count * products * (inputs + outputs / BLOCK);
-        // A load, a store, and about as much arithmetic as two of them.
-        cycles += vectors as f64 * 4.0 * BLOCK as f64 / speed;
+        let vectors = (count * products * (inputs + outputs / BLOCK)) as f64;
+        let transforms = vectors * VECTOR * BLOCK as f64 / machine.speed();
+
         let at_once = at_once(machine, inputs, products);
-        let fused = (count.div_ceil(at_once) * bytes) as f64 / CACHE;
-        let moved = 4 * vectors * BLOCK;
-        let phases = 2.0 * moved as f64 / if moved < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
-        schedule = if fused < phases { Schedule::Fused(at_once) } else { Schedule::Phases };
-        cycles += fused.min(phases);
-    }
+        let items = count.div_ceil(at_once);
+        let again = ((items - 1) * bytes) as f64;
+        let again = again / if bytes < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
+        // With an odd number of items a core waits for the other.
+        let uneven = (items.div_ceil(2) * 2) as f64 / items as f64;
+        let fused = overlapped(products_cycles * uneven, once + again) + transforms * uneven;
+
+        let moved = vectors * (4 * BLOCK) as f64;
+        let moved = 2.0 * moved / if moved < machine.l3 as f64 / 1.5 { STORED } else { SPILLED };
+        let phases = overlapped(products_cycles, once) + transforms + moved;
+        match fused < phases && items >= ITEMS {
+            true => (Schedule::Fused(at_once), fused),
+            false => (Schedule::Phases, phases),
+        }
+    };
     Choice { algorithm, schedule, multiplications, cycles }
 }
 
-/// Tiles whose V, and M of the outputs at hand, fit in a core's cache; whole rounds of the microkernel.
+/// Tiles whose V, and M of the outputs at hand, fit in half a core's cache; whole rounds of the
+/// microkernel, and at least one.
 fn at_once(machine: &Machine, inputs: usize, products: usize) -> usize {
     let tile = products * (inputs + machine.isa.width()) * BLOCK * 4;
     let rows = machine.isa.tiles();
-    (machine.l2 * 5 / 6 / tile / rows).clamp(1, 8) * rows
+    (machine.l2 / 2 / tile / rows).clamp(1, 8) * rows
 }
 
 /// Cycles of a linear layer.
 pub(super) fn linear(machine: &Machine, multiplications: u64, bytes: u64) -> f64 {
-    let speed = machine.isa.multiply_adds_per_cycle() * CORES * REACHED;
-    (multiplications as f64 / speed).max(bytes as f64 / MEMORY)
+    overlapped(multiplications as f64 / machine.speed(), bytes as f64 / MEMORY)
 }

@@ -1,30 +1,56 @@
 //! Linear layers: weights that are read once, as fast as memory gives them.
 //!
-//! For one image a linear layer is two operations for each weight, and VGG has 494 MB of them: the
-//! time is that of reading them. So rows stay as PyTorch stores them, each is read from one end to the
-//! other, and a few of them at a time, with a few images, fill the registers. Every lane of a vector
-//! sums its own sixteenth of a row, and every [`RUN`] of the row is summed by itself first: long chains
-//! of additions would be the largest error of the whole network.
+//! For one image a linear layer is two operations for each weight, and VGG has 494 MB of them as `f32`:
+//! the time is that of reading them, so fewer bytes are less time. The weights of a *run* (512 that
+//! follow each other in a row) share one scale, a power of two, and each is an integer of 24 bits. That
+//! is block floating point (Wilkinson 1963): the largest weights of a run lose nothing at all, and no
+//! weight more than 2⁻²⁴ of the power of two above the largest, less than the sum of a row loses in
+//! `f32` anyway. With 16 bits it is 2⁻¹⁶ of it.
+//!
+//! Rows are read from one end to the other, three at a time. Every lane of a vector sums its own
+//! sixteenth of a row, and every run by itself first: long chains of additions would be the largest
+//! error of the whole network. With several images the runs of the three rows are made `f32` once.
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
 use super::simd::{BLOCK, Isa, Place, Simd, dispatch};
 use super::stage::{Memory, Stage};
 use crate::error::Result;
+use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Numbers of a row that are summed before they are added to the rest.
+/// Numbers of a row that share a scale, and are summed before they are added to the rest.
 const RUN: usize = 512;
 /// Rows of an item.
 const ROWS: usize = 12;
+/// Rows that are read at a time.
+const TOGETHER: usize = 3;
 /// Images of an item's round.
 const IMAGES: usize = 8;
 
-/// What the layer's weights are.
+/// How many bits a weight has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
-    F32,
-    Bf16,
+pub(super) enum Bits {
+    Sixteen,
+    TwentyFour,
+}
+
+impl Bits {
+    /// Bytes of sixteen weights: in front their upper sixteen bits each, behind the lower eight.
+    fn block(self) -> usize {
+        match self {
+            Self::Sixteen => 2 * BLOCK,
+            Self::TwentyFour => 3 * BLOCK,
+        }
+    }
+
+    /// The power of two above all integers.
+    fn range(self) -> f32 {
+        match self {
+            Self::Sixteen => (1u32 << 15) as f32,
+            Self::TwentyFour => (1u32 << 23) as f32,
+        }
+    }
 }
 
 /// The weights of a linear layer.
@@ -33,9 +59,11 @@ pub(super) struct Weights {
     pub isa: Isa,
     pub inputs: usize,
     pub outputs: usize,
-    pub stored: Stored,
-    /// `[outputs, whole blocks of inputs]`
+    pub bits: Bits,
+    /// `[outputs][whole blocks of inputs]`, a block as [`Bits::block`] says.
     weight: Buffer,
+    /// `[outputs][runs]`
+    scales: Buffer,
     bias: Vec<f32>,
 }
 
@@ -44,39 +72,70 @@ impl Weights {
     pub fn new(
         isa: Isa,
         [inputs, outputs]: [usize; 2],
-        stored: Stored,
+        bits: Bits,
         bias: Vec<f32>,
         pieces: impl IntoIterator<Item = Result<Vec<f32>>>,
     ) -> Result<Self> {
-        let row = inputs.next_multiple_of(BLOCK);
-        let length = match stored {
-            Stored::F32 => outputs * row,
-            Stored::Bf16 => outputs * row / 2,
-        };
-        let mut weight = Buffer::zeros(length)?;
-        let numbers = weight.as_mut_slice();
-        let mut start = 0;
+        let row = inputs.div_ceil(BLOCK) * bits.block();
+        let runs = inputs.div_ceil(RUN);
+        let mut weight = Buffer::zeros(outputs * row / 4)?;
+        let mut scales = Buffer::zeros(outputs * runs)?;
+        let mut bytes: &mut [u8] = bytemuck::cast_slice_mut(weight.as_mut_slice());
+        let mut rest = scales.as_mut_slice();
         for piece in pieces {
-            for values in piece?.chunks(inputs) {
-                match stored {
-                    Stored::F32 => numbers[start * row..][..inputs].copy_from_slice(values),
-                    Stored::Bf16 => {
-                        let row = &mut numbers[start * row / 2..][..row / 2];
-                        let halves: &mut [half::bf16] = bytemuck::cast_slice_mut(row);
-                        for (half, &value) in halves.iter_mut().zip(values) {
-                            *half = half::bf16::from_f32(value);
-                        }
-                    }
-                }
-                start += 1;
-            }
+            let piece = piece?;
+            let count = piece.len() / inputs;
+            let (these, after) = bytes.split_at_mut(count * row);
+            let (of_these, after_scales) = rest.split_at_mut(count * runs);
+            (piece.par_chunks(inputs).zip(these.par_chunks_mut(row)))
+                .zip(of_these.par_chunks_mut(runs))
+                .for_each(|((values, packed), scales)| pack(bits, values, packed, scales));
+            (bytes, rest) = (after, after_scales);
         }
-        Ok(Self { isa, inputs, outputs, stored, weight, bias })
+        Ok(Self { isa, inputs, outputs, bits, weight, scales, bias })
     }
 
     pub fn bytes(&self) -> usize {
-        4 * self.weight.length()
+        4 * (self.weight.length() + self.scales.length())
     }
+}
+
+/// One row.
+fn pack(bits: Bits, values: &[f32], packed: &mut [u8], scales: &mut [f32]) {
+    let runs = values.chunks(RUN).zip(packed.chunks_mut(RUN / BLOCK * bits.block()));
+    for ((values, packed), scale) in runs.zip(scales) {
+        let largest = values.iter().fold(0, |largest, v| largest.max(v.to_bits() & !SIGN));
+        let power = power_above(largest);
+        let (times, inverse) = (bits.range() / power, power / bits.range());
+        // What is not a number must not become one.
+        *scale = if largest < INFINITY { inverse } else { f32::NAN };
+        for (values, packed) in values.chunks(BLOCK).zip(packed.chunks_mut(bits.block())) {
+            let (upper, lower) = packed.split_at_mut(2 * BLOCK);
+            let most = bits.range() - 1.0;
+            for (i, &value) in values.iter().enumerate() {
+                let scaled = value * times;
+                // Away from zero in the middle; the conversion cuts.
+                let integer = (scaled + 0.5f32.copysign(scaled)).clamp(-most, most) as i32;
+                let high = match bits {
+                    Bits::Sixteen => integer,
+                    Bits::TwentyFour => integer >> 8,
+                };
+                upper[2 * i..2 * i + 2].copy_from_slice(&(high as i16).to_le_bytes());
+                if bits == Bits::TwentyFour {
+                    lower[i] = integer as u8;
+                }
+            }
+        }
+    }
+}
+
+const SIGN: u32 = 1 << 31;
+const INFINITY: u32 = f32::INFINITY.to_bits();
+
+/// The power of two above a magnitude, given by its bits; within what has an inverse, times 2²³.
+fn power_above(magnitude: u32) -> f32 {
+    let exponent = (magnitude >> 23).clamp(32, 253);
+    f32::from_bits((exponent + 1) << 23)
 }
 
 /// What follows a linear layer.
@@ -114,7 +173,7 @@ impl Stage for Linear {
     }
 
     fn own(&self) -> usize {
-        ROWS * IMAGES * BLOCK
+        ROWS * IMAGES * BLOCK + TOGETHER * RUN
     }
 
     fn run(&self, item: usize, worker: usize, memory: &Memory) {
@@ -138,6 +197,7 @@ unsafe fn multiply<S: Simd>(stage: &Linear, item: usize, input: Place, output: P
     let first = item * ROWS;
     let rows = ROWS.min(w.outputs - first);
     let row = w.inputs.next_multiple_of(BLOCK);
+    let (sums, decoded) = (own, own.add(ROWS * IMAGES * BLOCK));
     let mut image = 0;
     while image < stage.batch {
         let images = IMAGES.min(stage.batch - image);
@@ -145,18 +205,28 @@ unsafe fn multiply<S: Simd>(stage: &Linear, item: usize, input: Place, output: P
         unsafe {
             let x = input.add(image * row);
             for i in 0..rows * images {
-                own.add(i * BLOCK).store::<S>(S::splat(0.0));
+                sums.add(i * BLOCK).store::<S>(S::splat(0.0));
             }
-            let mut start = 0;
-            while start < row {
-                let length = RUN.min(row - start);
-                runs::<S>(w, [first, rows, images], x, [row, start, length], own);
-                start += length;
+            let mut r = 0;
+            while r < rows {
+                let together = if rows - r >= TOGETHER { TOGETHER } else { 1 };
+                let sums = sums.add(r * images * BLOCK);
+                let mut start = 0;
+                while start < row {
+                    let run = Run { row: first + r, start, length: RUN.min(row - start) };
+                    let places = [x.add(start), decoded, sums];
+                    match together {
+                        TOGETHER => images_of_a_run::<S, TOGETHER>(w, run, images, places),
+                        _ => images_of_a_run::<S, 1>(w, run, images, places),
+                    }
+                    start += RUN;
+                }
+                r += together;
             }
             for i in 0..rows * images {
                 let (r, n) = (i / images, i % images);
                 let mut lanes = [0.0f32; BLOCK];
-                S::store(lanes.as_mut_ptr(), own.add(i * BLOCK).load::<S>());
+                S::store(lanes.as_mut_ptr(), sums.add(i * BLOCK).load::<S>());
                 let value = sum(lanes) + w.bias[first + r];
                 let at = (image + n) * w.outputs.next_multiple_of(BLOCK) + first + r;
                 output.add(at).set(stage.activation.of(value));
@@ -180,98 +250,127 @@ fn sum(lanes: [f32; BLOCK]) -> f32 {
     lanes[0]
 }
 
-/// One run of all rows and images: `own[row][image] += w · x`.
+/// A run of some rows that follow each other.
+#[derive(Clone, Copy)]
+struct Run {
+    row: usize,
+    start: usize,
+    length: usize,
+}
+
+impl Run {
+    /// Scale of a row in it.
+    ///
+    /// # Safety
+    /// The run must be in the layer.
+    #[inline(always)]
+    unsafe fn scale<S: Simd>(self, w: &Weights, r: usize) -> S::Vector {
+        let at = (self.row + r) * w.inputs.div_ceil(RUN) + self.start / RUN;
+        // SAFETY: the caller's.
+        unsafe { S::splat(w.scales.place().add(at).get()) }
+    }
+
+    /// Sixteen weights of a row, from `i` in the run, without the scale.
+    ///
+    /// # Safety
+    /// As for [`scale`](Self::scale); and `S` must be available.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, w: &Weights, r: usize, i: usize) -> S::Vector {
+        let at = self.place(w, r, i);
+        // SAFETY: the caller's.
+        unsafe {
+            match w.bits {
+                Bits::Sixteen => at.load_i16::<S>(),
+                Bits::TwentyFour => at.load_i24::<S>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn place(self, w: &Weights, r: usize, i: usize) -> Place {
+        let block = (self.row + r) * w.inputs.div_ceil(BLOCK) + (self.start + i) / BLOCK;
+        w.weight.place().add(block * w.bits.block() / 4)
+    }
+}
+
+/// `sums[row][image] += w · x`, for a run of `R` rows and all images.
 ///
 /// # Safety
 /// As for [`multiply`].
 #[inline(always)]
-unsafe fn runs<S: Simd>(
+unsafe fn images_of_a_run<S: Simd, const R: usize>(
     w: &Weights,
-    [first, rows, images]: [usize; 3],
-    x: Place,
-    [row, start, length]: [usize; 3],
-    own: Place,
+    run: Run,
+    images: usize,
+    [x, decoded, sums]: [Place; 3],
 ) {
-    let mut r = 0;
-    while r < rows {
-        let many = if rows - r >= 3 { 3 } else { 1 };
-        let weights = (first + r) * row + start;
+    let row = w.inputs.next_multiple_of(BLOCK);
+    // SAFETY: the caller's.
+    unsafe {
+        // As many images as there are registers for take the weights as they are decoded.
+        match images {
+            1 => return products::<S, R, 1>(w, run, [row, 1], None, x, sums),
+            2 => return products::<S, R, 2>(w, run, [row, 2], None, x, sums),
+            4 if S::WIDTH > 1 => return products::<S, R, 4>(w, run, [row, 4], None, x, sums),
+            8 if S::WIDTH > 1 => return products::<S, R, 8>(w, run, [row, 8], None, x, sums),
+            _ => {}
+        }
+        for r in 0..R {
+            for i in (0..run.length).step_by(BLOCK) {
+                decoded.add(r * RUN + i).store::<S>(run.load::<S>(w, r, i));
+            }
+        }
         let mut n = 0;
         while n < images {
+            let (x, sums) = (x.add(n * row), sums.add(n * BLOCK));
             let pair = if images - n >= 2 { 2 } else { 1 };
-            let x = x.add(n * row + start);
-            let sums = own.add((r * images + n) * BLOCK);
-            macro_rules! of {
-                ($rows:literal, $images:literal) => {
-                    match w.stored {
-                        Stored::F32 => run::<S, $rows, $images, false>(
-                            w,
-                            weights,
-                            x,
-                            [row, length, images],
-                            sums,
-                        ),
-                        Stored::Bf16 => run::<S, $rows, $images, true>(
-                            w,
-                            weights,
-                            x,
-                            [row, length, images],
-                            sums,
-                        ),
-                    }
-                };
-            }
-            // SAFETY: the caller's.
-            unsafe {
-                match (many, pair) {
-                    (3, 2) => of!(3, 2),
-                    (3, _) => of!(3, 1),
-                    (_, 2) => of!(1, 2),
-                    _ => of!(1, 1),
-                }
+            match pair {
+                2 => products::<S, R, 2>(w, run, [row, images], Some(decoded), x, sums),
+                _ => products::<S, R, 1>(w, run, [row, images], Some(decoded), x, sums),
             }
             n += pair;
         }
-        r += many;
     }
 }
 
+/// The same for `N` images of them.
+///
 /// # Safety
 /// As for [`multiply`].
 #[inline(always)]
-unsafe fn run<S: Simd, const R: usize, const N: usize, const BF16: bool>(
+unsafe fn products<S: Simd, const R: usize, const N: usize>(
     w: &Weights,
-    weights: usize,
+    run: Run,
+    [row, images]: [usize; 2],
+    decoded: Option<Place>,
     x: Place,
-    [row, length, images]: [usize; 3],
     sums: Place,
 ) {
-    let from = w.weight.place();
     // SAFETY: the caller's.
     unsafe {
-        let mut totals = [[S::splat(0.0); N]; R];
-        let mut i = 0;
-        while i < length {
-            let mut values = [S::splat(0.0); N];
-            for (n, value) in values.iter_mut().enumerate() {
-                *value = x.add(n * row + i).load::<S>();
-            }
-            for (r, totals) in totals.iter_mut().enumerate() {
-                let at = weights + r * row + i;
-                let weight = match BF16 {
-                    true => from.load_bf16::<S>(at),
-                    false => from.add(at).load::<S>(),
+        let mut totals = [[S::splat(0.0); R]; N];
+        for i in (0..run.length).step_by(BLOCK) {
+            let mut weights = [S::splat(0.0); R];
+            for (r, weight) in weights.iter_mut().enumerate() {
+                *weight = match decoded {
+                    Some(decoded) => decoded.add(r * RUN + i).load::<S>(),
+                    None => run.load::<S>(w, r, i),
                 };
-                for (total, value) in totals.iter_mut().zip(values) {
+                // Memory is not to wait for arithmetic: the next run comes meanwhile.
+                run.place(w, r, RUN + i).prefetch::<S>();
+            }
+            for (n, totals) in totals.iter_mut().enumerate() {
+                let value = x.add(n * row + i).load::<S>();
+                for (total, weight) in totals.iter_mut().zip(weights) {
                     *total = S::mul_add(weight, value, *total);
                 }
             }
-            i += BLOCK;
         }
-        for (r, totals) in totals.iter().enumerate() {
-            for (n, total) in totals.iter().enumerate() {
+        for r in 0..R {
+            let scale = run.scale::<S>(w, r);
+            for (n, totals) in totals.iter().enumerate() {
                 let at = sums.add((r * images + n) * BLOCK);
-                at.store::<S>(S::add(at.load::<S>(), *total));
+                at.store::<S>(S::mul_add(totals[r], scale, at.load::<S>()));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Precision;
 use super::convolution::{Convolution, Definition};
-use super::linear::{Stored, Weights};
+use super::linear::{Bits, Weights};
 use super::plan::Prepared;
 use super::simd::{BLOCK, Isa};
 use crate::error::{Error, Result};
@@ -66,16 +66,16 @@ pub(super) fn prepare(
             Layer::Linear { out, .. } => {
                 let weight = &step.parameters[0];
                 let bias = whole(&step.parameters[1], values)?;
-                let stored = match precision {
-                    Precision::F32 => Stored::F32,
-                    Precision::Bf16 => Stored::Bf16,
+                let bits = match precision {
+                    Precision::F32 => Bits::TwentyFour,
+                    Precision::Bf16 => Bits::Sixteen,
                 };
                 let pieces = weight.pieces().map(|rows| rows_of(weight, rows, values));
                 let inputs = match step.input {
                     Shape::Vector([inputs]) => inputs,
                     Shape::Map(_) => return Err(wrong(step)),
                 };
-                Prepared::Linear(Arc::new(Weights::new(isa, [inputs, out], stored, bias, pieces)?))
+                Prepared::Linear(Arc::new(Weights::new(isa, [inputs, out], bits, bias, pieces)?))
             }
             _ => Prepared::Plain,
         };

@@ -90,15 +90,25 @@ impl Place {
         unsafe { S::store(self.at, vector) }
     }
 
-    /// Sixteen bf16, two in a number's place each; `offset` counts them.
+    /// Sixteen integers of 16 bits, in the place of eight numbers.
     ///
     /// # Safety
-    /// As for [`load`](Self::load), for the eight numbers that they take.
+    /// As for [`load`](Self::load), for the numbers whose place they take.
     #[inline(always)]
-    pub unsafe fn load_bf16<S: Simd>(self, offset: usize) -> S::Vector {
-        debug_assert!(offset.is_multiple_of(2));
-        self.add(offset / 2).check(BLOCK / 2);
+    pub unsafe fn load_i16<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK / 2);
         // SAFETY: the caller's.
-        unsafe { S::load_bf16(self.at.cast::<u16>().wrapping_add(offset)) }
+        unsafe { S::load_i16(self.at.cast()) }
+    }
+
+    /// Sixteen integers of 24 bits, in the place of twelve numbers.
+    ///
+    /// # Safety
+    /// As for [`load_i16`](Self::load_i16).
+    #[inline(always)]
+    pub unsafe fn load_i24<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK * 3 / 4);
+        // SAFETY: the caller's.
+        unsafe { S::load_i24(self.at.cast()) }
     }
 }

@@ -86,9 +86,22 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Array {
+    unsafe fn load_i16(from: *const i16) -> Array {
         // SAFETY: the caller's.
-        let bits = unsafe { from.cast::<[u16; BLOCK]>().read_unaligned() };
-        bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
+        let integers = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
+        integers.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_i24(from: *const i16) -> Array {
+        // SAFETY: the caller's.
+        let upper = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
+        // SAFETY: the caller's.
+        let lower = unsafe { from.add(BLOCK).cast::<[u8; BLOCK]>().read_unaligned() };
+        let mut result = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            result[i] = (i32::from(upper[i]) << 8 | i32::from(lower[i])) as f32;
+        }
+        result
     }
 }

@@ -27,9 +27,13 @@ impl Simd for Avx512 {
     #[inline(always)] unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 { unsafe { _mm512_fmadd_ps(a, b, c) } }
     #[inline(always)] unsafe fn max(a: __m512, b: __m512) -> __m512 { unsafe { _mm512_max_ps(a, b) } }
     #[inline(always)] unsafe fn sqrt(a: __m512) -> __m512 { unsafe { _mm512_sqrt_ps(a) } }
-    #[inline(always)] unsafe fn load_bf16(from: *const u16) -> __m512 { unsafe {
-        let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+    #[inline(always)] unsafe fn load_i16(from: *const i16) -> __m512 { unsafe {
+        _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())))
+    } }
+    #[inline(always)] unsafe fn load_i24(from: *const i16) -> __m512 { unsafe {
+        let upper = _mm512_slli_epi32::<8>(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())));
+        let lower = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16).cast()));
+        _mm512_cvtepi32_ps(_mm512_or_si512(upper, lower))
     } }
 }
 
@@ -58,9 +62,17 @@ impl Simd for Avx2 {
     #[inline(always)] unsafe fn mul_add(a: Pair, b: Pair, c: Pair) -> Pair { unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) } }
     #[inline(always)] unsafe fn max(a: Pair, b: Pair) -> Pair { unsafe { Pair(_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) } }
     #[inline(always)] unsafe fn sqrt(a: Pair) -> Pair { unsafe { Pair(_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) } }
-    #[inline(always)] unsafe fn load_bf16(from: *const u16) -> Pair { unsafe {
-        let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-        let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(8).cast()));
-        Pair(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)))
+    #[inline(always)] unsafe fn load_i16(from: *const i16) -> Pair { unsafe {
+        let half = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.add(at).cast())));
+        Pair(half(0), half(8))
+    } }
+    #[inline(always)] unsafe fn load_i24(from: *const i16) -> Pair { unsafe {
+        let bytes = from.add(16).cast::<u8>();
+        let half = |at: usize| {
+            let upper = _mm256_slli_epi32::<8>(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.add(at).cast())));
+            let lower = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.add(at).cast()));
+            _mm256_cvtepi32_ps(_mm256_or_si256(upper, lower))
+        };
+        Pair(half(0), half(8))
     } }
 }
