@@ -6,7 +6,7 @@
 
 use super::buffer::Buffer;
 use super::simd::{BLOCK, Isa};
-use super::winograd::{F2x3, F4x3, F4x5, F6x3, weight_matrix};
+use super::winograd::{F2x3, F4x3, F4x5, F5x3, F6x3, weight_matrix};
 use crate::error::Result;
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +20,8 @@ pub enum Algorithm {
     F2x3,
     /// Winograd's F(4×4, 3×3): 1/4 of them.
     F4x3,
+    /// Winograd's F(5×5, 3×3): 49/225 of them.
+    F5x3,
     /// Winograd's F(6×6, 3×3): 16/81 of them.
     F6x3,
     /// Winograd's F(4×4, 5×5): 4/25 of them.
@@ -27,8 +29,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Direct, Self::F2x3, Self::F4x3, Self::F6x3, Self::F4x5];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Direct, Self::F2x3, Self::F4x3, Self::F5x3, Self::F6x3, Self::F4x5];
 
     /// Outputs on a side of its tile, taps, and inputs; `None` for the direct one.
     pub(super) fn tile(self) -> Option<(usize, usize, usize)> {
@@ -36,9 +38,15 @@ impl Algorithm {
             Self::Direct => None,
             Self::F2x3 => Some((2, 3, 4)),
             Self::F4x3 => Some((4, 3, 6)),
+            Self::F5x3 => Some((5, 3, 7)),
             Self::F6x3 => Some((6, 3, 8)),
             Self::F4x5 => Some((4, 5, 8)),
         }
+    }
+
+    /// Whether a 2×2 pool finds its windows in whole tiles.
+    pub(super) fn pools(self) -> bool {
+        self.tile().is_some_and(|(m, _, _)| m.is_multiple_of(2))
     }
 
     /// Products for each tile: n² small matrices of weights.
@@ -51,6 +59,7 @@ impl Algorithm {
             Self::Direct => Vec::new(),
             Self::F2x3 => weight_matrix::<4, 2, F2x3>(),
             Self::F4x3 => weight_matrix::<6, 4, F4x3>(),
+            Self::F5x3 => weight_matrix::<7, 5, F5x3>(),
             Self::F6x3 => weight_matrix::<8, 6, F6x3>(),
             Self::F4x5 => weight_matrix::<8, 4, F4x5>(),
         }

@@ -43,7 +43,7 @@ const REACHED: f64 = 0.9;
 /// What a vector on its way through V or M costs, in multiply-adds of vectors.
 const VECTOR: f64 = 6.0;
 /// Items that a fused stage has at least: fewer would leave threads without work.
-const ITEMS: usize = 7;
+const ITEMS: usize = 4;
 
 impl Machine {
     pub fn this(isa: Isa) -> Self {

@@ -282,7 +282,7 @@ impl<'a> Planner<'a> {
         let choice = cost::choose(&self.machine, conv, self.batch, [height, width]);
         let conv = conv.clone();
         conv.packed(choice.algorithm)?;
-        let pool = choice.algorithm != Algorithm::Direct
+        let pool = choice.algorithm.pools()
             && self.joins(last, |next| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 }));
         last += usize::from(pool);
         let output = self.map(self.steps[last].output)?;

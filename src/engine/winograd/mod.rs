@@ -21,7 +21,7 @@ use super::simd::{BLOCK, Place, Simd, dispatch};
 use super::stage::{Memory, Stage};
 use std::sync::Arc;
 use steps::{restore, transform};
-pub(super) use tile::{F2x3, F4x3, F4x5, F6x3, weight_matrix};
+pub(super) use tile::{F2x3, F4x3, F4x5, F5x3, F6x3, weight_matrix};
 
 /// One convolution by Winograd's algorithm: what both schedules share.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ macro_rules! with_tile {
         match $algorithm {
             Algorithm::F2x3 => $kernel::<$s, 4, 2, F2x3>($($argument),*),
             Algorithm::F4x3 => $kernel::<$s, 6, 4, F4x3>($($argument),*),
+            Algorithm::F5x3 => $kernel::<$s, 7, 5, F5x3>($($argument),*),
             Algorithm::F6x3 => $kernel::<$s, 8, 6, F6x3>($($argument),*),
             Algorithm::F4x5 => $kernel::<$s, 8, 4, F4x5>($($argument),*),
             Algorithm::Direct => {}

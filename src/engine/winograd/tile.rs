@@ -33,6 +33,8 @@ pub(in crate::engine) trait Tile<const N: usize, const M: usize> {
 pub(in crate::engine) struct F2x3;
 /// F(4, 3).
 pub(in crate::engine) struct F4x3;
+/// F(5, 3).
+pub(in crate::engine) struct F5x3;
 /// F(6, 3).
 pub(in crate::engine) struct F6x3;
 /// F(4, 5).
@@ -124,6 +126,65 @@ impl Tile<6, 4> for F4x3 {
             let y3 = formula!(S: m3 * 0.125 + y3);
             let y3 = formula!(S: m4 * -8.0 + y3);
             [y0, y1, y2, y3]
+        }
+    }
+}
+
+impl Tile<7, 5> for F5x3 {
+    const POINTS: &'static [f64] = &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5];
+
+    /// All rows but that of ½ have the factor `x - ½`: `e` is `d` times it.
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; 7]) -> [S::Vector; 7] {
+        let [d0, d1, d2, d3, d4, d5, d6] = d;
+        // SAFETY: as above.
+        unsafe {
+            let e0 = formula!(S: d0 * -0.5 + d1);
+            let e1 = formula!(S: d1 * -0.5 + d2);
+            let e2 = formula!(S: d2 * -0.5 + d3);
+            let e3 = formula!(S: d3 * -0.5 + d4);
+            let e4 = formula!(S: d4 * -0.5 + d5);
+            let e5 = formula!(S: d5 * -0.5 + d6);
+            let at_zero = formula!(S: e2 * -5.0 + e4);
+            let at_zero = formula!(S: e0 * 4.0 + at_zero);
+            let even = formula!(S: e2 * -4.0 + e4);
+            let odd = formula!(S: e1 * -4.0 + e3);
+            let at_one = formula!(S: even + odd);
+            let at_minus_one = formula!(S: even - odd);
+            let even = formula!(S: e4 - e2);
+            let odd = formula!(S: e3 - e1);
+            let at_two = formula!(S: odd * 2.0 + even);
+            let at_minus_two = formula!(S: odd * -2.0 + even);
+            let at_half = formula!(S: d3 * -5.0 + d5);
+            let at_half = formula!(S: d1 * 4.0 + at_half);
+            let at_infinity = formula!(S: e3 * -5.0 + e5);
+            let at_infinity = formula!(S: e1 * 4.0 + at_infinity);
+            [at_zero, at_one, at_minus_one, at_two, at_minus_two, at_half, at_infinity]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; 7]) -> [S::Vector; 5] {
+        let [m0, m1, m2, m3, m4, m5, m6] = m;
+        // SAFETY: as above.
+        unsafe {
+            let s1 = formula!(S: m1 + m2);
+            let t1 = formula!(S: m1 - m2);
+            let s2 = formula!(S: m3 + m4);
+            let t2 = formula!(S: m3 - m4);
+            let y0 = formula!(S: s1 + s2);
+            let y0 = formula!(S: y0 + m5);
+            let y0 = formula!(S: y0 + m0);
+            let y1 = formula!(S: t2 * 2.0 + t1);
+            let y1 = formula!(S: m5 * 0.5 + y1);
+            let y2 = formula!(S: s2 * 4.0 + s1);
+            let y2 = formula!(S: m5 * 0.25 + y2);
+            let y3 = formula!(S: t2 * 8.0 + t1);
+            let y3 = formula!(S: m5 * 0.125 + y3);
+            let y4 = formula!(S: s1 + m6);
+            let y4 = formula!(S: s2 * 16.0 + y4);
+            let y4 = formula!(S: m5 * 0.0625 + y4);
+            [y0, y1, y2, y3, y4]
         }
     }
 }
@@ -334,6 +395,8 @@ mod tests {
         check_filter::<4, 2, F2x3>();
         check_definition::<6, 4, F4x3>();
         check_filter::<6, 4, F4x3>();
+        check_definition::<7, 5, F5x3>();
+        check_filter::<7, 5, F5x3>();
         check_definition::<8, 6, F6x3>();
         check_filter::<8, 6, F6x3>();
         check_definition::<8, 4, F4x5>();
