@@ -1,5 +1,6 @@
 //! The compiled engine against other runtimes: all of them in turn, pass by pass, on the same input, with
-//! the same weights.
+//! the same weights. Ours runs in a process of its own, as theirs do: who has just slept would be woken
+//! more slowly than who has just been called.
 //!
 //!     ALEXNET_VGG_PEERS=python3 cargo bench --bench peers
 //!     ALEXNET_VGG_PEERS=python3 cargo bench --bench peers -- vgg16/f32/1
@@ -25,6 +26,8 @@ const NETWORKS: [&str; 7] =
 const BATCHES: [usize; 2] = [1, 8];
 const THREADS: usize = 2;
 const CLASSES: usize = 1000;
+/// The argument of our own process.
+const OURS: &str = "ours";
 /// Runtimes let their threads spin for a while after a pass: not into the next one's.
 const REST: Duration = Duration::from_millis(30);
 const FEWEST_ROUNDS: usize = 7;
@@ -35,6 +38,10 @@ fn main() -> Outcome<()> {
     // cargo test runs benches, too, once and quickly.
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
+    }
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == OURS) {
+        return answer(&arguments[at + 1..]);
     }
     let Ok(python) = std::env::var("ALEXNET_VGG_PEERS") else {
         println!("peers: skipped; ALEXNET_VGG_PEERS=python3 compares with other runtimes");
@@ -96,49 +103,79 @@ fn compare(
     python: &Path,
     folder: &Path,
 ) -> Outcome<()> {
-    let device = Default::default();
-    let config = NetworkConfig::by_name(name)?;
     let model = folder.join(format!("{name}.onnx"));
-    let network = Network::<Cpu>::new(config, &device)?;
+    let weights = folder.join(format!("{name}.safetensors"));
+    let network = Network::<Cpu>::new(NetworkConfig::by_name(name)?, &Default::default())?;
     network.export_onnx(&model, &Export::default())?;
-    let isa = std::env::var("ALEXNET_VGG_ISA").ok().map(|isa| isa.parse()).transpose()?;
-    let exact = CompileOptions { isa, threads: Threads::Own(THREADS), ..Default::default() };
+    network.save(&weights)?;
+    drop(network);
     let images: Vec<f32> = (0..batch * 3 * 224 * 224).map(noise).collect();
     let input = folder.join("images.f32");
     std::fs::write(&input, images.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
 
-    let compiled = network.compile(CompileOptions { precision, ..exact })?;
-    let mut logits = vec![0.0; batch * CLASSES];
-    let mut ours = || -> Outcome<f64> {
-        let start = Instant::now();
-        compiled.run(&images, [batch, 3, 224, 224], &mut logits)?;
-        Ok(start.elapsed().as_secs_f64())
-    };
-    let mut peers = Peers::start(python, &model, &input, batch, precision, folder)?;
-    ours()?;
+    let numbers = [batch.to_string(), THREADS.to_string(), precision.to_string()];
+    let mut own = Command::new(std::env::current_exe()?);
+    own.args(["--bench", OURS, name]).args([&weights, &input]).args(&numbers);
+    let mut ours = Process::start(&mut own)?;
+    let mut python = Command::new(python);
+    python.args(["-c", include_str!("peers.py")]).args([&model, &input]).args(&numbers).arg(folder);
+    let mut peers = Process::start(&mut python)?;
+    ours.seconds(OURS, None)?;
+
     let limit =
         std::env::var("ALEXNET_VGG_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30);
     let (start, mut times) = (Instant::now(), vec![Vec::new(); peers.names.len() + 1]);
     while times[0].len() < FEWEST_ROUNDS || start.elapsed() < Duration::from_secs(limit) {
         std::thread::sleep(REST);
-        times[0].push(ours()?);
+        times[0].push(ours.seconds(OURS, None)?);
         for (times, name) in times[1..].iter_mut().zip(peers.names.clone()) {
             std::thread::sleep(REST);
             times.push(peers.seconds(&name, None)?);
         }
     }
-    report(id, &compiled, &times, &mut peers, &logits, folder)
+    report(id, &times, &mut ours, &mut peers, folder)
+}
+
+/// Our own process: says `ready` and, for each line, runs a pass, as peers.py does.
+fn answer(arguments: &[String]) -> Outcome<()> {
+    let [name, weights, input, batch, threads, precision] = arguments else {
+        return Err(format!("{OURS}: not for you to call").into());
+    };
+    let batch: usize = batch.parse()?;
+    let isa = std::env::var("ALEXNET_VGG_ISA").ok().map(|isa| isa.parse()).transpose()?;
+    let threads = Threads::Own(threads.parse()?);
+    let options = CompileOptions { precision: precision.parse()?, threads, isa };
+    let compiled = Compiled::load(NetworkConfig::by_name(name)?, weights, options)?;
+    let images = numbers(&std::fs::read(input)?);
+    let mut logits = vec![0.0; batch * CLASSES];
+    println!("ready {OURS}");
+    for line in std::io::stdin().lines() {
+        let start = Instant::now();
+        compiled.run(&images, [batch, 3, 224, 224], &mut logits)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some((_, file)) = line?.split_once(' ').filter(|(_, file)| !file.is_empty()) {
+            std::fs::write(file, logits.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
+        }
+        println!("seconds {seconds}");
+    }
+    Ok(())
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 fn report(
     id: &str,
-    compiled: &Compiled,
     times: &[Vec<f64>],
-    peers: &mut Peers,
-    logits: &[f32],
+    ours: &mut Process,
+    peers: &mut Process,
     folder: &Path,
 ) -> Outcome<()> {
-    println!("\n{id}, {THREADS} threads, ours on {}, {} rounds", compiled.isa(), times[0].len());
+    let file = folder.join("logits.f32");
+    ours.seconds(OURS, Some(&file))?;
+    let logits = numbers(&std::fs::read(&file)?);
+    println!("\n{id}, {THREADS} threads, {} rounds", times[0].len());
     println!(
         "{:<14}{:>10}{:>10}{:>22}{:>26}",
         "", "median ms", "least ms", "over ours (quartiles)", "logits' difference to ours"
@@ -153,14 +190,13 @@ fn report(
     for (name, theirs) in peers.names.clone().iter().zip(&times[1..]) {
         let ratios: Vec<f64> = theirs.iter().zip(&times[0]).map(|(a, b)| a / b).collect();
         let [low, median, high] = quartiles(&ratios);
-        let file = folder.join("logits.f32");
         peers.seconds(name, Some(&file))?;
         println!(
             "{name:<14}{:>10.2}{:>10.2}{:>22}{:>26.1e}",
             1e3 * quartiles(theirs)[1],
             1e3 * least(theirs),
             format!("{median:.2} ({low:.2}-{high:.2})"),
-            difference(logits, &std::fs::read(&file)?)?,
+            difference(&logits, &numbers(&std::fs::read(&file)?))?,
         );
         fastest = fastest.min(median);
     }
@@ -169,14 +205,12 @@ fn report(
 }
 
 /// Of the largest logit.
-fn difference(ours: &[f32], theirs: &[u8]) -> Outcome<f64> {
-    let theirs: Vec<f32> =
-        theirs.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+fn difference(ours: &[f32], theirs: &[f32]) -> Outcome<f64> {
     if theirs.len() != ours.len() {
         return Err(format!("{} logits, not {}", theirs.len(), ours.len()).into());
     }
     let largest = theirs.iter().fold(0f32, |largest, v| largest.max(v.abs()));
-    let apart = ours.iter().zip(&theirs).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
+    let apart = ours.iter().zip(theirs).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
     match apart <= 0.1 * largest {
         true => Ok((apart / largest).into()),
         false => {
@@ -202,38 +236,23 @@ fn noise(index: usize) -> f32 {
     ((hash ^ (hash >> 15)) >> 8) as f32 / (1 << 24) as f32 * 4.0 - 2.0
 }
 
-/// The process of peers.py.
-struct Peers {
+/// A process that runs passes when asked: ours, or peers.py.
+struct Process {
     process: Child,
     say: ChildStdin,
     hear: BufReader<ChildStdout>,
     names: Vec<String>,
 }
 
-impl Peers {
-    fn start(
-        python: &Path,
-        model: &Path,
-        input: &Path,
-        batch: usize,
-        precision: Precision,
-        folder: &Path,
-    ) -> Outcome<Self> {
-        let mut process = Command::new(python)
-            .args(["-c", include_str!("peers.py")])
-            .args([model, input])
-            .args([batch.to_string(), THREADS.to_string(), precision.to_string()])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+impl Process {
+    fn start(command: &mut Command) -> Outcome<Self> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(say), Some(hear)) = (process.stdin.take(), process.stdout.take()) else {
             return Err("no pipes".into());
         };
-        let mut peers = Self { process, say, hear: BufReader::new(hear), names: Vec::new() };
-        let ready = peers.answer("ready")?;
-        peers.names = ready.split_whitespace().map(String::from).collect();
-        Ok(peers)
+        let mut it = Self { process, say, hear: BufReader::new(hear), names: Vec::new() };
+        it.names = it.answer("ready")?.split_whitespace().map(String::from).collect();
+        Ok(it)
     }
 
     /// The rest of the next line that begins with `word`.
@@ -245,7 +264,7 @@ impl Peers {
             }
             line.clear();
         }
-        Err("the peers' process ended".into())
+        Err("a process ended".into())
     }
 
     fn seconds(&mut self, name: &str, logits: Option<&Path>) -> Outcome<f64> {
@@ -256,7 +275,7 @@ impl Peers {
     }
 }
 
-impl Drop for Peers {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -113,14 +113,6 @@ pub(super) fn choose(
     batch: usize,
     size: [usize; 2],
 ) -> Choice {
-    if let Ok(f) = std::env::var("FORCE") {
-        let v: Vec<&str> = f.split(',').collect();
-        if let Some(&a) = Algorithm::ALL.iter().find(|a| format!("{a:?}") == v[0]) && convolution.allows(a) {
-            let mut c = estimate(machine, convolution, a, batch, size);
-            c.schedule = match v[1] { "phases" => Schedule::Phases, n => Schedule::Fused(n.parse().unwrap()) };
-            return c;
-        }
-    }
     let choices = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
     let choices = choices.map(|algorithm| estimate(machine, convolution, algorithm, batch, size));
     let direct = estimate(machine, convolution, Algorithm::Direct, batch, size);

@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Gives rows of a parameter: see [`Network::from_values`](crate::models::Network::from_values).
 pub(super) type Values<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Vec<f32>>;
 
+/// Bytes of a linear layer's weights that are taken at once: few enough that the allocator gives the same
+/// memory again, whose pages are there.
+const AT_ONCE: usize = 8 << 20;
+
 /// What torchvision's batch norms add to the variance: see [`Layer::BatchNorm`].
 const EPSILON: f64 = 1e-5;
 
@@ -70,11 +74,14 @@ pub(super) fn prepare(
                     Precision::F32 => Bits::TwentyFour,
                     Precision::Bf16 => Bits::Sixteen,
                 };
-                let pieces = weight.pieces().map(|rows| rows_of(weight, rows, values));
                 let inputs = match step.input {
                     Shape::Vector([inputs]) => inputs,
                     Shape::Map(_) => return Err(wrong(step)),
                 };
+                let rows = (AT_ONCE / (4 * inputs)).max(1);
+                let pieces = (0..out)
+                    .step_by(rows)
+                    .map(|first| rows_of(weight, first..out.min(first + rows), values));
                 Prepared::Linear(Arc::new(Weights::new(isa, [inputs, out], bits, bias, pieces)?))
             }
             _ => Prepared::Plain,
