@@ -6,7 +6,7 @@
 
 mod cli;
 
-use alexnet_vgg::engine::{Compiled, Planned};
+use alexnet_vgg::engine::{Compiled, Isa, Planned};
 use alexnet_vgg::models::{NetworkConfig, Parameter};
 use clap::Parser;
 use std::error::Error;
@@ -47,7 +47,9 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let [height, width] = args.input;
     let shape = [args.batch.into(), channels, height, width];
     let layers = compiled.explain(shape, args.passes)?;
-    let peak = fastest(&layers);
+    // Without threads given, the engine takes as many as there are cores.
+    let cores = args.engine.threads.unwrap_or_else(cores).min(cores());
+    let limit = Limit { isa: compiled.isa(), cores };
 
     cli::print(format!(
         "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
@@ -64,28 +66,43 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         "speed",
     ))?;
     for (layer, time) in &layers {
-        cli::print(line(layer, *time, peak))?;
+        cli::print(line(layer, *time, &limit))?;
     }
     let total: Duration = layers.iter().map(|(_, time)| *time).sum();
     cli::print(format!(
-        "\n{:.2} ms in all, {:.1} images a second. saved: multiplications of the definition over those \
-         done.\nestimate: the share of the cost model's cycles. speed: of the layers' fastest \
-         multiplications a second.\n",
+        "\n{:.2} ms in all, {:.1} images a second.\nsaved: multiplications of the definition over those \
+         done. estimate: of the cost model, for two cores. speed: of the multiplications that {cores} \
+         cores can do.\n",
         1e3 * total.as_secs_f64(),
         f64::from(args.batch) / total.as_secs_f64(),
     ))?;
     Ok(())
 }
 
-/// Multiplications a second of the layer that has most of them.
-fn fastest(layers: &[(Planned, Duration)]) -> f64 {
-    layers
-        .iter()
-        .map(|(layer, time)| layer.multiplications as f64 / time.as_secs_f64().max(1e-9))
-        .fold(0.0, f64::max)
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn line(layer: &Planned, time: Duration, peak: f64) -> String {
+/// What this machine could do.
+struct Limit {
+    isa: Isa,
+    cores: usize,
+}
+
+impl Limit {
+    /// Milliseconds of a number of cycles of the cost model.
+    fn estimate(&self, cycles: f64) -> Option<f64> {
+        Some(1e3 * cycles / self.isa.cycles_per_second()?)
+    }
+
+    /// Per cent of the cores' multiply-adds that a layer makes use of.
+    fn share(&self, multiplications: u64, time: Duration) -> Option<f64> {
+        let core = self.isa.cycles_per_second()? * self.isa.multiply_adds_per_cycle();
+        Some(100.0 * multiplications as f64 / time.as_secs_f64() / (core * self.cores as f64))
+    }
+}
+
+fn line(layer: &Planned, time: Duration, limit: &Limit) -> String {
     let or_nothing = |text: Option<String>| text.unwrap_or_default();
     let computes = layer.multiplications > 0;
     format!(
@@ -97,10 +114,12 @@ fn line(layer: &Planned, time: Duration, peak: f64) -> String {
             format!("{:.2}x", layer.definition as f64 / layer.multiplications as f64)
         })),
         or_nothing(computes.then(|| format!("{:.1} MB", layer.bytes as f64 / 1e6))),
-        or_nothing(computes.then(|| format!("{:.2} Mcyc", layer.cycles / 1e6))),
+        or_nothing((limit.estimate(layer.cycles)).filter(|_| computes).map(|ms| format!("{ms:.2} ms"))),
         1e3 * time.as_secs_f64(),
-        or_nothing(computes.then(|| {
-            format!("{:.0} %", 100.0 * layer.multiplications as f64 / time.as_secs_f64() / peak)
-        })),
+        or_nothing(
+            (limit.share(layer.multiplications, time))
+                .filter(|_| computes)
+                .map(|share| format!("{share:.0} %"))
+        ),
     )
 }

@@ -88,23 +88,27 @@ impl Stage for Average {
         let [height, width] = self.size;
         let window =
             |i: usize, of: usize, length: usize| i * length / of..((i + 1) * length).div_ceil(of);
-        for channel in block * map.interleave..map.channels.min((block + 1) * map.interleave) {
-            for i in 0..height * width {
-                let (y, x) = (i / width, i % width);
-                let (rows, columns) = (window(y, height, map.height), window(x, width, map.width));
-                let count = rows.len() * columns.len();
-                let mut sum = 0.0f64;
-                for y in rows {
-                    for x in columns.clone() {
-                        let at = map.at(image, block, y, x) + channel % map.interleave;
+        let row = (map.channels * height * width).next_multiple_of(BLOCK);
+        let channels = map.interleave.min(map.channels - block * map.interleave);
+        for i in 0..height * width {
+            let (y, x) = (i / width, i % width);
+            let (rows, columns) = (window(y, height, map.height), window(x, width, map.width));
+            let count = (rows.len() * columns.len()) as f64;
+            let mut sums = [0.0f64; BLOCK];
+            for y in rows {
+                for x in columns.clone() {
+                    let at = from.add(map.at(image, block, y, x));
+                    for (lane, sum) in sums.iter_mut().enumerate().take(channels) {
                         // SAFETY: inside the map, which this stage only reads.
-                        sum += f64::from(unsafe { from.add(at).get() });
+                        *sum += f64::from(unsafe { at.add(lane).get() });
                     }
                 }
-                let row = (map.channels * height * width).next_multiple_of(BLOCK);
+            }
+            for (lane, sum) in sums.iter().enumerate().take(channels) {
+                let channel = block * map.interleave + lane;
                 let at = image * row + channel * height * width + i;
                 // SAFETY: inside the vectors, and this channel is this item's.
-                unsafe { to.add(at).set((sum / count as f64) as f32) }
+                unsafe { to.add(at).set((sum / count) as f32) }
             }
         }
     }

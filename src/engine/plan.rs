@@ -37,7 +37,7 @@ pub(super) enum Prepared {
 }
 
 /// What is planned for a layer or several: see [`Compiled::explain`](super::Compiled::explain).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Planned {
     /// The layers by the papers' names: `conv1_1 relu1_1`.
     pub layers: String,
@@ -51,7 +51,7 @@ pub struct Planned {
     pub multiplications: u64,
     /// Bytes of the weights as they are packed.
     pub bytes: u64,
-    /// Estimated cycles of two cores.
+    /// Estimated cycles of two cores: of their clock, see [`Isa::cycles_per_second`](super::Isa::cycles_per_second).
     pub cycles: f64,
     /// Its stages in the plan.
     pub(super) stages: std::ops::Range<usize>,
@@ -164,6 +164,7 @@ impl<'a> Planner<'a> {
             value: Value::Map(0),
         };
         let images = planner.input();
+        planner.planned.push(Planned { layers: "input".into(), stages: 0..1, ..Planned::default() });
         let last = wanted.iter().max().map_or(0, |last| last + 1);
         let mut index = 0;
         while index < last {
@@ -392,13 +393,11 @@ impl<'a> Planner<'a> {
         let bytes = weights.bytes() as u64;
         self.planned.push(Planned {
             layers: String::new(),
-            algorithm: None,
-            schedule: None,
             definition: multiplications,
             multiplications,
             bytes,
             cycles: cost::linear(&self.machine, multiplications, bytes),
-            stages: 0..0,
+            ..Planned::default()
         });
         let batch = self.batch;
         self.drafts.push(Box::new(move |_| {
@@ -430,16 +429,9 @@ impl<'a> Planner<'a> {
                 planned.layers = layers;
                 planned.stages = stages;
             }
-            _ if !stages.is_empty() => self.planned.push(Planned {
-                layers,
-                algorithm: None,
-                schedule: None,
-                definition: 0,
-                multiplications: 0,
-                bytes: 0,
-                cycles: 0.0,
-                stages,
-            }),
+            _ if !stages.is_empty() => {
+                self.planned.push(Planned { layers, stages, ..Planned::default() });
+            }
             _ => {}
         }
     }

@@ -119,12 +119,24 @@ impl Isa {
         }
     }
 
-    /// Multiply-adds of `f32` that a core starts in a cycle, for the cost model. A portable build is
-    /// taken for a machine with vectors of four.
-    pub(super) fn multiply_adds_per_cycle(self) -> f64 {
+    /// Cycles that a core makes in a second, from how long multiply-adds take now: what
+    /// [`Planned::cycles`](super::Planned::cycles) are of. `None` for [`Portable`](Self::Portable),
+    /// whose speed the cost model only assumes, and for instructions that this machine has not.
+    pub fn cycles_per_second(self) -> Option<f64> {
+        if self == Self::Portable || !self.is_available() {
+            return None;
+        }
+        let least = (0..20).map(|_| time_of_chains(self)).min()?.as_secs_f64();
+        let multiply_adds = f64::from(LENGTH) * (CHAINS * BLOCK) as f64;
+        Some(multiply_adds / least / self.multiply_adds_per_cycle())
+    }
+
+    /// Multiply-adds of `f32` that a core starts in a cycle at most, as the cost model has it.
+    pub fn multiply_adds_per_cycle(self) -> f64 {
         match self {
             Self::Avx512 if is_full_width() => 32.0,
             Self::Avx512 | Self::Avx2 => 16.0,
+            // A machine with vectors of four.
             Self::Portable => 4.0,
         }
     }
@@ -157,17 +169,23 @@ impl Isa {
 fn is_full_width() -> bool {
     static FULL: OnceLock<bool> = OnceLock::new();
     *FULL.get_or_init(|| {
-        let time = |isa: Isa| {
-            let start = Instant::now();
-            // SAFETY: asked for on machines with AVX-512 only, which have AVX2.
-            std::hint::black_box(unsafe { dispatch!(isa, chains(seed: f32 = 0.5) -> f32) });
-            start.elapsed()
-        };
-        let pairs = (0..9).map(|_| (time(Isa::Avx512), time(Isa::Avx2)));
-        let (wide, narrow): (Vec<Duration>, Vec<Duration>) = pairs.unzip();
         // The least of each: whatever else runs only adds.
-        wide.iter().min().map(|least| *least * 3) < narrow.iter().min().map(|least| *least * 2)
+        let least = |isa| (0..9).map(|_| time_of_chains(isa)).min().unwrap_or_default();
+        least(Isa::Avx512) * 3 < least(Isa::Avx2) * 2
     })
+}
+
+/// Multiply-adds of sixteen numbers in each chain of [`chains`].
+const LENGTH: u32 = 2000;
+/// Chains side by side.
+const CHAINS: usize = 12;
+
+fn time_of_chains(isa: Isa) -> Duration {
+    let start = Instant::now();
+    let seed = std::hint::black_box(0.5);
+    // SAFETY: asked for instructions that this machine has, or for AVX2 where it has AVX-512.
+    std::hint::black_box(unsafe { dispatch!(isa, chains(seed: f32 = seed) -> f32) });
+    start.elapsed()
 }
 
 /// Enough multiply-adds side by side that only their number counts.
@@ -179,27 +197,23 @@ unsafe fn chains<S: Simd>(seed: f32) -> f32 {
     // SAFETY: the caller's.
     unsafe {
         let factor = S::splat(seed);
-        let mut chains = [factor; 6];
-        let mut others = [factor; 6];
-        for _ in 0..2000 {
-            for chain in &mut chains {
-                *chain = S::mul_add(*chain, factor, factor);
-            }
-            // Registers for so many has only one of them.
-            if S::WIDTH > 1 {
-                for chain in &mut others {
-                    *chain = S::mul_add(*chain, factor, factor);
-                }
-            } else {
-                for chain in &mut chains {
+        // All different, or the compiler would compute one for all.
+        let mut lanes: [f32; BLOCK] = std::array::from_fn(|i| seed * i as f32);
+        let start = S::load(lanes.as_ptr());
+        let mut chains: [S::Vector; CHAINS] =
+            std::array::from_fn(|i| S::add(start, S::splat(seed * i as f32)));
+        for _ in 0..LENGTH {
+            for chains in chains.chunks_mut(CHAINS / 2) {
+                // AVX2 has registers for half of them at a time.
+                for chain in chains {
                     *chain = S::mul_add(*chain, factor, factor);
                 }
             }
         }
-        let total = chains.into_iter().chain(others).fold(factor, |total, c| S::add(total, c));
-        let mut lanes = [0.0; BLOCK];
+        let total = chains.into_iter().fold(factor, |total, c| S::add(total, c));
         S::store(lanes.as_mut_ptr(), total);
-        lanes[0]
+        // Of all lanes, or half of a pair would not be computed.
+        lanes.iter().sum()
     }
 }
 
