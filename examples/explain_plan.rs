@@ -114,7 +114,9 @@ fn line(layer: &Planned, time: Duration, limit: &Limit) -> String {
             format!("{:.2}x", layer.definition as f64 / layer.multiplications as f64)
         })),
         or_nothing(computes.then(|| format!("{:.1} MB", layer.bytes as f64 / 1e6))),
-        or_nothing((limit.estimate(layer.cycles)).filter(|_| computes).map(|ms| format!("{ms:.2} ms"))),
+        or_nothing(
+            (limit.estimate(layer.cycles)).filter(|_| computes).map(|ms| format!("{ms:.2} ms"))
+        ),
         1e3 * time.as_secs_f64(),
         or_nothing(
             (limit.share(layer.multiplications, time))

@@ -4,6 +4,7 @@
 mod formula;
 
 use alexnet_vgg::backend::Cpu as B;
+use alexnet_vgg::engine::{Compiled, Precision};
 use alexnet_vgg::models::{Network, Parameter, VggConfig};
 use std::io::{BufWriter, Write};
 
@@ -100,6 +101,17 @@ fn building_and_loading_take_little_more_than_the_weights() {
     assert!(from_pth * 10 <= weights * 13, "loading .pth: {} MiB", from_pth / MIB);
     drop(network);
 
+    // Compiled from the file: the linear weights in 24 bits, the convolutions' once as they are and
+    // once packed, the activations of an image.
+    reset_peak();
+    let before = field("VmRSS:");
+    let compiled = Compiled::load(config(), &path, Precision::F32).expect("the right weights");
+    let mut logits = vec![0.0; 1000];
+    compiled.run(&vec![0.5; 3 * 224 * 224], [1, 3, 224, 224], &mut logits).expect("logits");
+    let compiling = peak().saturating_sub(before);
+    assert!(compiling * 10 <= weights * 20, "compiling: {} MiB", compiling / MIB);
+    drop(compiled);
+
     reset_peak();
     let before = field("VmRSS:");
     let network = config().init::<B>(&device);
@@ -114,10 +126,11 @@ fn building_and_loading_take_little_more_than_the_weights() {
         .expect("valid");
     assert!(peak().saturating_sub(before) < 4 * MIB);
     println!(
-        "weights {} MiB, loading {} MiB (.pth {} MiB), building {} MiB",
+        "weights {} MiB, loading {} MiB (.pth {} MiB), compiled {} MiB, building {} MiB",
         weights / MIB,
         loading / MIB,
         from_pth / MIB,
+        compiling / MIB,
         building / MIB
     );
 }

@@ -3,7 +3,8 @@
 //!     cargo bench --bench forward --features flex
 //!     cargo bench --bench forward --features flex -- vgg16/flex/1
 //!
-//! Ids: `forward/<network>/<backend>/<batch>`; and timed in turn, `overhead/...`: the module over
+//! Ids: `forward/<network>/<backend>/<batch>`, where `compiled-f32` and `compiled-bf16` are the engine
+//! with all of the machine's threads; and timed in turn, `overhead/...`: the module over
 //! burn's own layers written down by hand, and `lrn/...`: the 2012 network over itself without its
 //! normalisation. Images are 224×224; wgpu runs where there is an adapter.
 #![recursion_limit = "256"]
@@ -11,11 +12,13 @@
 mod in_turn;
 
 use alexnet_vgg::backend;
-use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
+use alexnet_vgg::engine::{Compiled, Precision};
+use alexnet_vgg::models::{Architecture, Network, NetworkConfig, Parameter};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group};
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::time::Duration;
 
 const NETWORKS: [&str; 5] = ["alexnet", "alexnet_paper", "vgg11", "vgg16", "vgg19"];
@@ -65,7 +68,33 @@ fn images<B: Backend>(batch: usize, device: &B::Device) -> Tensor<B, 4> {
     Tensor::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), device)
 }
 
-criterion_group!(benches, forward);
+fn compiled(criterion: &mut Criterion) {
+    for name in NETWORKS {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let engine = OnceCell::new();
+            // The time does not depend on what the weights are, as long as they are ordinary numbers.
+            let small = |parameter: &Parameter, rows: Range<usize>| {
+                Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
+            };
+            let table = || NetworkConfig::by_name(name).expect("a known network").architecture();
+            let build = || Compiled::from_values(table(), precision, small).expect("memory");
+            let mut group = criterion.benchmark_group("forward");
+            group.sample_size(10).sampling_mode(SamplingMode::Flat);
+            group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+            for batch in BATCHES {
+                let images = vec![0.5; batch * 3 * 224 * 224];
+                let mut logits = vec![0.0; batch * 1000];
+                let id = BenchmarkId::new(format!("{name}/compiled-{precision}"), batch);
+                group.bench_function(id, |bencher| {
+                    let engine: &Compiled = engine.get_or_init(build);
+                    bencher.iter(|| engine.run(&images, [batch, 3, 224, 224], &mut logits));
+                });
+            }
+        }
+    }
+}
+
+criterion_group!(benches, forward, compiled);
 
 fn main() {
     benches();

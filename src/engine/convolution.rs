@@ -196,7 +196,11 @@ impl Convolution {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self, algorithm: Algorithm) -> usize {
-        4 * algorithm.products() * self.steps(algorithm) * self.groups * self.output_blocks() * BLOCK
+        4 * algorithm.products()
+            * self.steps(algorithm)
+            * self.groups
+            * self.output_blocks()
+            * BLOCK
     }
 
     /// The packed weights, one [part](Self::part) after the other: `[part][product][step][width][16]`.
@@ -228,13 +232,7 @@ impl Convolution {
         Ok(buffer)
     }
 
-    fn pack_part(
-        &self,
-        part: Outputs,
-        algorithm: Algorithm,
-        g: &[Vec<f64>],
-        numbers: &mut [f32],
-    ) {
+    fn pack_part(&self, part: Outputs, algorithm: Algorithm, g: &[Vec<f64>], numbers: &mut [f32]) {
         let (k, of_group) = (self.kernel, self.inputs / self.groups);
         let row = part.width * BLOCK;
         let of_product = self.steps(algorithm) * row;

@@ -399,3 +399,64 @@ impl Stage for Activate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row as the kernels read it.
+    fn packed(bits: Bits, values: &[f32]) -> Vec<f32> {
+        let weights =
+            Weights::new(Isa::Portable, [values.len(), 1], bits, vec![0.0], [Ok(values.to_vec())]);
+        let weights = weights.expect("memory");
+        (0..values.len())
+            .map(|i| {
+                let run = Run { row: 0, start: i / RUN * RUN, length: RUN };
+                let (block, lane) = (i % RUN / BLOCK * BLOCK, i % BLOCK);
+                // SAFETY: inside the row; plain Rust is available.
+                let (integers, scale) = unsafe {
+                    use super::super::simd::Portable;
+                    (run.load::<Portable>(&weights, 0, block), run.scale::<Portable>(&weights, 0))
+                };
+                integers[lane] * scale[lane]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn weights_lose_half_a_unit_of_their_run_at_most() {
+        let wave = |i: usize| (i as f32 * 0.7).sin() * 10f32.powi((i / RUN) as i32 - 1);
+        let values: Vec<f32> = (0..1300).map(wave).collect();
+        for (bits, digits) in [(Bits::TwentyFour, 24), (Bits::Sixteen, 16)] {
+            let ours = packed(bits, &values);
+            for (run, ours) in values.chunks(RUN).zip(ours.chunks(RUN)) {
+                let largest = run.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+                let unit = f64::from(power_above(largest.to_bits())) * 2f64.powi(1 - digits);
+                for (a, b) in ours.iter().zip(run) {
+                    let apart = (f64::from(*a) - f64::from(*b)).abs();
+                    // The integer's range ends one below the power of two.
+                    assert!(apart <= unit, "{a} for {b}: {apart} of {unit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odd_weights_stay_what_they_are() {
+        for bits in [Bits::TwentyFour, Bits::Sixteen] {
+            for values in [vec![0.0; 40], vec![1.0, -1.0, 0.5, 0.25, -0.0], vec![3.0e38, -1.5e38]] {
+                let ours = packed(bits, &values);
+                let close = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() * 1e-4;
+                assert!(ours.iter().zip(&values).all(close), "{ours:?} for {values:?}");
+            }
+            // So small that they are nothing beside any input.
+            assert!(packed(bits, &[1e-40, -1e-42]).iter().all(|value| value.abs() < 1e-36));
+            for wrong in [f32::NAN, f32::INFINITY] {
+                assert!(packed(bits, &[1.0, wrong, 2.0]).iter().all(|value| value.is_nan()));
+            }
+        }
+        // What has few bits, as weights that were f16 once, is exact.
+        let halves: Vec<f32> = (0..512).map(|i| (i as f32 - 250.0) / 1024.0).collect();
+        assert_eq!(packed(Bits::TwentyFour, &halves), halves);
+    }
+}

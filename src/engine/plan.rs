@@ -164,7 +164,11 @@ impl<'a> Planner<'a> {
             value: Value::Map(0),
         };
         let images = planner.input();
-        planner.planned.push(Planned { layers: "input".into(), stages: 0..1, ..Planned::default() });
+        planner.planned.push(Planned {
+            layers: "input".into(),
+            stages: 0..1,
+            ..Planned::default()
+        });
         let last = wanted.iter().max().map_or(0, |last| last + 1);
         let mut index = 0;
         while index < last {

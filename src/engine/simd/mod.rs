@@ -15,10 +15,10 @@ mod portable;
 mod x86;
 
 use crate::error::{Error, Result};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 pub(super) use place::Place;
 pub(super) use portable::Portable;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
 
@@ -241,3 +241,122 @@ impl std::str::FromStr for Isa {
 }
 
 pub(super) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATIONS: usize = 9;
+
+    /// All operations that compute, of two vectors, into `results`.
+    ///
+    /// # Safety
+    /// `S` must be available, the places good for a vector each, and `results` for all.
+    #[inline(always)]
+    unsafe fn operations<S: Simd>(a: *const f32, b: *const f32, results: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (a, b) = (S::load(a), S::load(b));
+            let all: [S::Vector; OPERATIONS] = [
+                S::splat(1.5),
+                S::add(a, b),
+                S::sub(a, b),
+                S::mul(a, b),
+                S::div(a, b),
+                S::max(a, b),
+                S::sqrt(a),
+                S::mul_add(a, b, S::splat(0.0)),
+                S::max(S::splat(0.0), a),
+            ];
+            for (i, vector) in all.into_iter().enumerate() {
+                S::store(results.add(i * BLOCK), vector);
+            }
+        }
+    }
+
+    /// # Safety
+    /// `S` must be available; `packed` 48 bytes, `results` two vectors.
+    #[inline(always)]
+    unsafe fn integers<S: Simd>(packed: *const i16, results: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            S::store(results, S::load_i16(packed));
+            S::store(results.add(BLOCK), S::load_i24(packed));
+        }
+    }
+
+    fn isas() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// Denormals, both zeros, huge numbers, infinities, NaN, and ordinary ones, each with each.
+    #[test]
+    fn all_instruction_sets_are_the_plain_one_on_any_numbers() {
+        let odd = [
+            0.0,
+            -0.0,
+            1e-45,
+            -1e-40,
+            f32::MIN_POSITIVE,
+            1.0,
+            -1.5,
+            16_777_217.0,
+            3e38,
+            f32::MAX,
+            f32::MIN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            0.1,
+            -7.3,
+        ];
+        for shift in 0..BLOCK {
+            let b: [f32; BLOCK] = std::array::from_fn(|i| odd[(i + shift) % BLOCK]);
+            let mut plain = [0.0f32; OPERATIONS * BLOCK];
+            // SAFETY: arrays of these lengths.
+            unsafe { operations::<Portable>(odd.as_ptr(), b.as_ptr(), plain.as_mut_ptr()) };
+            for isa in isas() {
+                let mut ours = [1.0f32; OPERATIONS * BLOCK];
+                // SAFETY: as above, and it is available.
+                unsafe {
+                    dispatch!(isa, operations(
+                        a: *const f32 = odd.as_ptr(), b: *const f32 = b.as_ptr(),
+                        results: *mut f32 = ours.as_mut_ptr(),
+                    ))
+                }
+                for (i, (ours, plain)) in ours.iter().zip(plain).enumerate() {
+                    let place = format!("{isa}, {} {}: {ours} {plain}", i / BLOCK, i % BLOCK);
+                    let same = ours.to_bits() == plain.to_bits() || ours.is_nan() && plain.is_nan();
+                    assert!(same, "{place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_read_alike() {
+        for seed in 0..64u32 {
+            let byte =
+                |i: u32| (seed.wrapping_mul(2_654_435_761) ^ i.wrapping_mul(0x9E37_79B9)) >> 24;
+            let packed: [i16; 24] = std::array::from_fn(|i| {
+                let [low, high] = [2 * i as u32, 2 * i as u32 + 1].map(|i| byte(i) as u8);
+                i16::from_le_bytes([low, high])
+            });
+            for isa in isas() {
+                let mut ours = [0.5f32; 2 * BLOCK];
+                // SAFETY: arrays of these lengths, and it is available.
+                unsafe {
+                    dispatch!(isa, integers(
+                        packed: *const i16 = packed.as_ptr(), results: *mut f32 = ours.as_mut_ptr(),
+                    ))
+                }
+                for i in 0..BLOCK {
+                    let low = packed[BLOCK + i / 2].to_le_bytes()[i % 2];
+                    assert_eq!(ours[i], f32::from(packed[i]), "{isa}");
+                    let all = i32::from(packed[i]) * 256 + i32::from(low);
+                    assert_eq!(ours[BLOCK + i], all as f32, "{isa}");
+                }
+            }
+        }
+    }
+}
