@@ -111,6 +111,9 @@ fn building_and_loading_take_little_more_than_the_weights() {
     let compiling = peak().saturating_sub(before);
     assert!(compiling * 10 <= weights * 20, "compiling: {} MiB", compiling / MIB);
     drop(compiled);
+    // What the allocator keeps of the parts that were read is little.
+    let left = field("VmRSS:").saturating_sub(before);
+    assert!(left <= 40 * MIB, "a network that was dropped leaves {} MiB", left / MIB);
 
     reset_peak();
     let before = field("VmRSS:");

@@ -44,12 +44,19 @@ impl Bits {
         }
     }
 
-    /// The power of two above all integers.
-    fn range(self) -> f32 {
+    /// Bits of an integer without its sign.
+    fn digits(self) -> u32 {
         match self {
-            Self::Sixteen => (1u32 << 15) as f32,
-            Self::TwentyFour => (1u32 << 23) as f32,
+            Self::Sixteen => 15,
+            Self::TwentyFour => 23,
         }
+    }
+
+    /// The scale of integers whose largest stands for this magnitude, given by its bits; and its
+    /// inverse. Magnitudes below 2⁻¹⁰⁰ or so share one.
+    fn scale(self, largest: u32) -> [f32; 2] {
+        let exponent = ((largest >> 23) + 1).saturating_sub(self.digits()).max(1);
+        [exponent, 254 - exponent].map(|exponent| f32::from_bits(exponent << 23))
     }
 }
 
@@ -105,13 +112,15 @@ fn pack(bits: Bits, values: &[f32], packed: &mut [u8], scales: &mut [f32]) {
     let runs = values.chunks(RUN).zip(packed.chunks_mut(RUN / BLOCK * bits.block()));
     for ((values, packed), scale) in runs.zip(scales) {
         let largest = values.iter().fold(0, |largest, v| largest.max(v.to_bits() & !SIGN));
-        let power = power_above(largest);
-        let (times, inverse) = (bits.range() / power, power / bits.range());
         // What is not a number must not become one.
-        *scale = if largest < INFINITY { inverse } else { f32::NAN };
+        let [unit, times] = match largest < INFINITY {
+            true => bits.scale(largest),
+            false => [f32::NAN, 0.0],
+        };
+        *scale = unit;
+        let most = ((1u32 << bits.digits()) - 1) as f32;
         for (values, packed) in values.chunks(BLOCK).zip(packed.chunks_mut(bits.block())) {
             let (upper, lower) = packed.split_at_mut(2 * BLOCK);
-            let most = bits.range() - 1.0;
             for (i, &value) in values.iter().enumerate() {
                 let scaled = value * times;
                 // Away from zero in the middle; the conversion cuts.
@@ -131,12 +140,6 @@ fn pack(bits: Bits, values: &[f32], packed: &mut [u8], scales: &mut [f32]) {
 
 const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
-
-/// The power of two above a magnitude, given by its bits; within what has an inverse, times 2²³.
-fn power_above(magnitude: u32) -> f32 {
-    let exponent = (magnitude >> 23).clamp(32, 253);
-    f32::from_bits((exponent + 1) << 23)
-}
 
 /// What follows a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,7 +434,8 @@ mod tests {
             let ours = packed(bits, &values);
             for (run, ours) in values.chunks(RUN).zip(ours.chunks(RUN)) {
                 let largest = run.iter().fold(0f32, |largest, v| largest.max(v.abs()));
-                let unit = f64::from(power_above(largest.to_bits())) * 2f64.powi(1 - digits);
+                let unit = f64::from(bits.scale(largest.to_bits())[0]);
+                assert!(unit <= f64::from(largest) * 2f64.powi(2 - digits));
                 for (a, b) in ours.iter().zip(run) {
                     let apart = (f64::from(*a) - f64::from(*b)).abs();
                     // The integer's range ends one below the power of two.

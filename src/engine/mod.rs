@@ -323,7 +323,7 @@ impl Compiled {
         let steps = self.steps(shape, shape.iter().product())?;
         let plan = self.plan(shape[0], [shape[2], shape[3]], &steps, &[steps.len() - 1])?;
         let mut pass = plan.new_pass(self.inner.workers)?;
-        let stages = run::Stages::stages(&*plan).len();
+        let stages = plan.stages.len();
         let mut total = vec![Duration::ZERO; stages];
         for round in 0..=passes {
             pass.reset();

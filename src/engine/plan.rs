@@ -60,7 +60,7 @@ pub struct Planned {
 /// Everything for one shape of input.
 #[derive(Debug)]
 pub(super) struct Plan {
-    stages: Vec<Box<dyn Stage>>,
+    pub stages: Stages,
     pub planned: Vec<Planned>,
     lengths: Vec<usize>,
     own: usize,
@@ -80,15 +80,9 @@ pub(super) struct Output {
     pub stride: usize,
 }
 
-impl Stages for Plan {
-    fn stages(&self) -> &[Box<dyn Stage>] {
-        &self.stages
-    }
-}
-
 impl Plan {
     /// A pass with memory of its own: one that has been used before, if it is free.
-    pub fn pass(self: &Arc<Self>, workers: usize) -> Result<Arc<Pass>> {
+    pub fn pass(&self, workers: usize) -> Result<Arc<Pass>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         for at in 0..idle.len() {
             // A thread that comes late may still be looking at it.
@@ -101,12 +95,12 @@ impl Plan {
         self.new_pass(workers).map(Arc::new)
     }
 
-    pub fn new_pass(self: &Arc<Self>, workers: usize) -> Result<Pass> {
+    pub fn new_pass(&self, workers: usize) -> Result<Pass> {
         let shared = self.lengths.iter().map(|&length| Buffer::zeros(length));
         let own = (0..workers).map(|_| Buffer::zeros(self.own));
         let memory =
             Memory { shared: shared.collect::<Result<_>>()?, own: own.collect::<Result<_>>()? };
-        Ok(Pass::new(self.clone(), memory))
+        Ok(Pass::new(self.stages.clone(), memory))
     }
 
     pub fn give_back(&self, pass: Arc<Pass>) {
@@ -186,7 +180,7 @@ impl<'a> Planner<'a> {
             self.lengths[map.buffer] = self.batch * map.image_stride();
         }
         let maps = self.maps;
-        let stages: Vec<_> = self.drafts.into_iter().map(|draft| draft(&maps)).collect();
+        let stages: Stages = self.drafts.into_iter().map(|draft| draft(&maps)).collect();
         let own = stages.iter().map(|stage| stage.own()).max().unwrap_or(0);
         Ok(Plan {
             own,

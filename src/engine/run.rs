@@ -13,14 +13,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a pass goes through.
-pub(super) trait Stages: Send + Sync {
-    fn stages(&self) -> &[Box<dyn Stage>];
-}
+/// What a pass goes through. A pass shares it with its plan, and not the plan itself: the plan keeps
+/// passes, and neither would ever be dropped.
+pub(super) type Stages = Arc<[Box<dyn Stage>]>;
 
 /// A pass in progress.
 pub(super) struct Pass {
-    stages: Arc<dyn Stages>,
+    stages: Stages,
     pub memory: Memory,
     progress: Vec<Progress>,
     workers: AtomicUsize,
@@ -46,8 +45,8 @@ impl std::fmt::Debug for Pass {
 const SPINS: usize = 2000;
 
 impl Pass {
-    pub fn new(stages: Arc<dyn Stages>, memory: Memory) -> Self {
-        let progress = stages.stages().iter().map(|_| Progress::default()).collect();
+    pub fn new(stages: Stages, memory: Memory) -> Self {
+        let progress = stages.iter().map(|_| Progress::default()).collect();
         let (workers, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         Self { stages, memory, progress, workers, failed, times: None }
     }
@@ -65,9 +64,7 @@ impl Pass {
         if worker >= self.memory.own.len() {
             return;
         }
-        for (index, (stage, progress)) in
-            self.stages.stages().iter().zip(&self.progress).enumerate()
-        {
+        for (index, (stage, progress)) in self.stages.iter().zip(&self.progress).enumerate() {
             let start = (self.times.is_some() && worker == 0).then(Instant::now);
             let items = stage.items();
             loop {

