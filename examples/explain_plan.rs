@@ -49,7 +49,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let layers = compiled.explain(shape, args.passes)?;
     // Without threads given, the engine takes as many as there are cores.
     let cores = args.engine.threads.unwrap_or_else(cores).min(cores());
-    let limit = Limit { isa: compiled.isa(), cores };
+    let limit = Limit { isa: compiled.isa(), clock: compiled.isa().cycles_per_second(), cores };
 
     cli::print(format!(
         "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
@@ -86,18 +86,20 @@ fn cores() -> usize {
 /// What this machine could do.
 struct Limit {
     isa: Isa,
+    /// Cycles a second, where they can be measured.
+    clock: Option<f64>,
     cores: usize,
 }
 
 impl Limit {
     /// Milliseconds of a number of cycles of the cost model.
     fn estimate(&self, cycles: f64) -> Option<f64> {
-        Some(1e3 * cycles / self.isa.cycles_per_second()?)
+        Some(1e3 * cycles / self.clock?)
     }
 
     /// Per cent of the cores' multiply-adds that a layer makes use of.
     fn share(&self, multiplications: u64, time: Duration) -> Option<f64> {
-        let core = self.isa.cycles_per_second()? * self.isa.multiply_adds_per_cycle();
+        let core = self.clock? * self.isa.multiply_adds_per_cycle();
         Some(100.0 * multiplications as f64 / time.as_secs_f64() / (core * self.cores as f64))
     }
 }

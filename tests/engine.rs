@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// Of the largest value of a layer. Winograd's transforms lose two bits; the README promises this.
 const TOLERANCE: f64 = 1e-5;
 
-/// The same where a layer has few channels to average over, or one pixel that matters: F(6×6)'s rounding
-/// alone is up to 3e-5 there. What is wrong is wrong by far more.
+/// The same for random tables, where a layer may have few channels to average over or one pixel that
+/// matters: 2.1e-5 was seen (the saved case). The networks of the papers are held to `TOLERANCE`.
 const ROUGH: f64 = 5e-5;
 
 fn isas() -> impl Iterator<Item = Isa> {

@@ -87,7 +87,8 @@ fn compiled(criterion: &mut Criterion) {
                 let id = BenchmarkId::new(format!("{name}/compiled-{precision}"), batch);
                 group.bench_function(id, |bencher| {
                     let engine: &Compiled = engine.get_or_init(build);
-                    bencher.iter(|| engine.run(&images, [batch, 3, 224, 224], &mut logits));
+                    let shape = [batch, 3, 224, 224];
+                    bencher.iter(|| engine.run(&images, shape, &mut logits).expect("logits"));
                 });
             }
         }

@@ -51,6 +51,7 @@ macro_rules! dispatch {
         }
     }};
 }
+
 /// Channels in a block, and numbers in a vector.
 pub(super) const BLOCK: usize = 16;
 
