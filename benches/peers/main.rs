@@ -6,8 +6,8 @@
 //!     ALEXNET_VGG_PEERS=python3 cargo bench --bench peers -- vgg16/f32/1
 //!
 //! The variable names a Python 3.10 or later. The first run makes an environment of it in the target
-//! folder, and installs the runtimes (gigabytes, torch among them); a path of an environment that has
-//! them is taken as it is. Ids: `<network>/<precision>/<batch>`. `ALEXNET_VGG_ISA=avx2` forces our
+//! folder, and installs the runtimes (gigabytes, torch among them); a Python that has them already is
+//! taken as it is. Ids: `<network>/<precision>/<batch>`. `ALEXNET_VGG_ISA=avx2` forces our
 //! instructions, not theirs; `ALEXNET_VGG_SECONDS` is the time of each case, 30 by default.
 #![recursion_limit = "256"]
 
@@ -75,7 +75,8 @@ fn environment(python: &str, folder: &Path) -> Outcome<PathBuf> {
         .args(["-c", "import MNN, ncnn, onnxruntime, openvino, pnnx, torch"])
         .stderr(Stdio::null())
         .stdout(Stdio::null())
-        .status()?;
+        .status()
+        .map_err(|error| format!("ALEXNET_VGG_PEERS={python} does not start: {error}"))?;
     if has_them.success() {
         return Ok(python.into());
     }

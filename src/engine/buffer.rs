@@ -5,6 +5,10 @@ use super::simd::Place;
 use crate::error::{Error, Result};
 use memmap2::MmapMut;
 
+/// Bytes of a large page, of x86 and of most others: VGG16's weights are 135,000 small ones, and each
+/// product of Winograd's walks as many pages as a core's first table of them has entries.
+const LARGE: usize = 2 << 20;
+
 /// Numbers that threads share. Anonymous memory comes zeroed and is taken page by page, when it is
 /// first written: what a plan reserves and never touches costs nothing.
 #[derive(Debug)]
@@ -31,12 +35,17 @@ impl Buffer {
             backend: "compiled".into(),
             reason: format!("{length} numbers do not fit in memory: {reason}"),
         };
-        let bytes = (length.max(1).checked_mul(4)).ok_or_else(|| refuse("overflow".into()))?;
-        let mut pages = MmapMut::map_anon(bytes).map_err(|error| refuse(error.to_string()))?;
-        // Fewer, larger pages: VGG16's weights are 135,000 small ones. A wish, not a condition.
+        let bytes = length.max(1).checked_mul(4).ok_or_else(|| refuse("overflow".into()))?;
+        let mapped = bytes.checked_add(LARGE).ok_or_else(|| refuse("overflow".into()))?;
+        let mut pages = MmapMut::map_anon(mapped).map_err(|error| refuse(error.to_string()))?;
+        // What lies before is never touched, and so never there.
+        let skipped = pages.as_ptr().addr().next_multiple_of(LARGE) - pages.as_ptr().addr();
+        // Only whole large pages: the rest of the last would be memory for nothing. A wish, no condition.
         #[cfg(target_os = "linux")]
-        let _ = pages.advise(memmap2::Advice::HugePage);
-        let start = pages.as_mut_ptr().cast();
+        if let whole @ 1.. = bytes / LARGE * LARGE {
+            let _ = pages.advise_range(memmap2::Advice::HugePage, skipped, whole);
+        }
+        let start = pages[skipped..].as_mut_ptr().cast();
         Ok(Self { _pages: pages, start, length })
     }
 
@@ -46,7 +55,13 @@ impl Buffer {
 
     /// Its beginning, for kernels.
     pub fn place(&self) -> Place {
-        Place::new(self.start, self.length)
+        self.part(0, self.length)
+    }
+
+    /// `length` numbers of it from `start` on, for kernels.
+    pub fn part(&self, start: usize, length: usize) -> Place {
+        assert!(start + length <= self.length, "{start}, {length} of {}", self.length);
+        Place::new(self.start.wrapping_add(start), length)
     }
 
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
@@ -54,12 +69,13 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 
-    /// Copies `length` numbers from `start` on into `numbers`, after a pass.
-    pub fn read(&self, start: usize, length: usize, numbers: &mut Vec<f32>) {
-        assert!(start + length <= self.length, "{start}, {length} of {}", self.length);
+    /// Copies the numbers from `start` on into `numbers`, after a pass.
+    pub fn read(&self, start: usize, numbers: &mut [f32]) {
+        let end = start + numbers.len();
+        assert!(end <= self.length, "{start} to {end} of {}", self.length);
         // SAFETY: inside the memory, which nobody writes once a pass is done.
-        let these = unsafe { std::slice::from_raw_parts(self.start.add(start), length) };
-        numbers.clear();
-        numbers.extend_from_slice(these);
+        numbers.copy_from_slice(unsafe {
+            std::slice::from_raw_parts(self.start.add(start), numbers.len())
+        });
     }
 }

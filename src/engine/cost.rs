@@ -90,8 +90,13 @@ pub(super) struct Choice {
 pub enum Schedule {
     /// Row by row.
     Rows,
-    /// All of Winograd's steps for so many tiles at a time.
-    Fused(usize),
+    /// All of Winograd's steps for a few tiles at a time.
+    Fused {
+        /// Pieces of work that threads take.
+        items: usize,
+        /// Tiles of an item, at most.
+        tiles: usize,
+    },
     /// One step after the other.
     Phases,
 }
@@ -100,7 +105,7 @@ impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rows => f.write_str("rows"),
-            Self::Fused(tiles) => write!(f, "fused, {tiles} tiles"),
+            Self::Fused { items, tiles } => write!(f, "fused, {items} x {tiles}"),
             Self::Phases => f.write_str("phases"),
         }
     }
@@ -147,27 +152,26 @@ fn estimate(
         let vectors = (count * products * (inputs + outputs / BLOCK)) as f64;
         let transforms = vectors * VECTOR * BLOCK as f64 / machine.speed();
 
-        let at_once = at_once(machine, inputs, products);
-        let items = count.div_ceil(at_once);
+        // As many for one core as for the other, and as many tiles in each: nobody waits.
+        let items = count.div_ceil(at_once(machine, inputs, products));
+        let items = items.next_multiple_of(CORES as usize).min(count);
         let again = ((items - 1) * bytes) as f64;
         let again = again / if bytes < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
-        // With an odd number of items a core waits for the other.
-        let uneven = (items.div_ceil(2) * 2) as f64 / items as f64;
-        let fused = overlapped(products_cycles * uneven, once + again) + transforms * uneven;
+        let fused = overlapped(products_cycles, once + again) + transforms;
 
         let moved = vectors * (4 * BLOCK) as f64;
         let moved = 2.0 * moved / if moved < machine.l3 as f64 / 1.5 { STORED } else { SPILLED };
         let phases = overlapped(products_cycles, once) + transforms + moved;
         match fused < phases && items >= ITEMS {
-            true => (Schedule::Fused(at_once), fused),
+            true => (Schedule::Fused { items, tiles: count.div_ceil(items) }, fused),
             false => (Schedule::Phases, phases),
         }
     };
     Choice { algorithm, schedule, multiplications, cycles }
 }
 
-/// Tiles whose V, and M of the outputs at hand, fit in half a core's cache; whole rounds of the
-/// microkernel, and at least one.
+/// The most tiles whose V, and M of the outputs at hand, fit in half a core's cache; whole rounds of
+/// the microkernel, and at least one.
 fn at_once(machine: &Machine, inputs: usize, products: usize) -> usize {
     let tile = products * (inputs + machine.isa.width()) * BLOCK * 4;
     let rows = machine.isa.tiles();

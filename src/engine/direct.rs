@@ -94,9 +94,7 @@ unsafe fn convolve<S: Simd>(
             relu: stage.relu,
         };
         // SAFETY: the caller's.
-        unsafe {
-            product::<S>(to.width, part.width, &walk, input.add(window), [weights; 2], target)
-        };
+        unsafe { product::<S>(to.width, part.width, &walk, input.add(window), weights, target) };
         y += 1;
     }
 }

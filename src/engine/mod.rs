@@ -51,14 +51,13 @@ pub use simd::Isa;
 
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Network, Parameter, Step};
+use crate::models::{Architecture, Network, Parameter};
 use crate::vision::Preset;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use cost::Machine;
 use plan::{Plan, Planner, Prepared};
 use run::Team;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -139,11 +138,21 @@ struct Inner {
     workers: usize,
     team: Team,
     prepared: Vec<Prepared>,
-    plans: Mutex<HashMap<Key, Arc<Plan>>>,
+    classes: usize,
+    /// The oldest first.
+    plans: Mutex<Vec<(Key, Arc<Plan>)>>,
 }
 
-/// What a plan is for: images at once, height, width, and the steps whose outputs are wanted.
-type Key = (usize, [usize; 2], Vec<usize>);
+/// What a plan is for.
+#[derive(Debug)]
+struct Key {
+    /// Images at once.
+    batch: usize,
+    /// Height and width.
+    size: [usize; 2],
+    /// The steps whose outputs are asked for.
+    wanted: Vec<usize>,
+}
 
 /// Images that go through at once. Larger batches go through in parts: their activations would leave
 /// the caches, and the weights of the linear layers have been read often enough by then.
@@ -202,6 +211,7 @@ impl Compiled {
             });
         }
         let steps = architecture.steps()?;
+        let classes = architecture.num_classes()?;
         let prepared = prepare::prepare(&steps, isa, options.precision, &mut values)?;
         let inner = Inner {
             architecture,
@@ -210,6 +220,7 @@ impl Compiled {
             workers,
             team: Team::new(&options.threads)?,
             prepared,
+            classes,
             plans: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -241,24 +252,19 @@ impl Compiled {
     /// The logits of a batch: `images` are `shape`, `[N, C, H, W]`, flat; `logits` takes
     /// `[N, num_classes]`. An image with a NaN or an infinity in it gets NaN logits.
     ///
-    /// The first call with a shape plans it; after that, calls do not allocate.
+    /// The first calls with a shape plan it and take its memory; later ones allocate nothing (a rayon
+    /// pool does, for its jobs). What sixteen shapes took is kept.
     ///
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels, an empty batch, or slices of other
     /// lengths; [`Error::InputTooSmall`]; [`Error::Backend`] for sizes that memory does not hold.
     pub fn run(&self, images: &[f32], shape: [usize; 4], logits: &mut [f32]) -> Result<()> {
-        let steps = self.steps(shape, images.len())?;
-        let last = steps.len() - 1;
-        let classes = steps[last].output.elements() as usize;
-        if logits.len() != shape[0] * classes {
-            return Err(self.wrong_input(
-                format!("room for {} logits", shape[0] * classes),
-                vec![logits.len()],
-            ));
+        self.check(shape, images.len())?;
+        let room = shape[0] * self.inner.classes;
+        if logits.len() != room {
+            return Err(self.wrong_input(format!("room for {room} logits"), vec![logits.len()]));
         }
-        self.each_part(images, shape, &steps, &[last], |first, _, numbers| {
-            logits[first * classes..][..numbers.len()].copy_from_slice(numbers);
-        })
+        self.each_part(images, shape, &[self.last()], &mut [logits])
     }
 
     /// The logits of burn's tensors, `[N, C, H, W]` to `[N, num_classes]`, of any backend: from there,
@@ -268,7 +274,7 @@ impl Compiled {
     /// As for [`run`](Self::run), and [`Error::Backend`] if the images' device failed.
     pub fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
         let (device, shape) = (images.device(), images.dims());
-        let classes = self.architecture().num_classes()?;
+        let classes = self.inner.classes;
         let images: Vec<f32> = backend::read(images)?.iter::<f32>().collect();
         let mut logits = vec![0.0; shape[0] * classes];
         self.run(&images, shape, &mut logits)?;
@@ -293,35 +299,34 @@ impl Compiled {
         shape: [usize; 4],
         names: &[S],
     ) -> Result<Vec<Values>> {
-        let steps = self.steps(shape, images.len())?;
-        let wanted: Vec<usize> = names
-            .iter()
-            .map(|name| self.architecture().find(name.as_ref()))
-            .collect::<Result<_>>()?;
-        let mut taps: Vec<Values> = (wanted.iter())
-            .map(|&index| {
-                let mut all = vec![shape[0]];
-                all.extend(steps[index].output.dims());
-                Values { values: Vec::with_capacity(all.iter().product()), shape: all }
-            })
-            .collect();
-        if taps.is_empty() {
-            return Ok(taps);
+        self.check(shape, images.len())?;
+        let steps = self.architecture().walk([shape[2], shape[3]])?;
+        let find = |name: &S| self.architecture().find(name.as_ref());
+        let wanted: Vec<usize> = names.iter().map(find).collect::<Result<_>>()?;
+        let empty = |&index: &usize| {
+            let mut all = vec![shape[0]];
+            all.extend(steps[index].output.dims());
+            Values { values: vec![0.0; all.iter().product()], shape: all }
+        };
+        let mut taps: Vec<Values> = wanted.iter().map(empty).collect();
+        if !taps.is_empty() {
+            let mut outputs: Vec<&mut [f32]> =
+                taps.iter_mut().map(|tap| &mut tap.values[..]).collect();
+            self.each_part(images, shape, &wanted, &mut outputs)?;
         }
-        self.each_part(images, shape, &steps, &wanted, |_, tap, numbers| {
-            taps[tap].values.extend_from_slice(numbers);
-        })?;
         Ok(taps)
     }
 
     /// What is planned for a shape, layer by layer, and how long each of `passes` passes took on
-    /// average: on zeros, with all threads.
+    /// average: on zeros, with all threads. Of more than 8 images those that go through at once are
+    /// planned, the first 8.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn explain(&self, shape: [usize; 4], passes: u32) -> Result<Vec<(Planned, Duration)>> {
-        let steps = self.steps(shape, shape.iter().product())?;
-        let plan = self.plan(shape[0], [shape[2], shape[3]], &steps, &[steps.len() - 1])?;
+        self.check(shape, shape.into_iter().fold(1, usize::saturating_mul))?;
+        let batch = shape[0].min(IMAGES_AT_ONCE);
+        let plan = self.plan(batch, [shape[2], shape[3]], &[self.last()])?;
         let mut pass = plan.new_pass(self.inner.workers)?;
         let stages = plan.stages.len();
         let mut total = vec![Duration::ZERO; stages];
@@ -357,69 +362,69 @@ impl Compiled {
         Error::InputShape { network: self.architecture().name.clone(), expected, found }
     }
 
-    fn steps(&self, shape: [usize; 4], length: usize) -> Result<Vec<Step>> {
-        let [batch, channels, height, width] = shape;
+    /// Index of the layer whose output is the logits.
+    fn last(&self) -> usize {
+        self.inner.prepared.len() - 1
+    }
+
+    fn check(&self, shape: [usize; 4], length: usize) -> Result<()> {
         let expected = self.architecture().input[0];
-        if batch == 0 || channels != expected {
+        if shape[0] == 0 || shape[1] != expected {
             return Err(self.wrong_input(format!("[N >= 1, {expected}, H, W]"), shape.to_vec()));
         }
         let values = shape.iter().try_fold(1usize, |values, &dim| values.checked_mul(dim));
-        if values != Some(length) {
-            return Err(self.wrong_input(format!("as many values as {shape:?} has"), vec![length]));
+        match values == Some(length) {
+            true => Ok(()),
+            false => {
+                Err(self.wrong_input(format!("as many values as {shape:?} has"), vec![length]))
+            }
         }
-        self.architecture().walk([height, width])
     }
 
-    fn plan(
-        &self,
-        batch: usize,
-        size: [usize; 2],
-        steps: &[Step],
-        wanted: &[usize],
-    ) -> Result<Arc<Plan>> {
-        let key = (batch, size, wanted.to_vec());
+    fn plan(&self, batch: usize, size: [usize; 2], wanted: &[usize]) -> Result<Arc<Plan>> {
         let mut plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&key) {
+        let is_it = |key: &Key| key.batch == batch && key.size == size && key.wanted == wanted;
+        if let Some((_, plan)) = plans.iter().find(|(key, _)| is_it(key)) {
             return Ok(plan.clone());
         }
-        if plans.len() >= MOST_PLANS {
-            plans.clear();
-        }
-        let plan = Planner::plan(self.inner.machine, batch, steps, &self.inner.prepared, wanted)?;
+        let steps = self.architecture().walk(size)?;
+        let plan = Planner::plan(self.inner.machine, batch, &steps, &self.inner.prepared, wanted)?;
         let plan = Arc::new(plan);
-        plans.insert(key, plan.clone());
+        if plans.len() >= MOST_PLANS {
+            plans.remove(0);
+        }
+        plans.push((Key { batch, size, wanted: wanted.to_vec() }, plan.clone()));
         Ok(plan)
     }
 
-    /// Gives each wanted output of each part of the batch to `put`: first image, which output, values.
+    /// Computes the wanted outputs part by part of the batch; `outputs` has room for each, for all of
+    /// the batch.
     fn each_part(
         &self,
         images: &[f32],
         shape: [usize; 4],
-        steps: &[Step],
         wanted: &[usize],
-        mut put: impl FnMut(usize, usize, &[f32]),
+        outputs: &mut [&mut [f32]],
     ) -> Result<()> {
         let [batch, channels, height, width] = shape;
         let image = channels * height * width;
         for first in (0..batch).step_by(IMAGES_AT_ONCE) {
             let count = IMAGES_AT_ONCE.min(batch - first);
             let images = &images[first * image..][..count * image];
-            let plan = self.plan(count, [height, width], steps, wanted)?;
+            let plan = self.plan(count, [height, width], wanted)?;
             let mut pass = plan.pass(self.inner.workers)?;
             if let Some(pass) = Arc::get_mut(&mut pass) {
-                pass.memory.shared[plan.images].as_mut_slice().copy_from_slice(images);
+                pass.memory.write(plan.images, images);
             }
             self.inner.team.run(&pass)?;
-            let mut numbers = Vec::new();
-            for (tap, output) in plan.outputs.iter().enumerate() {
+            for (output, numbers) in plan.outputs.iter().zip(outputs.iter_mut()) {
                 let length = output.shape.elements() as usize;
-                for (i, image) in images.chunks(image).enumerate() {
-                    pass.memory.shared[output.buffer].read(i * output.stride, length, &mut numbers);
-                    if !are_finite(image) {
-                        numbers.fill(f32::NAN);
+                let numbers = numbers[first * length..].chunks_mut(length.max(1));
+                for (i, (image, numbers)) in images.chunks(image).zip(numbers).enumerate() {
+                    match are_finite(image) {
+                        true => pass.memory.read(output.buffer, i * output.stride, numbers),
+                        false => numbers.fill(f32::NAN),
                     }
-                    put(first + i, tap, &numbers);
                 }
             }
             plan.give_back(pass);

@@ -4,7 +4,6 @@
 //! outputs are in registers joins it: batch norm (folded into the weights), ReLU, the 2×2 pool. A layer
 //! whose output somebody asked for, by name, ends that: its map must exist.
 
-use super::buffer::Buffer;
 use super::convolution::{Algorithm, Convolution};
 use super::cost::{self, Machine, Schedule};
 use super::direct::Direct;
@@ -96,10 +95,7 @@ impl Plan {
     }
 
     pub fn new_pass(&self, workers: usize) -> Result<Pass> {
-        let shared = self.lengths.iter().map(|&length| Buffer::zeros(length));
-        let own = (0..workers).map(|_| Buffer::zeros(self.own));
-        let memory =
-            Memory { shared: shared.collect::<Result<_>>()?, own: own.collect::<Result<_>>()? };
+        let memory = Memory::zeros(&self.lengths, self.own, workers)?;
         Ok(Pass::new(self.stages.clone(), memory))
     }
 
@@ -327,9 +323,9 @@ impl<'a> Planner<'a> {
                 let Winograd { convolution, input, output, batch, relu, .. } = winograd(maps);
                 Box::new(Direct { convolution, input, output, batch, relu })
             })),
-            Schedule::Fused(at_once) => self
+            Schedule::Fused { items, .. } => self
                 .drafts
-                .push(Box::new(move |maps| Box::new(Fused { winograd: winograd(maps), at_once }))),
+                .push(Box::new(move |maps| Box::new(Fused { winograd: winograd(maps), items }))),
             Schedule::Phases => {
                 let (v, m) = (self.buffer(0), self.buffer(0));
                 let phases = move |maps: &[Map]| Phases { winograd: winograd(maps), v, m };

@@ -9,6 +9,10 @@
 
 use super::simd::{BLOCK, Place, Simd};
 
+/// Numbers by which weights are fetched ahead of their use, which memory and the caches need a good part of
+/// a microsecond for. Those of the next product follow in memory; what is behind the last is not missed.
+const AHEAD: usize = 1024;
+
 /// How the input of one row of the result lies: `blocks` times `rows` runs of `length` numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
@@ -48,16 +52,14 @@ pub(super) struct Target {
 ///
 /// # Safety
 /// `S` must be available, the walk from `input`, the weights `[steps][width][16]` and the target must
-/// be inside their buffers, and the target no other thread's. Of `weights` the second place is where
-/// those of the next product lie: they are fetched meanwhile, from wherever they are, and need not be
-/// inside of anything.
+/// be inside their buffers, and the target no other thread's.
 #[inline(always)]
 pub(super) unsafe fn product<S: Simd>(
     count: usize,
     width: usize,
     walk: &Walk,
     input: Place,
-    [weights, mut next]: [Place; 2],
+    weights: Place,
     target: Target,
 ) {
     // Parts of nearly one size: no slow tail of a few rows.
@@ -71,12 +73,10 @@ pub(super) unsafe fn product<S: Simd>(
         // SAFETY: the caller's.
         unsafe {
             match width {
-                1 => rows::<S, 1>(end - start, walk, input, [weights, next], target),
-                _ => rows::<S, 2>(end - start, walk, input, [weights, next], target),
+                1 => rows::<S, 1>(end - start, walk, input, weights, target),
+                _ => rows::<S, 2>(end - start, walk, input, weights, target),
             }
         }
-        // Once is enough: what comes now is in the cache.
-        next = weights;
         start = end;
         part += 1;
     }
@@ -89,7 +89,7 @@ unsafe fn rows<S: Simd, const W: usize>(
     count: usize,
     walk: &Walk,
     input: Place,
-    weights: [Place; 2],
+    weights: Place,
     target: Target,
 ) {
     macro_rules! of {
@@ -119,14 +119,14 @@ unsafe fn rows<S: Simd, const W: usize>(
 unsafe fn tile<S: Simd, const T: usize, const W: usize, const STEP: usize>(
     walk: &Walk,
     input: Place,
-    [weights, next]: [Place; 2],
+    weights: Place,
     target: Target,
 ) {
     let step = if STEP == 0 { walk.step } else { STEP };
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[S::splat(0.0); W]; T];
-        let (mut weights, mut next) = (weights, next);
+        let mut weights = weights;
         for block in 0..walk.blocks {
             for row in 0..walk.rows {
                 let run = input.add(block * walk.block_stride + row * walk.row_stride);
@@ -134,7 +134,7 @@ unsafe fn tile<S: Simd, const T: usize, const W: usize, const STEP: usize>(
                     let mut of_this = [S::splat(0.0); W];
                     for (j, vector) in of_this.iter_mut().enumerate() {
                         *vector = weights.add(j * BLOCK).load::<S>();
-                        next.add(j * BLOCK).prefetch::<S>();
+                        weights.add(AHEAD + j * BLOCK).prefetch::<S>();
                     }
                     for (t, sums) in sums.iter_mut().enumerate() {
                         let value = S::splat(run.add(t * step + i).get());
@@ -143,7 +143,6 @@ unsafe fn tile<S: Simd, const T: usize, const W: usize, const STEP: usize>(
                         }
                     }
                     weights = weights.add(W * BLOCK);
-                    next = next.add(W * BLOCK);
                 }
             }
         }

@@ -61,7 +61,7 @@ impl Pass {
     /// Takes part until the pass is finished.
     fn work(&self) {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
-        if worker >= self.memory.own.len() {
+        if worker >= self.memory.workers() {
             return;
         }
         for (index, (stage, progress)) in self.stages.iter().zip(&self.progress).enumerate() {

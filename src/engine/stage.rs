@@ -1,24 +1,61 @@
 //! What a plan is made of: stages, one after the other, each of items that any thread may do.
 
 use super::buffer::Buffer;
-use super::simd::Place;
+use super::simd::{BLOCK, Place};
+use crate::error::Result;
 
-/// The activations of one forward pass.
+/// The activations of one forward pass: maps, vectors, and what each worker has to itself, one after the
+/// other in one buffer, so that small ones lie in large pages, too.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Maps and vectors, by the indices that the plan gave them.
-    pub shared: Vec<Buffer>,
-    /// What a worker has to itself.
-    pub own: Vec<Buffer>,
+    numbers: Buffer,
+    /// Where each begins, and how many numbers it has, by the indices that the plan gave them.
+    shared: Vec<[usize; 2]>,
+    own: Vec<[usize; 2]>,
 }
 
 impl Memory {
+    /// Zeros: of these lengths, and `own` for each worker.
+    ///
+    /// # Errors
+    /// Those of [`Buffer::zeros`].
+    pub fn zeros(shared: &[usize], own: usize, workers: usize) -> Result<Self> {
+        let mut end = 0usize;
+        let mut next = |length: usize| {
+            let start = end;
+            end = end.saturating_add(length.div_ceil(BLOCK).saturating_mul(BLOCK));
+            [start, length]
+        };
+        let shared = shared.iter().map(|&length| next(length)).collect();
+        let own = (0..workers).map(|_| next(own)).collect();
+        Ok(Self { numbers: Buffer::zeros(end)?, shared, own })
+    }
+
+    pub fn workers(&self) -> usize {
+        self.own.len()
+    }
+
     pub fn place(&self, buffer: usize) -> Place {
-        self.shared[buffer].place()
+        let [start, length] = self.shared[buffer];
+        self.numbers.part(start, length)
     }
 
     pub fn own(&self, worker: usize) -> Place {
-        self.own[worker].place()
+        let [start, length] = self.own[worker];
+        self.numbers.part(start, length)
+    }
+
+    /// What a pass begins with.
+    pub fn write(&mut self, buffer: usize, numbers: &[f32]) {
+        let [start, length] = self.shared[buffer];
+        self.numbers.as_mut_slice()[start..start + length].copy_from_slice(numbers);
+    }
+
+    /// What a pass leaves, from `start` on.
+    pub fn read(&self, buffer: usize, start: usize, numbers: &mut [f32]) {
+        let [begin, length] = self.shared[buffer];
+        assert!(start + numbers.len() <= length, "{start}, {} of {length}", numbers.len());
+        self.numbers.read(begin + start, numbers);
     }
 }
 

@@ -106,24 +106,29 @@ macro_rules! with_tile {
 #[derive(Debug)]
 pub(super) struct Fused {
     pub winograd: Winograd,
-    /// Tiles of an item.
-    pub at_once: usize,
+    /// Among which the tiles are divided, as evenly as they can be.
+    pub items: usize,
 }
 
 impl Fused {
+    /// Tiles of an item, at most.
+    fn tiles(&self) -> usize {
+        self.winograd.count().div_ceil(self.items)
+    }
+
     fn v(&self) -> usize {
-        self.winograd.products() * Winograd::stride(self.winograd.input_blocks(), self.at_once)
+        self.winograd.products() * Winograd::stride(self.winograd.input_blocks(), self.tiles())
     }
 }
 
 impl Stage for Fused {
     fn items(&self) -> usize {
-        self.winograd.count().div_ceil(self.at_once)
+        self.items
     }
 
     fn own(&self) -> usize {
         let width = self.winograd.convolution.isa.width();
-        self.v() + self.winograd.products() * Winograd::stride(width, self.at_once)
+        self.v() + self.winograd.products() * Winograd::stride(width, self.tiles())
     }
 
     fn run(&self, item: usize, worker: usize, memory: &Memory) {
@@ -155,43 +160,39 @@ unsafe fn fused<S: Simd>(
 ) {
     let w = &stage.winograd;
     let conv = &*w.convolution;
-    let first = item * stage.at_once;
-    let count = stage.at_once.min(w.count() - first);
-    let v_stride = Winograd::stride(w.input_blocks(), stage.at_once);
-    let m_stride = Winograd::stride(S::WIDTH, stage.at_once);
+    let [first, end] = [item, item + 1].map(|item| item * w.count() / stage.items);
+    let (count, tiles) = (end - first, stage.tiles());
+    let v_stride = Winograd::stride(w.input_blocks(), tiles);
+    let m_stride = Winograd::stride(S::WIDTH, tiles);
     let m = own.add(stage.v());
-    let walk = w.walk(stage.at_once);
+    let walk = w.walk(tiles);
     // SAFETY: the caller's.
     unsafe {
         for block in 0..w.input_blocks() {
-            let v = own.add(block * stage.at_once * BLOCK);
+            let v = own.add(block * tiles * BLOCK);
             with_tile!(w.algorithm, transform::<S>(w, block, first, count, input, v, v_stride));
         }
         for index in 0..conv.parts() {
             let part = conv.part(index);
-            let of_group = part.group * conv.input_blocks() * stage.at_once * BLOCK;
+            let of_group = part.group * conv.input_blocks() * tiles * BLOCK;
             for p in 0..w.products() {
                 let target = Target {
                     at: m.add(p * m_stride),
-                    block_stride: stage.at_once * BLOCK,
+                    block_stride: tiles * BLOCK,
                     bias: None,
                     relu: false,
-                };
-                let next = match p + 1 < w.products() {
-                    true => w.piece(weights, part, p + 1),
-                    false => w.piece(weights, conv.part((index + 1) % conv.parts()), 0),
                 };
                 product::<S>(
                     count,
                     part.width,
                     &walk,
                     own.add(p * v_stride + of_group),
-                    [w.piece(weights, part, p), next],
+                    w.piece(weights, part, p),
                     target,
                 );
             }
             for j in 0..part.width {
-                let m = m.add(j * stage.at_once * BLOCK);
+                let m = m.add(j * tiles * BLOCK);
                 with_tile!(
                     w.algorithm,
                     restore::<S>(w, part.first + j, first, count, m, m_stride, output)
@@ -320,12 +321,7 @@ unsafe fn multiply<S: Simd>(stage: &Multiply, item: usize, v: Place, weights: Pl
                 relu: false,
             };
             let of_group = (part.group * conv.input_blocks() * w.count() + first) * BLOCK;
-            // After the item's last piece somebody comes to the next product, in another core or here.
-            let next = match index + 1 < end {
-                true => w.piece(weights, conv.part(index + 1), p),
-                false => w.piece(weights, conv.part(chunk * stage.parts), (p + 1) % w.products()),
-            };
-            let weights = [w.piece(weights, part, p), next];
+            let weights = w.piece(weights, part, p);
             // SAFETY: the caller's.
             unsafe { product::<S>(count, part.width, &walk, v.add(of_group), weights, target) };
         }
