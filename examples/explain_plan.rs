@@ -19,7 +19,7 @@ use std::time::Duration;
 struct Args {
     #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Images in the batch; more than 8 go through in parts, and the first part is shown.
+    /// Images in the batch; more than 8 go through in parts of 8.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
     batch: u16,
     /// Height and width of the images.
@@ -28,7 +28,7 @@ struct Args {
     #[command(flatten)]
     engine: cli::EngineArgs,
     /// Passes to measure.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     passes: u32,
 }
 

@@ -211,6 +211,9 @@ fn difference(ours: &[f32], theirs: &[f32]) -> Outcome<f64> {
         return Err(format!("{} logits, not {}", theirs.len(), ours.len()).into());
     }
     let largest = theirs.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    if !ours.iter().chain(theirs).all(|logit| logit.is_finite()) {
+        return Err("logits that are not numbers".into());
+    }
     let apart = ours.iter().zip(theirs).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
     match apart <= 0.1 * largest {
         true => Ok((apart / largest).into()),

@@ -7,6 +7,7 @@
 use super::buffer::Buffer;
 use super::simd::{BLOCK, Isa};
 use super::winograd::{F2x3, F4x3, F4x5, F5x3, F6x3, weight_matrix};
+use super::zeros;
 use crate::error::Result;
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -99,11 +100,13 @@ pub(super) struct Convolution {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
-    /// Groups that are whole blocks of channels; others have been written out as one.
+    /// Channels that an output sums.
+    summed: usize,
+    /// Groups of whole blocks of channels, or one: smaller ones have been joined.
     pub groups: usize,
     /// How the input's channels lie: see [`Map`](super::map::Map).
     pub interleave: usize,
-    /// `[outputs, inputs / groups, kernel, kernel]`
+    /// `[outputs, inputs / groups, kernel, kernel]`, of the joined groups.
     weight: Arc<Vec<f32>>,
     /// Factors of the outputs: a batch norm's.
     factor: Option<Vec<f64>>,
@@ -130,11 +133,13 @@ impl Convolution {
     pub fn new(isa: Isa, definition: Definition, interleave: usize) -> Result<Self> {
         let Definition { inputs, outputs, kernel, stride, padding, groups, weight, bias, factor } =
             definition;
-        let blocks = |channels: usize| (channels / groups).is_multiple_of(BLOCK);
-        let (weight, groups) = match groups == 1 || (blocks(inputs) && blocks(outputs)) {
-            true => (weight, groups),
-            false => (Arc::new(written_out(&weight, inputs, outputs, kernel, groups)), 1),
+        let summed = inputs / groups;
+        let together = joined([inputs, outputs], groups);
+        let weight = match together {
+            1 => weight,
+            _ => Arc::new(written_out(&weight, [inputs, outputs], kernel, groups, together)?),
         };
+        let groups = groups / together;
         let mut whole = Buffer::zeros(outputs.next_multiple_of(BLOCK))?;
         whole.as_mut_slice()[..outputs].copy_from_slice(&bias);
         Ok(Self {
@@ -144,6 +149,7 @@ impl Convolution {
             kernel,
             stride,
             padding,
+            summed,
             groups,
             interleave,
             weight,
@@ -158,7 +164,7 @@ impl Convolution {
         match algorithm.tile() {
             None => true,
             Some((_, taps, n)) => {
-                let averages = n <= 6 || self.inputs / self.groups >= FEWEST;
+                let averages = n <= 6 || self.summed >= FEWEST;
                 self.kernel == taps && self.stride == 1 && self.interleave == BLOCK && averages
             }
         }
@@ -283,20 +289,32 @@ fn transform(g: &[Vec<f64>], taps: &[f32], mut put: impl FnMut(usize, f64)) {
     }
 }
 
-/// Groups that are not whole blocks, as one group whose other weights are zero.
+/// How many groups become one, so that all are whole blocks of channels.
+fn joined(channels: [usize; 2], groups: usize) -> usize {
+    let whole = |together: usize| {
+        groups.is_multiple_of(together)
+            && channels.iter().all(|c| (c / groups * together).is_multiple_of(BLOCK))
+    };
+    let fits = [1, 2, 4, 8, BLOCK].into_iter().find(|&together| groups == 1 || whole(together));
+    fits.unwrap_or(groups)
+}
+
+/// The weights of `together` groups as those of one, whose others are zero.
 fn written_out(
     weight: &[f32],
-    inputs: usize,
-    outputs: usize,
+    [inputs, outputs]: [usize; 2],
     kernel: usize,
     groups: usize,
-) -> Vec<f32> {
+    together: usize,
+) -> Result<Vec<f32>> {
     let (of_group, taps) = (inputs / groups, kernel * kernel);
-    let mut whole = vec![0.0; outputs * inputs * taps];
+    let shape = [outputs, of_group * together, kernel, kernel];
+    let mut whole = zeros(&shape)?;
     for output in 0..outputs {
         let group = output / (outputs / groups);
         let row = &weight[output * of_group * taps..][..of_group * taps];
-        whole[(output * inputs + group * of_group) * taps..][..row.len()].copy_from_slice(row);
+        let at = (output * together + group % together) * of_group * taps;
+        whole[at..][..row.len()].copy_from_slice(row);
     }
-    whole
+    Ok(whole)
 }

@@ -118,10 +118,26 @@ pub(super) fn choose(
     batch: usize,
     size: [usize; 2],
 ) -> Choice {
-    let choices = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
-    let choices = choices.map(|algorithm| estimate(machine, convolution, algorithm, batch, size));
-    let direct = estimate(machine, convolution, Algorithm::Direct, batch, size);
-    choices.fold(direct, |best, next| if next.cycles < best.cycles { next } else { best })
+    let few =
+        |choice: &Choice| matches!(choice.schedule, Schedule::Fused { items, .. } if items < ITEMS);
+    let [direct, others @ ..] = &ways(machine, convolution, batch, size)[..] else {
+        unreachable!("the direct one is always there")
+    };
+    let others = others.iter().filter(|choice| !few(choice));
+    *others.fold(direct, |best, next| if next.cycles < best.cycles { next } else { best })
+}
+
+/// All ways to compute it, the direct one first.
+pub(super) fn ways(
+    machine: &Machine,
+    convolution: &Convolution,
+    batch: usize,
+    size: [usize; 2],
+) -> Vec<Choice> {
+    let algorithms = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
+    algorithms
+        .flat_map(|algorithm| estimate(machine, convolution, algorithm, batch, size))
+        .collect()
 }
 
 /// Tiles of an image, in a column and a row.
@@ -130,13 +146,14 @@ pub(super) fn tiles(algorithm: Algorithm, [height, width]: [usize; 2]) -> [usize
     [height.div_ceil(m), width.div_ceil(m)]
 }
 
+/// One choice for each schedule.
 fn estimate(
     machine: &Machine,
     conv: &Convolution,
     algorithm: Algorithm,
     batch: usize,
     size: [usize; 2],
-) -> Choice {
+) -> Vec<Choice> {
     let [rows, columns] = tiles(algorithm, size);
     let count = batch * rows * columns;
     let products = algorithm.products();
@@ -145,33 +162,32 @@ fn estimate(
     let products_cycles = multiplications as f64 / machine.speed();
     let bytes = conv.bytes(algorithm);
     let once = bytes as f64 / MEMORY;
-    let (schedule, cycles) = if algorithm == Algorithm::Direct {
-        (Schedule::Rows, overlapped(products_cycles, once))
-    } else {
-        let inputs = conv.groups * conv.input_blocks();
-        let vectors = (count * products * (inputs + outputs / BLOCK)) as f64;
-        let transforms = vectors * VECTOR * BLOCK as f64 / machine.speed();
+    let choice = |schedule, cycles| Choice { algorithm, schedule, multiplications, cycles };
+    if algorithm == Algorithm::Direct {
+        return vec![choice(Schedule::Rows, overlapped(products_cycles, once))];
+    }
+    let inputs = conv.groups * conv.input_blocks();
+    let vectors = (count * products * (inputs + outputs / BLOCK)) as f64;
+    let transforms = vectors * VECTOR * BLOCK as f64 / machine.speed();
 
-        // As many for one core as for the other, and as many tiles in each: nobody waits.
-        let items = count.div_ceil(at_once(machine, inputs, products));
-        let items = items.next_multiple_of(CORES as usize).min(count);
-        let again = ((items - 1) * bytes) as f64;
-        let again = again / if bytes < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
-        let fused = overlapped(products_cycles, once + again) + transforms;
+    // As many for one core as for the other, and as many tiles in each: nobody waits.
+    let items = count.div_ceil(at_once(machine, inputs, products));
+    let items = items.next_multiple_of(CORES as usize).min(count);
+    let again = ((items - 1) * bytes) as f64;
+    let again = again / if bytes < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
+    let fused = overlapped(products_cycles, once + again) + transforms;
 
-        let moved = vectors * (4 * BLOCK) as f64;
-        let moved = 2.0 * moved / if moved < machine.l3 as f64 / 1.5 { STORED } else { SPILLED };
-        let phases = overlapped(products_cycles, once) + transforms + moved;
-        match fused < phases && items >= ITEMS {
-            true => (Schedule::Fused { items, tiles: count.div_ceil(items) }, fused),
-            false => (Schedule::Phases, phases),
-        }
-    };
-    Choice { algorithm, schedule, multiplications, cycles }
+    let moved = vectors * (4 * BLOCK) as f64;
+    let moved = 2.0 * moved / if moved < machine.l3 as f64 / 1.5 { STORED } else { SPILLED };
+    let phases = overlapped(products_cycles, once) + transforms + moved;
+    vec![
+        choice(Schedule::Phases, phases),
+        choice(Schedule::Fused { items, tiles: count.div_ceil(items) }, fused),
+    ]
 }
 
-/// The most tiles whose V, and M of the outputs at hand, fit in half a core's cache; whole rounds of
-/// the microkernel, and at least one.
+/// Tiles whose V, and M of the outputs at hand, fit in half a core's cache: whole rounds of the
+/// microkernel, one at least, eight at most.
 fn at_once(machine: &Machine, inputs: usize, products: usize) -> usize {
     let tile = products * (inputs + machine.isa.width()) * BLOCK * 4;
     let rows = machine.isa.tiles();

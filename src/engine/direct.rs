@@ -80,13 +80,12 @@ unsafe fn convolve<S: Simd>(
         step: conv.stride * from.interleave,
     };
     let weights = weights.add(part.first * BLOCK * walk.steps());
-    let corner = from.border - conv.padding;
     let first_block = part.group * conv.input_blocks();
     let bias = conv.bias.place().add(part.first * BLOCK);
     let end = ((chunk + 1) * stage.rows()).min(to.height);
     let mut y = chunk * stage.rows();
     while y < end {
-        let window = from.padded(image, first_block, y * conv.stride + corner, corner);
+        let window = from.padded(image, first_block, y * conv.stride, 0);
         let target = Target {
             at: output.add(to.at(image, part.first, y, 0)),
             block_stride: to.block_stride(),

@@ -3,9 +3,9 @@
 //! For one image a linear layer is two operations for each weight, and VGG has 494 MB of them as `f32`:
 //! the time is that of reading them, so fewer bytes are less time. The weights of a *run* (512 that
 //! follow each other in a row) share one scale, a power of two, and each is an integer of 24 bits. That
-//! is block floating point (Wilkinson 1963): the largest weights of a run lose nothing at all, and no
-//! weight more than 2⁻²⁴ of the power of two above the largest, less than the sum of a row loses in
-//! `f32` anyway. With 16 bits it is 2⁻¹⁶ of it.
+//! is block floating point (Wilkinson 1963): no weight loses more than 2⁻²³ of the power of two above the
+//! run's largest, the last bit that the largest had as `f32`, and less than the sum of a row loses in
+//! `f32` anyway. With 16 bits it is 2⁻¹⁵ of it.
 //!
 //! Rows are read from one end to the other, three at a time. Every lane of a vector sums its own
 //! sixteenth of a row, and every run by itself first: long chains of additions would be the largest
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_lose_half_a_unit_of_their_run_at_most() {
+    fn weights_lose_a_unit_of_their_run_at_most() {
         let wave = |i: usize| (i as f32 * 0.7).sin() * 10f32.powi((i / RUN) as i32 - 1);
         let values: Vec<f32> = (0..1300).map(wave).collect();
         for (bits, digits) in [(Bits::TwentyFour, 24), (Bits::Sixteen, 16)] {

@@ -59,17 +59,20 @@ impl Map {
             + x * self.interleave
     }
 
-    /// Makes room for a reader that pads by `border` and reads rows and columns up to these, counted
-    /// from its own corner.
+    /// Numbers of the maps of a whole batch, if a machine can count them. Offsets inside cannot
+    /// overflow then.
+    pub fn numbers(&self, batch: usize) -> Option<usize> {
+        let factors = [self.blocks(), self.rows, self.columns, self.interleave, 4];
+        let bytes = factors.iter().try_fold(batch, |all, &factor| all.checked_mul(factor));
+        bytes.map(|bytes| bytes / 4)
+    }
+
+    /// Makes room for its reader, a convolution that pads by `border` and reads so many rows and columns,
+    /// border included.
     pub fn reserve(&mut self, border: usize, rows: usize, columns: usize) {
-        // A reader with a smaller border starts further inside.
-        let old = self.border;
-        self.border = old.max(border);
-        let grown = self.border - old;
-        self.rows = (self.rows + grown).max(rows + self.border - border);
-        self.columns = (self.columns + grown).max(columns + self.border - border);
-        self.rows = self.rows.max(self.height + self.border);
-        self.columns = self.columns.max(self.width + self.border);
+        self.border = border;
+        self.rows = rows.max(self.height + border);
+        self.columns = columns.max(self.width + border);
     }
 
     pub fn blocked(buffer: usize, channels: usize, height: usize, width: usize) -> Self {

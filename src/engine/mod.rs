@@ -32,6 +32,8 @@ mod buffer;
 mod convolution;
 mod cost;
 mod direct;
+#[cfg(test)]
+mod every_way;
 mod linear;
 mod map;
 mod maps;
@@ -66,8 +68,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// All arithmetic in `f32`: within 1e-5 of the largest logit of the exact ones. The weights of the
-    /// linear layers take 24 bits: integers with a scale for every 512, in which the largest keep all
-    /// that they had as `f32`.
+    /// linear layers take 24 bits: integers with a scale for every 512, of which the largest lose no more
+    /// than the last bit that they had as `f32`.
     #[default]
     F32,
     /// For who would take bf16: all arithmetic still in `f32`, but the weights of the linear layers
@@ -253,7 +255,8 @@ impl Compiled {
     /// `[N, num_classes]`. An image with a NaN or an infinity in it gets NaN logits.
     ///
     /// The first calls with a shape plan it and take its memory; later ones allocate nothing (a rayon
-    /// pool does, for its jobs). What sixteen shapes took is kept.
+    /// pool does, for its jobs), unless as many calls run at once as never before. The plans of sixteen
+    /// shapes are kept, with their memory.
     ///
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels, an empty batch, or slices of other
@@ -306,9 +309,9 @@ impl Compiled {
         let empty = |&index: &usize| {
             let mut all = vec![shape[0]];
             all.extend(steps[index].output.dims());
-            Values { values: vec![0.0; all.iter().product()], shape: all }
+            Ok(Values { values: zeros(&all)?, shape: all })
         };
-        let mut taps: Vec<Values> = wanted.iter().map(empty).collect();
+        let mut taps: Vec<Values> = wanted.iter().map(empty).collect::<Result<_>>()?;
         if !taps.is_empty() {
             let mut outputs: Vec<&mut [f32]> =
                 taps.iter_mut().map(|tap| &mut tap.values[..]).collect();
@@ -382,14 +385,27 @@ impl Compiled {
     }
 
     fn plan(&self, batch: usize, size: [usize; 2], wanted: &[usize]) -> Result<Arc<Plan>> {
-        let mut plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let plans = || self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |key: &Key| key.batch == batch && key.size == size && key.wanted == wanted;
-        if let Some((_, plan)) = plans.iter().find(|(key, _)| is_it(key)) {
-            return Ok(plan.clone());
+        let known = |plans: &[(Key, Arc<Plan>)]| {
+            plans.iter().find(|(key, _)| is_it(key)).map(|(_, plan)| plan.clone())
+        };
+        if let Some(plan) = known(&plans()) {
+            return Ok(plan);
         }
+        // Not under the lock: others know their shapes, and packing waits for rayon's threads, which may
+        // be asking for a plan themselves.
         let steps = self.architecture().walk(size)?;
-        let plan = Planner::plan(self.inner.machine, batch, &steps, &self.inner.prepared, wanted)?;
+        let choose = |convolution: &_, batch, size| {
+            cost::choose(&self.inner.machine, convolution, batch, size)
+        };
+        let (machine, prepared) = (self.inner.machine, &self.inner.prepared);
+        let plan = Planner::plan(machine, &choose, batch, &steps, prepared, wanted)?;
         let plan = Arc::new(plan);
+        let mut plans = plans();
+        if let Some(plan) = known(&plans) {
+            return Ok(plan);
+        }
         if plans.len() >= MOST_PLANS {
             plans.remove(0);
         }
@@ -430,6 +446,22 @@ impl Compiled {
             plan.give_back(pass);
         }
         Ok(())
+    }
+}
+
+/// Zeros of a shape, or an error where memory does not hold them.
+fn zeros(shape: &[usize]) -> Result<Vec<f32>> {
+    let length = shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(dim));
+    let mut zeros = Vec::new();
+    match length.map(|length| (length, zeros.try_reserve_exact(length))) {
+        Some((length, Ok(()))) => {
+            zeros.resize(length, 0.0);
+            Ok(zeros)
+        }
+        _ => Err(Error::Backend {
+            backend: "compiled".into(),
+            reason: format!("{shape:?} does not fit in memory"),
+        }),
     }
 }
 

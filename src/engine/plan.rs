@@ -5,7 +5,7 @@
 //! whose output somebody asked for, by name, ends that: its map must exist.
 
 use super::convolution::{Algorithm, Convolution};
-use super::cost::{self, Machine, Schedule};
+use super::cost::{self, Choice, Machine, Schedule};
 use super::direct::Direct;
 use super::linear::{Activate, Activation, Linear, Weights};
 use super::map::Map;
@@ -82,15 +82,21 @@ pub(super) struct Output {
 impl Plan {
     /// A pass with memory of its own: one that has been used before, if it is free.
     pub fn pass(&self, workers: usize) -> Result<Arc<Pass>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        for at in 0..idle.len() {
-            // A thread that comes late may still be looking at it.
-            if let Some(pass) = Arc::get_mut(&mut idle[at]) {
-                pass.reset();
-                return Ok(idle.swap_remove(at));
+        for _ in 0..LOOKS {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.is_empty() {
+                break;
             }
+            for at in 0..idle.len() {
+                if let Some(pass) = Arc::get_mut(&mut idle[at]) {
+                    pass.reset();
+                    return Ok(idle.swap_remove(at));
+                }
+            }
+            drop(idle);
+            // A thread is still about to leave it.
+            std::thread::yield_now();
         }
-        drop(idle);
         self.new_pass(workers).map(Arc::new)
     }
 
@@ -103,6 +109,9 @@ impl Plan {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pass);
     }
 }
+
+/// How often a call looks for a pass that is free before it takes memory for another.
+const LOOKS: usize = 100;
 
 type Draft = Box<dyn FnOnce(&[Map]) -> Box<dyn Stage>>;
 
@@ -117,8 +126,12 @@ enum Value {
     },
 }
 
+/// Chooses how a convolution of `batch` maps of `[height, width]` outputs is computed.
+type Choose<'a> = &'a dyn Fn(&Convolution, usize, [usize; 2]) -> Choice;
+
 pub(super) struct Planner<'a> {
     machine: Machine,
+    choose: Choose<'a>,
     batch: usize,
     steps: &'a [Step],
     prepared: &'a [Prepared],
@@ -135,6 +148,7 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub fn plan(
         machine: Machine,
+        choose: Choose<'a>,
         batch: usize,
         steps: &'a [Step],
         prepared: &'a [Prepared],
@@ -142,6 +156,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Plan> {
         let mut planner = Self {
             machine,
+            choose,
             batch,
             steps,
             prepared,
@@ -173,7 +188,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self, images: usize) -> Result<Plan> {
         for map in &self.maps {
-            self.lengths[map.buffer] = self.batch * map.image_stride();
+            self.lengths[map.buffer] = map.numbers(self.batch).ok_or_else(|| too_large(map))?;
         }
         let maps = self.maps;
         let stages: Stages = self.drafts.into_iter().map(|draft| draft(&maps)).collect();
@@ -274,7 +289,7 @@ impl<'a> Planner<'a> {
         let &[_, height, width] = self.steps[index].output.dims() else {
             return Err(contradiction(self.steps[index].output));
         };
-        let choice = cost::choose(&self.machine, conv, self.batch, [height, width]);
+        let choice = (self.choose)(conv, self.batch, [height, width]);
         let conv = conv.clone();
         conv.packed(choice.algorithm)?;
         let pool = choice.algorithm.pools()
@@ -457,7 +472,7 @@ impl<'a> Planner<'a> {
 
 /// A convolution that is decided on.
 struct Draw {
-    choice: cost::Choice,
+    choice: Choice,
     conv: Arc<Convolution>,
     input: usize,
     output: usize,
@@ -471,6 +486,17 @@ fn plan_bytes(prepared: &Prepared, algorithm: Algorithm) -> u64 {
     match prepared {
         Prepared::Convolution { plain, .. } => plain.bytes(algorithm) as u64,
         _ => 0,
+    }
+}
+
+/// The walk bounds what a layer puts out, but not how far it pads.
+fn too_large(map: &Map) -> Error {
+    Error::Backend {
+        backend: "compiled".into(),
+        reason: format!(
+            "{} maps of {}x{}, padding included, do not fit in memory",
+            map.channels, map.rows, map.columns
+        ),
     }
 }
 

@@ -4,7 +4,8 @@
 //! items by an atomic counter until none is left; it goes on to the next stage when all items are done.
 //! Nobody has to take part: the caller alone finishes the pass, a thread that comes late or never
 //! costs nothing, and a machine with fewer free cores than threads does not wait for those that are
-//! not running. So any threads will do: this crate's own, which wait parked, or a rayon pool.
+//! not running. So any threads will do: this crate's own, which wait parked, or a rayon pool. What
+//! waits for them in a queue is an [`Invitation`], which keeps no memory once the pass is over.
 
 use super::stage::{Memory, Stage};
 use crate::error::{Error, Result};
@@ -24,6 +25,7 @@ pub(super) struct Pass {
     progress: Vec<Progress>,
     workers: AtomicUsize,
     failed: AtomicBool,
+    invitation: Arc<Invitation>,
     /// Nanoseconds of each stage, where they are wanted.
     pub times: Option<Mutex<Vec<Duration>>>,
 }
@@ -48,7 +50,8 @@ impl Pass {
     pub fn new(stages: Stages, memory: Memory) -> Self {
         let progress = stages.iter().map(|_| Progress::default()).collect();
         let (workers, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { stages, memory, progress, workers, failed, times: None }
+        let invitation = Arc::default();
+        Self { stages, memory, progress, workers, failed, invitation, times: None }
     }
 
     /// Begins again.
@@ -101,6 +104,41 @@ impl Pass {
     }
 }
 
+/// What threads are given: the pass, as long as its caller is at work.
+#[derive(Debug, Default)]
+pub(super) struct Invitation(Mutex<Option<Arc<Pass>>>);
+
+impl Invitation {
+    fn pass(&self) -> std::sync::MutexGuard<'_, Option<Arc<Pass>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes part, if it is not too late.
+    fn accept(&self) {
+        let pass = self.pass().clone();
+        if let Some(pass) = pass {
+            // A panic is told to the caller; the thread lives on.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass.work()));
+        }
+    }
+}
+
+/// Open while its caller is at work, and not longer, even if it panics.
+struct Open<'a>(&'a Invitation);
+
+impl<'a> Open<'a> {
+    fn new(pass: &'a Arc<Pass>) -> Self {
+        *pass.invitation.pass() = Some(pass.clone());
+        Self(&pass.invitation)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        *self.0.pass() = None;
+    }
+}
+
 /// Counts an item as done, even if it panics: others wait for it.
 struct Guard<'a> {
     pass: &'a Pass,
@@ -145,11 +183,15 @@ impl Threads {
 /// Threads that wait for passes.
 #[derive(Debug)]
 pub(super) enum Team {
-    Own(Vec<SyncSender<Arc<Pass>>>),
-    Rayon(Arc<rayon::ThreadPool>),
+    Own(Vec<SyncSender<Arc<Invitation>>>),
+    Rayon {
+        pool: Arc<rayon::ThreadPool>,
+        /// Invitations in its queue.
+        waiting: Arc<AtomicUsize>,
+    },
 }
 
-/// Passes that may wait for a thread; more callers than that help themselves.
+/// Invitations that may wait for a thread; more callers than that help themselves.
 const WAITING: usize = 4;
 
 impl Team {
@@ -157,7 +199,7 @@ impl Team {
         match threads {
             Threads::Own(count) => {
                 let threads = (1..*count).map(|index| {
-                    let (sender, passes) = sync_channel::<Arc<Pass>>(WAITING);
+                    let (sender, passes) = sync_channel::<Arc<Invitation>>(WAITING);
                     std::thread::Builder::new()
                         .name(format!("alexnet-vgg {index}"))
                         .spawn(move || serve(&passes))
@@ -169,27 +211,38 @@ impl Team {
                 });
                 threads.collect::<Result<_>>().map(Self::Own)
             }
-            Threads::Rayon(pool) => Ok(Self::Rayon(pool.clone())),
+            Threads::Rayon(pool) => Ok(Self::Rayon { pool: pool.clone(), waiting: Arc::default() }),
         }
     }
 
     /// Does a pass, with the caller's thread and whichever of the others come.
     pub fn run(&self, pass: &Arc<Pass>) -> Result<()> {
+        let open = Open::new(pass);
         match self {
             Self::Own(threads) => {
                 for thread in threads {
                     // A thread that has enough to do is not needed.
-                    let _ = thread.try_send(pass.clone());
+                    let _ = thread.try_send(pass.invitation.clone());
                 }
             }
-            Self::Rayon(pool) => {
-                for _ in 1..pool.current_num_threads().max(1) {
-                    let pass = pass.clone();
-                    pool.spawn(move || pass.work());
+            Self::Rayon { pool, waiting } => {
+                let threads = pool.current_num_threads();
+                for _ in 1..threads {
+                    // Its threads may never come to them, if all of them are callers.
+                    if waiting.load(Ordering::Relaxed) >= WAITING * threads {
+                        break;
+                    }
+                    waiting.fetch_add(1, Ordering::Relaxed);
+                    let (invitation, waiting) = (pass.invitation.clone(), waiting.clone());
+                    pool.spawn(move || {
+                        waiting.fetch_sub(1, Ordering::Relaxed);
+                        invitation.accept();
+                    });
                 }
             }
         }
         pass.work();
+        drop(open);
         pass.expect_done()
     }
 }
@@ -198,19 +251,18 @@ impl Team {
 const PATIENCE: Duration = Duration::from_micros(50);
 
 /// Ends when the network is dropped.
-fn serve(passes: &Receiver<Arc<Pass>>) {
+fn serve(invitations: &Receiver<Arc<Invitation>>) {
     loop {
         let start = Instant::now();
         let next = loop {
-            match passes.try_recv() {
-                Ok(pass) => break Some(pass),
+            match invitations.try_recv() {
+                Ok(invitation) => break Some(invitation),
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
                 Err(_) if start.elapsed() > PATIENCE => break None,
                 Err(_) => std::hint::spin_loop(),
             }
         };
-        let Some(pass) = next.or_else(|| passes.recv().ok()) else { return };
-        // A panic is told to the caller; the thread lives on.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass.work()));
+        let Some(invitation) = next.or_else(|| invitations.recv().ok()) else { return };
+        invitation.accept();
     }
 }

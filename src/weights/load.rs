@@ -70,8 +70,9 @@ impl<B: Backend> Network<B> {
 }
 
 impl Compiled {
-    /// A compiled network with the weights of a file, as [`Network::load`] takes them: packed as they
-    /// are read, so that they are never in memory twice.
+    /// A compiled network with the weights of a file, as [`Network::load`] takes them, without the
+    /// network: those of the linear layers, nine tenths of a VGG, are packed piece by piece as they are
+    /// read; those of the convolutions are kept as they are, too, for the plans of other shapes.
     ///
     /// ```no_run
     /// use alexnet_vgg::{engine::{Compiled, Precision}, models::VggConfig};

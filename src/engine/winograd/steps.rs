@@ -24,11 +24,10 @@ pub(super) unsafe fn transform<S: Simd, const N: usize, const M: usize, T: Tile<
     v: Place,
     stride: usize,
 ) {
-    let corner = w.input.border - w.convolution.padding;
     let row_stride = w.input.row_stride();
     for tile in 0..count {
         let (image, y, x) = w.place(first + tile);
-        let from = input.add(w.input.padded(image, block, y * M + corner, x * M + corner));
+        let from = input.add(w.input.padded(image, block, y * M, x * M));
         let to = v.add(tile * BLOCK);
         // SAFETY: the caller's.
         unsafe {
