@@ -37,6 +37,7 @@ mod every_way;
 mod linear;
 mod map;
 mod maps;
+mod parked;
 mod plan;
 mod prepare;
 mod product;

@@ -7,6 +7,7 @@
 //! not running. So any threads will do: this crate's own, which wait parked, or a rayon pool. What
 //! waits for them in a queue is an [`Invitation`], which keeps no memory once the pass is over.
 
+use super::parked::Parked;
 use super::stage::{Memory, Stage};
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -183,12 +184,19 @@ impl Threads {
 /// Threads that wait for passes.
 #[derive(Debug)]
 pub(super) enum Team {
-    Own(Vec<SyncSender<Arc<Invitation>>>),
+    Own(Vec<Worker>),
     Rayon {
         pool: Arc<rayon::ThreadPool>,
         /// Invitations in its queue.
         waiting: Arc<AtomicUsize>,
     },
+}
+
+/// A thread of the network's own.
+#[derive(Debug)]
+pub(super) struct Worker {
+    invitations: SyncSender<Arc<Invitation>>,
+    parked: Arc<Parked>,
 }
 
 /// Invitations that may wait for a thread; more callers than that help themselves.
@@ -199,15 +207,17 @@ impl Team {
         match threads {
             Threads::Own(count) => {
                 let threads = (1..*count).map(|index| {
-                    let (sender, passes) = sync_channel::<Arc<Invitation>>(WAITING);
+                    let parked = Arc::<Parked>::default();
+                    let worker = parked.clone();
+                    let (invitations, received) = sync_channel::<Arc<Invitation>>(WAITING);
                     std::thread::Builder::new()
                         .name(format!("alexnet-vgg {index}"))
-                        .spawn(move || serve(&passes))
+                        .spawn(move || serve(&received, &worker))
                         .map_err(|error| Error::Backend {
                             backend: "compiled".into(),
                             reason: format!("a thread could not be started: {error}"),
                         })?;
-                    Ok(sender)
+                    Ok(Worker { invitations, parked })
                 });
                 threads.collect::<Result<_>>().map(Self::Own)
             }
@@ -221,8 +231,9 @@ impl Team {
         match self {
             Self::Own(threads) => {
                 for thread in threads {
+                    thread.parked.keep_off_this_core();
                     // A thread that has enough to do is not needed.
-                    let _ = thread.try_send(pass.invitation.clone());
+                    let _ = thread.invitations.try_send(pass.invitation.clone());
                 }
             }
             Self::Rayon { pool, waiting } => {
@@ -251,7 +262,7 @@ impl Team {
 const PATIENCE: Duration = Duration::from_micros(50);
 
 /// Ends when the network is dropped.
-fn serve(invitations: &Receiver<Arc<Invitation>>) {
+fn serve(invitations: &Receiver<Arc<Invitation>>, parked: &Parked) {
     loop {
         let start = Instant::now();
         let next = loop {
@@ -262,7 +273,8 @@ fn serve(invitations: &Receiver<Arc<Invitation>>) {
                 Err(_) => std::hint::spin_loop(),
             }
         };
-        let Some(invitation) = next.or_else(|| invitations.recv().ok()) else { return };
+        let next = next.or_else(|| parked.wait(|| invitations.recv().ok()));
+        let Some(invitation) = next else { return };
         invitation.accept();
     }
 }
