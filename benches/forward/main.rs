@@ -4,7 +4,8 @@
 //!     cargo bench --bench forward --features flex -- vgg16/flex/1
 //!
 //! Ids: `forward/<network>/<backend>/<batch>`, where `compiled-f32` and `compiled-bf16` are the engine
-//! with all of the machine's threads; and timed in turn, `overhead/...`: the module over
+//! with all of the machine's threads; `growth/<network>/<batch>x<height>x<width>`, the engine's pixels a
+//! second; and timed in turn, `overhead/...`: the module over
 //! burn's own layers written down by hand, and `lrn/...`: the 2012 network over itself without its
 //! normalisation. Images are 224×224; wgpu runs where there is an adapter.
 #![recursion_limit = "256"]
@@ -16,7 +17,10 @@ use alexnet_vgg::engine::{Compiled, Precision};
 use alexnet_vgg::models::{Architecture, Network, NetworkConfig, Parameter};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor};
-use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group};
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+};
 use std::cell::OnceCell;
 use std::ops::Range;
 use std::time::Duration;
@@ -68,34 +72,64 @@ fn images<B: Backend>(batch: usize, device: &B::Device) -> Tensor<B, 4> {
     Tensor::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), device)
 }
 
+fn compile(name: &str, precision: Precision) -> Compiled {
+    // The time does not depend on what the weights are, as long as they are ordinary numbers.
+    let small = |parameter: &Parameter, rows: Range<usize>| {
+        Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
+    };
+    let table = NetworkConfig::by_name(name).expect("a known network").architecture();
+    Compiled::from_values(table, precision, small).expect("memory")
+}
+
 fn compiled(criterion: &mut Criterion) {
     for name in NETWORKS {
         for precision in [Precision::F32, Precision::Bf16] {
             let engine = OnceCell::new();
-            // The time does not depend on what the weights are, as long as they are ordinary numbers.
-            let small = |parameter: &Parameter, rows: Range<usize>| {
-                Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
-            };
-            let table = || NetworkConfig::by_name(name).expect("a known network").architecture();
-            let build = || Compiled::from_values(table(), precision, small).expect("memory");
             let mut group = criterion.benchmark_group("forward");
-            group.sample_size(10).sampling_mode(SamplingMode::Flat);
-            group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
             for batch in BATCHES {
-                let images = vec![0.5; batch * 3 * 224 * 224];
-                let mut logits = vec![0.0; batch * 1000];
                 let id = BenchmarkId::new(format!("{name}/compiled-{precision}"), batch);
-                group.bench_function(id, |bencher| {
-                    let engine: &Compiled = engine.get_or_init(build);
-                    let shape = [batch, 3, 224, 224];
-                    bencher.iter(|| engine.run(&images, shape, &mut logits).expect("logits"));
-                });
+                let build = || compile(name, precision);
+                bench_engine(&mut group, id, &engine, build, [batch, 3, 224, 224]);
             }
         }
     }
 }
 
-criterion_group!(benches, forward, compiled);
+/// As many pixels a second whatever the batch, and however large the images: more than half as many as
+/// at best.
+fn growth(criterion: &mut Criterion) {
+    let batches = [1, 2, 3, 4, 8, 9, 16, 32].map(|batch| [batch, 3, 224, 224]);
+    let sizes = [[256, 320], [384, 384], [512, 512], [1024, 768]].map(|[h, w]| [1, 3, h, w]);
+    for name in ["alexnet", "vgg16"] {
+        let engine = OnceCell::new();
+        let mut group = criterion.benchmark_group("growth");
+        for shape in batches.into_iter().chain(sizes) {
+            let [batch, _, height, width] = shape;
+            group.throughput(Throughput::Elements((batch * height * width) as u64));
+            let id = BenchmarkId::new(name, format!("{batch}x{height}x{width}"));
+            bench_engine(&mut group, id, &engine, || compile(name, Precision::F32), shape);
+        }
+    }
+}
+
+fn bench_engine(
+    group: &mut BenchmarkGroup<WallTime>,
+    id: BenchmarkId,
+    engine: &OnceCell<Compiled>,
+    build: impl Fn() -> Compiled,
+    shape: [usize; 4],
+) {
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    let images = vec![0.5; shape.iter().product()];
+    let mut logits = vec![0.0; shape[0] * 1000];
+    group.bench_function(id, |bencher| {
+        let engine = engine.get_or_init(&build);
+        bencher.iter(|| engine.run(&images, shape, &mut logits).expect("logits"));
+    });
+}
+
+criterion_group!(benches, forward, compiled, growth);
 
 fn main() {
     benches();

@@ -178,7 +178,7 @@ fn report(
     let logits = numbers(&std::fs::read(&file)?);
     println!("\n{id}, {THREADS} threads, {} rounds", times[0].len());
     println!(
-        "{:<14}{:>10}{:>10}{:>22}{:>26}",
+        "{:<14}{:>10}{:>10}{:>22}{:>28}",
         "", "median ms", "least ms", "over ours (quartiles)", "logits' difference to ours"
     );
     println!(
@@ -193,7 +193,7 @@ fn report(
         let [low, median, high] = quartiles(&ratios);
         peers.seconds(name, Some(&file))?;
         println!(
-            "{name:<14}{:>10.2}{:>10.2}{:>22}{:>26.1e}",
+            "{name:<14}{:>10.2}{:>10.2}{:>22}{:>28.1e}",
             1e3 * quartiles(theirs)[1],
             1e3 * least(theirs),
             format!("{median:.2} ({low:.2}-{high:.2})"),

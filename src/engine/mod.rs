@@ -24,7 +24,7 @@
 //!   `linear`: layers as fast as their weights can be read; `maps`: what is between.
 //! - `map`, `buffer`: how activations lie in memory; `convolution`, `prepare`: weights, packed.
 //! - `cost`: what each way would cost on this machine; `plan`: from the table to stages, for one shape
-//!   of input; `run`: the threads that go through them.
+//!   of input; `run`, `parked`: the threads that go through them.
 //!
 //! The engine reads the same table as everything else. It keeps no list of layers.
 
