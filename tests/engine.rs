@@ -235,6 +235,8 @@ fn wrong_inputs_are_errors() {
     assert!(shaped(run(4 * 32 * 32, [1, 4, 32, 32], 10)), "four channels");
     assert!(shaped(run(0, [1, 3, 1 << 40, 1 << 40], 10)), "a size beyond any machine's");
     assert!(matches!(run(3 * 31 * 32, [1, 3, 31, 32], 10), Error::InputTooSmall { .. }));
+    let huge = compiled.explain([1, 3, 1 << 24, 1 << 24], 1);
+    assert!(matches!(huge, Err(Error::Table { .. })), "{huge:?}");
     assert!(matches!(
         compiled.taps(&[0.0; 3072], [1, 3, 32, 32], &["conv9"]),
         Err(Error::UnknownLayer { .. })

@@ -158,7 +158,10 @@ fn estimate(
     let count = batch * rows * columns;
     let products = algorithm.products();
     let outputs = conv.outputs.next_multiple_of(BLOCK);
-    let multiplications = (count * products * conv.steps(algorithm)) as u64 * outputs as u64;
+    // Of a size that no memory holds there may be more than can be counted.
+    let factors = [products, conv.steps(algorithm), outputs];
+    let multiplications =
+        (factors.iter()).fold(count as u64, |all, &factor| all.saturating_mul(factor as u64));
     let products_cycles = multiplications as f64 / machine.speed();
     let bytes = conv.bytes(algorithm);
     let once = bytes as f64 / MEMORY;
@@ -167,13 +170,13 @@ fn estimate(
         return vec![choice(Schedule::Rows, overlapped(products_cycles, once))];
     }
     let inputs = conv.groups * conv.input_blocks();
-    let vectors = (count * products * (inputs + outputs / BLOCK)) as f64;
+    let vectors = count as f64 * (products * (inputs + outputs / BLOCK)) as f64;
     let transforms = vectors * VECTOR * BLOCK as f64 / machine.speed();
 
     // As many for one core as for the other, and as many tiles in each: nobody waits.
     let items = count.div_ceil(at_once(machine, inputs, products));
     let items = items.next_multiple_of(CORES as usize).min(count);
-    let again = ((items - 1) * bytes) as f64;
+    let again = (items - 1) as f64 * bytes as f64;
     let again = again / if bytes < machine.l3 * 2 / 3 { CACHE } else { MEMORY };
     let fused = overlapped(products_cycles, once + again) + transforms;
 
