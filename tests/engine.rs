@@ -17,9 +17,10 @@ use std::sync::Arc;
 /// Of the largest value of a layer. Winograd's transforms lose two bits; the README promises this.
 const TOLERANCE: f64 = 1e-5;
 
-/// The same for random tables, where a layer may have few channels to average over or one pixel that
-/// matters. The networks of the papers are held to `TOLERANCE`.
-const ROUGH: f64 = 2e-5;
+/// The same for random tables: chains without ReLU, whose values cancel, averages of what cancels, layers of
+/// few channels. 3.4e-5 was seen (the second saved case); a wrong index is off by a hundredth at least. The
+/// networks of the papers are held to `TOLERANCE`.
+const ROUGH: f64 = 5e-5;
 
 fn isas() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
@@ -40,9 +41,13 @@ fn images(shape: [usize; 4]) -> Vec<f32> {
 }
 
 fn logits(compiled: &Compiled, shape: [usize; 4]) -> Vec<f32> {
+    answer(compiled, &images(shape), shape)
+}
+
+fn answer(compiled: &Compiled, images: &[f32], shape: [usize; 4]) -> Vec<f32> {
     let classes = compiled.architecture().num_classes().expect("valid");
     let mut logits = vec![0.0; shape[0] * classes];
-    compiled.run(&images(shape), shape, &mut logits).expect("a valid input");
+    compiled.run(images, shape, &mut logits).expect("a valid input");
     logits
 }
 
@@ -53,12 +58,19 @@ fn plain(table: &Architecture, shape: [usize; 4]) -> Vec<f32> {
     network.forward(images).into_data().iter::<f32>().collect()
 }
 
+fn largest(values: &[f32]) -> f64 {
+    values.iter().fold(1e-30, |largest, value| f64::max(largest, f64::from(value.abs())))
+}
+
 /// Largest difference, of the largest value.
 fn difference(a: &[f32], b: &[f32]) -> f64 {
+    difference_of(largest(b), a, b)
+}
+
+fn difference_of(scale: f64, a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     assert!(a.iter().chain(b).all(|value| value.is_finite()), "not a number");
-    let largest = b.iter().fold(1e-30, |largest, b| f64::max(largest, f64::from(b.abs())));
-    let differences = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs() / largest);
+    let differences = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs() / scale);
     differences.fold(0.0, f64::max)
 }
 
@@ -194,8 +206,9 @@ fn calls_allocate_nothing_once_a_shape_is_known() {
             run().expect("valid");
             let counted =
                 allocation_counter::measure(|| (0..200).for_each(|_| run().expect("valid")));
-            // A thread that was stopped while it left a pass makes the next call take a second one, once.
-            let most = if threads == 1 { 0 } else { 50 };
+            // Only the caller's are counted. A thread that was stopped while it left a pass makes the next
+            // call take a second one, once.
+            let most = if threads == 1 { 0 } else { 20 };
             assert!(counted.count_total <= most, "{shape:?}, {threads}: {counted:?}");
         }
     }
@@ -215,6 +228,14 @@ fn a_pool_whose_threads_all_call_needs_no_others() {
             assert!(logits(&compiled, shapes[round % 3]) == alone[round % 3]);
         }
     });
+    // A caller from outside is one more than the pool has threads, and does not finish before its work is
+    // done: what memory still holds are the other picture's logits.
+    let pictures = [images(shapes[0]), vec![0.5; images(shapes[0]).len()]];
+    let answers = pictures.each_ref().map(|picture| answer(&compiled, picture, shapes[0]));
+    assert!(answers[0] != answers[1]);
+    for round in 0..1000 {
+        assert!(answer(&compiled, &pictures[round % 2], shapes[0]) == answers[round % 2]);
+    }
     // Rayon's own pool packs the weights, and here every thread of it wants them.
     let fresh = self::compiled(VggConfig::vgg11().with_width(0.05), Precision::F32);
     rayon::broadcast(|_| assert!(logits(&fresh, shapes[0]) == alone[0]));
@@ -393,13 +414,16 @@ proptest! {
         prop_assume!(table.steps().is_ok());
         let plain = plain(&table, shape);
         prop_assume!(plain.iter().all(|value| value.is_finite()));
+        let keys: Vec<String> = table.steps().expect("valid").into_iter().map(|step| step.key).collect();
         for isa in isas() {
             let compiled = compiled(table.clone(), on(isa));
-            let apart = difference(&logits(&compiled, shape), &plain);
-            prop_assert!(apart < ROUGH, "{}: {:.1e}", isa, apart);
-            let keys: Vec<String> = table.steps().expect("valid").into_iter().map(|step| step.key).collect();
             let taps = compiled.taps(&images(shape), shape, &keys).expect("valid");
-            let last = taps.last().map(|tap| difference(&tap.values, &plain));
+            // A logit may be nearly nothing where all that it sums is not: the last layer's inputs count, too.
+            let values = taps.iter().rev().take(2).map(|tap| largest(&tap.values));
+            let scale = values.fold(largest(&plain), f64::max);
+            let apart = difference_of(scale, &logits(&compiled, shape), &plain);
+            prop_assert!(apart < ROUGH, "{}: {:.1e}", isa, apart);
+            let last = taps.last().map(|tap| difference_of(scale, &tap.values, &plain));
             prop_assert!(last.is_some_and(|last| last < ROUGH), "{} by layers: {:?}", isa, last);
         }
     }

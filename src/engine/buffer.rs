@@ -36,10 +36,13 @@ impl Buffer {
             reason: format!("{length} numbers do not fit in memory: {reason}"),
         };
         let bytes = length.max(1).checked_mul(4).ok_or_else(|| refuse("overflow".into()))?;
-        let mapped = bytes.checked_add(LARGE).ok_or_else(|| refuse("overflow".into()))?;
+        let room = if bytes >= LARGE { LARGE } else { 0 };
+        let mapped = bytes.checked_add(room).ok_or_else(|| refuse("overflow".into()))?;
         let mut pages = MmapMut::map_anon(mapped).map_err(|error| refuse(error.to_string()))?;
-        // What lies before is never touched, and so never there.
-        let skipped = pages.as_ptr().addr().next_multiple_of(LARGE) - pages.as_ptr().addr();
+        let skipped = match room {
+            0 => 0,
+            room => pages.as_ptr().addr().next_multiple_of(room) - pages.as_ptr().addr(),
+        };
         // Only whole large pages: the rest of the last would be memory for nothing. A wish, no condition.
         #[cfg(target_os = "linux")]
         if let whole @ 1.. = bytes / LARGE * LARGE {

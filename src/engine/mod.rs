@@ -142,7 +142,7 @@ struct Inner {
     team: Team,
     prepared: Vec<Prepared>,
     classes: usize,
-    /// The oldest first.
+    /// What was used last is last.
     plans: Mutex<Vec<(Key, Arc<Plan>)>>,
 }
 
@@ -264,7 +264,7 @@ impl Compiled {
     /// lengths; [`Error::InputTooSmall`]; [`Error::Backend`] for sizes that memory does not hold.
     pub fn run(&self, images: &[f32], shape: [usize; 4], logits: &mut [f32]) -> Result<()> {
         self.check(shape, images.len())?;
-        let room = shape[0] * self.inner.classes;
+        let room = shape[0].saturating_mul(self.inner.classes);
         if logits.len() != room {
             return Err(self.wrong_input(format!("room for {room} logits"), vec![logits.len()]));
         }
@@ -388,10 +388,13 @@ impl Compiled {
     fn plan(&self, batch: usize, size: [usize; 2], wanted: &[usize]) -> Result<Arc<Plan>> {
         let plans = || self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |key: &Key| key.batch == batch && key.size == size && key.wanted == wanted;
-        let known = |plans: &[(Key, Arc<Plan>)]| {
-            plans.iter().find(|(key, _)| is_it(key)).map(|(_, plan)| plan.clone())
+        // What is used goes to the end, away from what is dropped for others.
+        let known = |plans: &mut [(Key, Arc<Plan>)]| {
+            let at = plans.iter().position(|(key, _)| is_it(key))?;
+            plans[at..].rotate_left(1);
+            plans.last().map(|(_, plan)| plan.clone())
         };
-        if let Some(plan) = known(&plans()) {
+        if let Some(plan) = known(&mut plans()) {
             return Ok(plan);
         }
         // Not under the lock: others know their shapes, and packing waits for rayon's threads, which may
@@ -404,7 +407,7 @@ impl Compiled {
         let plan = Planner::plan(machine, &choose, batch, &steps, prepared, wanted)?;
         let plan = Arc::new(plan);
         let mut plans = plans();
-        if let Some(plan) = known(&plans) {
+        if let Some(plan) = known(&mut plans) {
             return Ok(plan);
         }
         if plans.len() >= MOST_PLANS {
@@ -430,9 +433,8 @@ impl Compiled {
             let images = &images[first * image..][..count * image];
             let plan = self.plan(count, [height, width], wanted)?;
             let mut pass = plan.pass(self.inner.workers)?;
-            if let Some(pass) = Arc::get_mut(&mut pass) {
-                pass.memory.write(plan.images, images);
-            }
+            let memory = Arc::get_mut(&mut pass).map(|pass| &mut pass.memory);
+            memory.ok_or_else(in_use)?.write(plan.images, images);
             self.inner.team.run(&pass)?;
             for (output, numbers) in plan.outputs.iter().zip(outputs.iter_mut()) {
                 let length = output.shape.elements() as usize;
@@ -448,6 +450,11 @@ impl Compiled {
         }
         Ok(())
     }
+}
+
+/// A pass that was handed out is nobody else's.
+fn in_use() -> Error {
+    Error::Backend { backend: "compiled".into(), reason: "memory of a pass is in use".into() }
 }
 
 /// Zeros of a shape, or an error where memory does not hold them.

@@ -12,35 +12,30 @@ pub(super) use others::Parked;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use rustix::thread::{CpuSet, Pid};
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     /// What others know of a thread.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Parked {
         waits: AtomicBool,
-        /// The thread, and the cores that it began with.
-        thread: OnceLock<(Pid, CpuSet)>,
-        /// The core that it was last told to keep off.
-        off: AtomicUsize,
+        thread: OnceLock<Pid>,
+        cores: Mutex<Cores>,
     }
 
-    impl Default for Parked {
-        fn default() -> Self {
-            let off = AtomicUsize::new(usize::MAX);
-            Self { waits: AtomicBool::new(false), thread: OnceLock::new(), off }
-        }
+    #[derive(Debug, Default)]
+    struct Cores {
+        /// Those that it may use, if nobody is to be kept off.
+        its: Option<CpuSet>,
+        /// Those that it was last told to use.
+        told: Option<CpuSet>,
     }
 
     impl Parked {
         /// The thread itself, around what it waits for.
         pub fn wait<T>(&self, wait: impl FnOnce() -> T) -> T {
-            if self.thread.get().is_none()
-                && let Ok(cores) = rustix::thread::sched_getaffinity(None)
-            {
-                let _ = self.thread.set((rustix::thread::gettid(), cores));
-            }
+            self.thread.get_or_init(gettid);
             self.waits.store(true, Ordering::Relaxed);
             let value = wait();
             self.waits.store(false, Ordering::Relaxed);
@@ -49,17 +44,26 @@ mod linux {
 
         /// Who is about to wake it: if it waits, and has another core to wake on. A wish, no condition.
         pub fn keep_off_this_core(&self) {
-            let Some(&(thread, mut cores)) = self.thread.get() else { return };
-            let here = rustix::thread::sched_getcpu();
-            if !self.waits.load(Ordering::Relaxed)
-                || here >= CpuSet::MAX_CPU
-                || self.off.swap(here, Ordering::Relaxed) == here
-            {
+            let here = sched_getcpu();
+            let (Some(&thread), true) = (self.thread.get(), self.waits.load(Ordering::Relaxed))
+            else {
                 return;
+            };
+            let mut cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(now) = sched_getaffinity(Some(thread)) else { return };
+            // Not what it was told here: it is somebody else's wish, and goes first.
+            if cores.told != Some(now) {
+                cores.its = Some(now);
             }
-            cores.unset(here);
-            if cores.count() > 0 {
-                let _ = rustix::thread::sched_setaffinity(Some(thread), &cores);
+            let mut others = cores.its.unwrap_or(now);
+            if here < CpuSet::MAX_CPU {
+                others.unset(here);
+            }
+            if others.count() > 0
+                && others != now
+                && sched_setaffinity(Some(thread), &others).is_ok()
+            {
+                cores.told = Some(others);
             }
         }
     }

@@ -9,8 +9,8 @@
 
 use super::simd::{BLOCK, Place, Simd};
 
-/// Numbers by which weights are fetched ahead of their use, which memory and the caches need a good part of
-/// a microsecond for. Those of the next product follow in memory; what is behind the last is not missed.
+/// Numbers by which weights are fetched ahead of their use: memory takes a good part of a microsecond. What
+/// lies behind the last of them is the next product's weights, in the fused schedule, or not needed.
 const AHEAD: usize = 1024;
 
 /// How the input of one row of the result lies: `blocks` times `rows` runs of `length` numbers.

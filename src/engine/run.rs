@@ -24,6 +24,7 @@ pub(super) struct Pass {
     stages: Stages,
     pub memory: Memory,
     progress: Vec<Progress>,
+    /// Places that are taken; the first is the caller's.
     workers: AtomicUsize,
     failed: AtomicBool,
     invitation: Arc<Invitation>,
@@ -50,7 +51,7 @@ const SPINS: usize = 2000;
 impl Pass {
     pub fn new(stages: Stages, memory: Memory) -> Self {
         let progress = stages.iter().map(|_| Progress::default()).collect();
-        let (workers, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (workers, failed) = (AtomicUsize::new(1), AtomicBool::new(false));
         let invitation = Arc::default();
         Self { stages, memory, progress, workers, failed, invitation, times: None }
     }
@@ -58,16 +59,22 @@ impl Pass {
     /// Begins again.
     pub fn reset(&mut self) {
         self.progress.iter_mut().for_each(|progress| *progress = Progress::default());
-        self.workers = AtomicUsize::new(0);
+        self.workers = AtomicUsize::new(1);
         self.failed = AtomicBool::new(false);
     }
 
-    /// Takes part until the pass is finished.
-    fn work(&self) {
+    /// Somebody who was invited takes part, if there is a place for one more. Of a pool more may come than
+    /// there are places, from earlier invitations to the same memory: the caller's own, the first, is never
+    /// given away.
+    fn join(&self) {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
-        if worker >= self.memory.workers() {
-            return;
+        if worker < self.memory.workers() {
+            self.work(worker);
         }
+    }
+
+    /// Takes part until the pass is finished.
+    fn work(&self, worker: usize) {
         for (index, (stage, progress)) in self.stages.iter().zip(&self.progress).enumerate() {
             let start = (self.times.is_some() && worker == 0).then(Instant::now);
             let items = stage.items();
@@ -95,9 +102,13 @@ impl Pass {
     }
 
     pub fn expect_done(&self) -> Result<()> {
-        match self.failed.load(Ordering::Acquire) {
-            false => Ok(()),
-            true => Err(Error::Backend {
+        // Whoever reads the outputs relies on it.
+        let mut stages = self.stages.iter().zip(&self.progress);
+        let all_done =
+            stages.all(|(stage, progress)| progress.done.load(Ordering::Acquire) >= stage.items());
+        match all_done && !self.failed.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(Error::Backend {
                 backend: "compiled".into(),
                 reason: "a worker panicked".into(),
             }),
@@ -119,7 +130,7 @@ impl Invitation {
         let pass = self.pass().clone();
         if let Some(pass) = pass {
             // A panic is told to the caller; the thread lives on.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass.work()));
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass.join()));
         }
     }
 }
@@ -252,7 +263,7 @@ impl Team {
                 }
             }
         }
-        pass.work();
+        pass.work(0);
         drop(open);
         pass.expect_done()
     }

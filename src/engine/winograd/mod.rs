@@ -160,7 +160,8 @@ unsafe fn fused<S: Simd>(
 ) {
     let w = &stage.winograd;
     let conv = &*w.convolution;
-    let [first, end] = [item, item + 1].map(|item| item * w.count() / stage.items);
+    let start = |item: usize| (item as u64 * w.count() as u64 / stage.items as u64) as usize;
+    let [first, end] = [start(item), start(item + 1)];
     let (count, tiles) = (end - first, stage.tiles());
     let v_stride = Winograd::stride(w.input_blocks(), tiles);
     let m_stride = Winograd::stride(S::WIDTH, tiles);
@@ -222,7 +223,8 @@ impl Phases {
 
     /// Numbers of V and of M.
     pub fn lengths(&self) -> [usize; 2] {
-        [self.v_stride(), self.m_stride()].map(|stride| stride * self.winograd.products())
+        [self.v_stride(), self.m_stride()]
+            .map(|stride| stride.saturating_mul(self.winograd.products()))
     }
 }
 
