@@ -436,11 +436,12 @@ impl Compiled {
             let memory = Arc::get_mut(&mut pass).map(|pass| &mut pass.memory);
             memory.ok_or_else(in_use)?.write(plan.images, images);
             self.inner.team.run(&pass)?;
-            for (output, numbers) in plan.outputs.iter().zip(outputs.iter_mut()) {
-                let length = output.shape.elements() as usize;
-                let numbers = numbers[first * length..].chunks_mut(length.max(1));
-                for (i, (image, numbers)) in images.chunks(image).zip(numbers).enumerate() {
-                    match are_finite(image) {
+            for (i, image) in images.chunks(image).enumerate() {
+                let is_finite = are_finite(image);
+                for (output, numbers) in plan.outputs.iter().zip(outputs.iter_mut()) {
+                    let length = output.shape.elements() as usize;
+                    let numbers = &mut numbers[(first + i) * length..][..length];
+                    match is_finite {
                         true => pass.memory.read(output.buffer, i * output.stride, numbers),
                         false => numbers.fill(f32::NAN),
                     }
