@@ -2,7 +2,7 @@
 //! schedule on each instruction set, against the definition in f64. Debug builds check all accesses.
 
 use super::cost::{self, Choice, Machine};
-use super::plan::Planner;
+use super::plan::{Planner, Way};
 use super::run::{Team, Threads};
 use super::simd::Isa;
 use super::{Precision, prepare};
@@ -123,10 +123,10 @@ fn run(case: Case, isa: Isa, images: &[f32], way: impl Fn(Vec<Choice>) -> Choice
     let choose = |convolution: &_, batch, size| way(cost::ways(&machine, convolution, batch, size));
     // What comes out of the last layer of the features.
     let wanted = [steps.len() - 2];
-    let plan = Planner::plan(machine, &choose, case.batch, &steps, &prepared, &wanted);
+    let plan = Planner::plan(machine, &choose, (case.batch, Way::Images), &steps, &prepared, &wanted);
     let plan = plan.expect("a plan");
     let mut pass = plan.pass(1).expect("memory");
-    Arc::get_mut(&mut pass).expect("new").memory.write(plan.images, images);
+    Arc::get_mut(&mut pass).expect("new").memory.write(plan.input, 0, images);
     Team::new(&Threads::Own(1)).and_then(|team| team.run(&pass)).expect("a pass");
     let output = &plan.outputs[0];
     let mut numbers = vec![0.0; case.batch * output.stride];

@@ -16,11 +16,12 @@ use super::buffer::Buffer;
 use super::simd::{BLOCK, Isa, Place, Simd, dispatch};
 use super::stage::{Memory, Stage};
 use crate::error::Result;
+use crate::models::Layer;
 use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Numbers of a row that share a scale, and are summed before they are added to the rest.
-const RUN: usize = 512;
+pub(super) const RUN: usize = 512;
 /// Rows of an item.
 const ROWS: usize = 12;
 /// Rows that are read at a time.
@@ -71,7 +72,7 @@ pub(super) struct Weights {
     weight: Buffer,
     /// `[outputs][runs]`
     scales: Buffer,
-    bias: Vec<f32>,
+    pub bias: Vec<f32>,
 }
 
 impl Weights {
@@ -147,6 +148,16 @@ pub(super) enum Activation {
     None,
     Relu,
     Tanh,
+}
+
+impl From<&Layer> for Activation {
+    fn from(layer: &Layer) -> Self {
+        match layer {
+            Layer::Relu => Self::Relu,
+            Layer::Tanh => Self::Tanh,
+            _ => Self::None,
+        }
+    }
 }
 
 impl Activation {
@@ -255,10 +266,10 @@ fn sum(lanes: [f32; BLOCK]) -> f32 {
 
 /// A run of some rows that follow each other.
 #[derive(Clone, Copy)]
-struct Run {
-    row: usize,
-    start: usize,
-    length: usize,
+pub(super) struct Run {
+    pub row: usize,
+    pub start: usize,
+    pub length: usize,
 }
 
 impl Run {
@@ -267,7 +278,7 @@ impl Run {
     /// # Safety
     /// The run must be in the layer.
     #[inline(always)]
-    unsafe fn scale<S: Simd>(self, w: &Weights, r: usize) -> S::Vector {
+    pub unsafe fn scale<S: Simd>(self, w: &Weights, r: usize) -> S::Vector {
         let at = (self.row + r) * w.inputs.div_ceil(RUN) + self.start / RUN;
         // SAFETY: the caller's.
         unsafe { S::splat(w.scales.place().add(at).get()) }
@@ -278,7 +289,7 @@ impl Run {
     /// # Safety
     /// As for [`scale`](Self::scale); and `S` must be available.
     #[inline(always)]
-    unsafe fn load<S: Simd>(self, w: &Weights, r: usize, i: usize) -> S::Vector {
+    pub unsafe fn load<S: Simd>(self, w: &Weights, r: usize, i: usize) -> S::Vector {
         let at = self.place(w, r, i);
         // SAFETY: the caller's.
         unsafe {
@@ -290,7 +301,7 @@ impl Run {
     }
 
     #[inline(always)]
-    fn place(self, w: &Weights, r: usize, i: usize) -> Place {
+    pub fn place(self, w: &Weights, r: usize, i: usize) -> Place {
         let block = (self.row + r) * w.inputs.div_ceil(BLOCK) + (self.start + i) / BLOCK;
         w.weight.place().add(block * w.bits.block() / 4)
     }

@@ -86,32 +86,49 @@ impl Stage for Average {
         let (from, to) = (memory.place(map.buffer), memory.place(self.vectors));
         let (image, block) = (item / map.blocks(), item % map.blocks());
         let [height, width] = self.size;
-        let window =
-            |i: usize, of: usize, length: usize| i * length / of..((i + 1) * length).div_ceil(of);
         let row = (map.channels * height * width).next_multiple_of(BLOCK);
         let channels = map.interleave.min(map.channels - block * map.interleave);
         for i in 0..height * width {
-            let (y, x) = (i / width, i % width);
-            let (rows, columns) = (window(y, height, map.height), window(x, width, map.width));
-            let count = (rows.len() * columns.len()) as f64;
-            let mut sums = [0.0f64; BLOCK];
-            for y in rows {
-                for x in columns.clone() {
-                    let at = from.add(map.at(image, block, y, x));
-                    for (lane, sum) in sums.iter_mut().enumerate().take(channels) {
-                        // SAFETY: inside the map, which this stage only reads.
-                        *sum += f64::from(unsafe { at.add(lane).get() });
-                    }
-                }
-            }
-            for (lane, sum) in sums.iter().enumerate().take(channels) {
+            // SAFETY: inside the map, which this stage only reads.
+            let values =
+                unsafe { average(map, from, [image, block], [i / width, i % width], self.size) };
+            for (lane, &value) in values.iter().enumerate().take(channels) {
                 let channel = block * map.interleave + lane;
                 let at = image * row + channel * height * width + i;
                 // SAFETY: inside the vectors, and this channel is this item's.
-                unsafe { to.add(at).set((sum / count) as f32) }
+                unsafe { to.add(at).set(value) }
             }
         }
     }
+}
+
+/// The channels of a block in cell `[y, x]` of the adaptive average pool to `size`.
+///
+/// # Safety
+/// Image, block and cell must be there, and nobody may be writing the map.
+pub(super) unsafe fn average(
+    map: &Map,
+    from: Place,
+    [image, block]: [usize; 2],
+    [y, x]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> [f32; BLOCK] {
+    let window =
+        |i: usize, of: usize, length: usize| i * length / of..((i + 1) * length).div_ceil(of);
+    let (rows, columns) = (window(y, height, map.height), window(x, width, map.width));
+    let count = (rows.len() * columns.len()) as f64;
+    let channels = map.interleave.min(map.channels - block * map.interleave);
+    let mut sums = [0.0f64; BLOCK];
+    for y in rows {
+        for x in columns.clone() {
+            let at = from.add(map.at(image, block, y, x));
+            for (lane, sum) in sums.iter_mut().enumerate().take(channels) {
+                // SAFETY: the caller's.
+                *sum += f64::from(unsafe { at.add(lane).get() });
+            }
+        }
+    }
+    sums.map(|sum| (sum / count) as f32)
 }
 
 /// A layer that a row of a map goes through by itself.

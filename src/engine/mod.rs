@@ -21,7 +21,8 @@
 //! - `simd`: sixteen numbers at a time, on AVX-512, AVX2 or whatever the compiler makes of plain Rust;
 //!   `product`: the microkernel, a matrix product in registers, where all the time is spent.
 //! - `winograd`: 3×3 and 5×5 convolutions with a fraction of the multiplications; `direct`: all others;
-//!   `linear`: layers as fast as their weights can be read; `maps`: what is between.
+//!   `linear`: layers as fast as their weights can be read; `columns`: the same for many vectors at once;
+//!   `maps`: what is between.
 //! - `map`, `buffer`: how activations lie in memory; `convolution`, `prepare`: weights, packed.
 //! - `cost`: what each way would cost on this machine; `plan`: from the table to stages, for one shape
 //!   of input; `run`, `parked`: the threads that go through them.
@@ -29,6 +30,7 @@
 //! The engine reads the same table as everything else. It keeps no list of layers.
 
 mod buffer;
+mod columns;
 mod convolution;
 mod cost;
 mod direct;
@@ -54,13 +56,14 @@ pub use simd::Isa;
 
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Network, Parameter};
+use crate::models::{Architecture, Network, Parameter, Part};
 use crate::vision::Preset;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use cost::Machine;
-use plan::{Plan, Planner, Prepared};
+use plan::{Plan, Planner, Prepared, Way};
 use run::Team;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -143,26 +146,34 @@ struct Inner {
     prepared: Vec<Prepared>,
     classes: usize,
     /// What was used last is last.
-    plans: Mutex<Vec<(Key, Arc<Plan>)>>,
+    plans: Mutex<Vec<(Key<'static>, Arc<Plan>)>>,
 }
 
 /// What a plan is for.
-#[derive(Debug)]
-struct Key {
-    /// Images at once.
+#[derive(Debug, PartialEq)]
+struct Key<'a> {
+    way: Way,
+    /// Images, or vectors, at once.
     batch: usize,
     /// Height and width.
     size: [usize; 2],
     /// The steps whose outputs are asked for.
-    wanted: Vec<usize>,
+    wanted: Cow<'a, [usize]>,
 }
 
 /// Images that go through at once. Larger batches go through in parts: their activations would leave
 /// the caches, and the weights of the linear layers have been read often enough by then.
 const IMAGES_AT_ONCE: usize = 8;
 
+/// Vectors that go through at once: as many as there may be columns.
+const VECTORS_AT_ONCE: usize = columns::COLUMNS_AT_ONCE;
+
 /// Plans that are kept, each with its memory.
 const MOST_PLANS: usize = 16;
+
+/// Bytes of passes beyond which plans that were not used lately are dropped: photos of all sizes, seen
+/// whole, would keep gigabytes.
+const MOST_BYTES: usize = 512 << 20;
 
 /// The output of a layer: see [`Compiled::taps`].
 #[derive(Clone, Debug, PartialEq)]
@@ -268,7 +279,45 @@ impl Compiled {
         if logits.len() != room {
             return Err(self.wrong_input(format!("room for {room} logits"), vec![logits.len()]));
         }
-        self.each_part(images, shape, &[self.last()], &mut [logits])
+        self.each_part(Way::Images, images, shape, &[self.last()], &mut [logits])
+    }
+
+    /// Dense evaluation (VGG paper, section 3.2): the class scores at every place, `[N, C, H, W]` to
+    /// `[N, num_classes, rows, columns]`, as [`Network::score_maps`] has them.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn score_maps(&self, images: &[f32], shape: [usize; 4]) -> Result<Values> {
+        self.check(shape, images.len())?;
+        let [rows, columns] = self.architecture().score_map([shape[2], shape[3]])?;
+        let shape_of_maps = vec![shape[0], self.inner.classes, rows, columns];
+        let mut maps = Values { values: zeros(&shape_of_maps)?, shape: shape_of_maps };
+        self.each_part(Way::Places, images, shape, &[self.last()], &mut [&mut maps.values])?;
+        Ok(maps)
+    }
+
+    /// Some layers of the classifier, by their indices in forward order: `count` vectors, flat, as the
+    /// first of them takes them, to as many as the last of them gives.
+    pub(crate) fn classify(&self, steps: Range<usize>, vectors: &[f32]) -> Result<Vec<f32>> {
+        let all = self.architecture().steps()?;
+        let (Some(first), Some(last)) = (all.get(steps.start), all.get(steps.end.wrapping_sub(1)))
+        else {
+            return Ok(vectors.to_vec());
+        };
+        if steps.is_empty() {
+            return Ok(vectors.to_vec());
+        }
+        let [inputs, outputs] = [first.input.elements(), last.output.elements()];
+        let (count, rest) =
+            (vectors.len() / inputs as usize, vectors.len() % inputs as usize);
+        if rest != 0 || first.part != Part::Classifier {
+            return Err(self.wrong_input(format!("vectors of {inputs} for {}", first.key), vec![vectors.len()]));
+        }
+        let mut result = zeros(&[count, outputs as usize])?;
+        let shape = [count, inputs as usize, 1, 1];
+        let wanted = [steps.end - 1];
+        self.each_part(Way::Vectors(steps.start), vectors, shape, &wanted, &mut [&mut result])?;
+        Ok(result)
     }
 
     /// The logits of burn's tensors, `[N, C, H, W]` to `[N, num_classes]`, of any backend: from there,
@@ -316,7 +365,7 @@ impl Compiled {
         if !taps.is_empty() {
             let mut outputs: Vec<&mut [f32]> =
                 taps.iter_mut().map(|tap| &mut tap.values[..]).collect();
-            self.each_part(images, shape, &wanted, &mut outputs)?;
+            self.each_part(Way::Images, images, shape, &wanted, &mut outputs)?;
         }
         Ok(taps)
     }
@@ -330,7 +379,8 @@ impl Compiled {
     pub fn explain(&self, shape: [usize; 4], passes: u32) -> Result<Vec<(Planned, Duration)>> {
         self.check(shape, shape.into_iter().fold(1, usize::saturating_mul))?;
         let batch = shape[0].min(IMAGES_AT_ONCE);
-        let plan = self.plan(batch, [shape[2], shape[3]], &[self.last()])?;
+        let (way, size, wanted) = (Way::Images, [shape[2], shape[3]], vec![self.last()].into());
+        let plan = self.plan(Key { way, batch, size, wanted })?;
         let mut pass = plan.new_pass(self.inner.workers)?;
         let stages = plan.stages.len();
         let mut total = vec![Duration::ZERO; stages];
@@ -385,12 +435,11 @@ impl Compiled {
         }
     }
 
-    fn plan(&self, batch: usize, size: [usize; 2], wanted: &[usize]) -> Result<Arc<Plan>> {
+    fn plan(&self, key: Key) -> Result<Arc<Plan>> {
         let plans = || self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |key: &Key| key.batch == batch && key.size == size && key.wanted == wanted;
         // What is used goes to the end, away from what is dropped for others.
-        let known = |plans: &mut [(Key, Arc<Plan>)]| {
-            let at = plans.iter().position(|(key, _)| is_it(key))?;
+        let known = |plans: &mut [(Key<'static>, Arc<Plan>)]| {
+            let at = plans.iter().position(|(known, _)| *known == key)?;
             plans[at..].rotate_left(1);
             plans.last().map(|(_, plan)| plan.clone())
         };
@@ -399,21 +448,29 @@ impl Compiled {
         }
         // Not under the lock: others know their shapes, and packing waits for rayon's threads, which may
         // be asking for a plan themselves.
-        let steps = self.architecture().walk(size)?;
+        let steps = match key.way {
+            Way::Vectors(_) => self.architecture().steps()?,
+            _ => self.architecture().walk(key.size)?,
+        };
         let choose = |convolution: &_, batch, size| {
             cost::choose(&self.inner.machine, convolution, batch, size)
         };
         let (machine, prepared) = (self.inner.machine, &self.inner.prepared);
-        let plan = Planner::plan(machine, &choose, batch, &steps, prepared, wanted)?;
-        let plan = Arc::new(plan);
+        let (batch, wanted) = ((key.batch, key.way), &key.wanted);
+        let plan = Arc::new(Planner::plan(machine, &choose, batch, &steps, prepared, wanted)?);
         let mut plans = plans();
         if let Some(plan) = known(&mut plans) {
             return Ok(plan);
         }
-        if plans.len() >= MOST_PLANS {
-            plans.remove(0);
-        }
-        plans.push((Key { batch, size, wanted: wanted.to_vec() }, plan.clone()));
+        let mut bytes = plan.bytes();
+        let kept = plans.iter().rev().take(MOST_PLANS - 1).take_while(|(_, plan)| {
+            bytes = bytes.saturating_add(plan.bytes());
+            bytes <= MOST_BYTES
+        });
+        let dropped = plans.len() - kept.count();
+        plans.drain(..dropped);
+        let key = Key { wanted: key.wanted.into_owned().into(), ..key };
+        plans.push((key, plan.clone()));
         Ok(plan)
     }
 
@@ -421,25 +478,39 @@ impl Compiled {
     /// the batch.
     fn each_part(
         &self,
+        way: Way,
         images: &[f32],
         shape: [usize; 4],
         wanted: &[usize],
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
         let [batch, channels, height, width] = shape;
+        let size = [height, width];
         let image = channels * height * width;
-        for first in (0..batch).step_by(IMAGES_AT_ONCE) {
-            let count = IMAGES_AT_ONCE.min(batch - first);
+        let at_once = match way {
+            Way::Images => IMAGES_AT_ONCE,
+            Way::Places => {
+                let [_, height, width] = self.architecture().input;
+                let designed = IMAGES_AT_ONCE.saturating_mul(height).saturating_mul(width);
+                (designed / (size[0] * size[1])).clamp(1, IMAGES_AT_ONCE)
+            }
+            Way::Vectors(_) => VECTORS_AT_ONCE,
+        };
+        for first in (0..batch).step_by(at_once) {
+            let count = at_once.min(batch - first);
             let images = &images[first * image..][..count * image];
-            let plan = self.plan(count, [height, width], wanted)?;
+            let plan = self.plan(Key { way, batch: count, size, wanted: wanted.into() })?;
             let mut pass = plan.pass(self.inner.workers)?;
-            let memory = Arc::get_mut(&mut pass).map(|pass| &mut pass.memory);
-            memory.ok_or_else(in_use)?.write(plan.images, images);
+            let memory = Arc::get_mut(&mut pass).map(|pass| &mut pass.memory).ok_or_else(in_use)?;
+            for (i, image) in images.chunks(image).enumerate() {
+                memory.write(plan.input, i * plan.input_stride, image);
+            }
             self.inner.team.run(&pass)?;
             for (i, image) in images.chunks(image).enumerate() {
-                let is_finite = are_finite(image);
+                // A vector may hold what came out of a layer, and its NaN find their way by themselves.
+                let is_finite = matches!(way, Way::Vectors(_)) || are_finite(image);
                 for (output, numbers) in plan.outputs.iter().zip(outputs.iter_mut()) {
-                    let length = output.shape.elements() as usize;
+                    let length = output.length;
                     let numbers = &mut numbers[(first + i) * length..][..length];
                     match is_finite {
                         true => pass.memory.read(output.buffer, i * output.stride, numbers),

@@ -4,6 +4,7 @@
 //! outputs are in registers joins it: batch norm (folded into the weights), ReLU, the 2×2 pool. A layer
 //! whose output somebody asked for, by name, ends that: its map must exist.
 
+use super::columns::{Back, COLUMNS_AT_ONCE, Columns, LinearColumns, Turn, Windows};
 use super::convolution::{Algorithm, Convolution};
 use super::cost::{self, Choice, Machine, Schedule};
 use super::direct::Direct;
@@ -15,7 +16,7 @@ use super::simd::BLOCK;
 use super::stage::{Memory, Stage};
 use super::winograd::{Fused, Multiply, Phases, Restore, Transform, Winograd};
 use crate::error::{Error, Result};
-use crate::models::{Layer, Shape, Step};
+use crate::models::{Layer, Part, Shape, Step};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a layer has at run time; by the index of its step.
@@ -33,6 +34,17 @@ pub(super) enum Prepared {
     Linear(Arc<Weights>),
     /// Nothing but its row of the table.
     Plain,
+}
+
+/// Which way through the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Images, as far as anybody wants.
+    Images,
+    /// Images to class scores at every place: dense evaluation.
+    Places,
+    /// Vectors, from this step of the classifier on.
+    Vectors(usize),
 }
 
 /// What is planned for a layer or several: see [`Compiled::explain`](super::Compiled::explain).
@@ -63,8 +75,10 @@ pub(super) struct Plan {
     pub planned: Vec<Planned>,
     lengths: Vec<usize>,
     own: usize,
-    /// Buffer of the planar images.
-    pub images: usize,
+    /// Buffer of the planar images, or of the vectors.
+    pub input: usize,
+    /// Numbers from one of them to the next.
+    pub input_stride: usize,
     pub outputs: Vec<Output>,
     idle: Mutex<Vec<Arc<Pass>>>,
 }
@@ -73,8 +87,8 @@ pub(super) struct Plan {
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     pub buffer: usize,
-    /// Of one image.
-    pub shape: Shape,
+    /// Numbers of one image.
+    pub length: usize,
     /// Numbers from an image to the next.
     pub stride: usize,
 }
@@ -105,10 +119,18 @@ impl Plan {
         Ok(Pass::new(self.stages.clone(), memory))
     }
 
+    /// Bytes that a pass takes.
+    pub fn bytes(&self) -> usize {
+        4 * self.lengths.iter().sum::<usize>()
+    }
+
     pub fn give_back(&self, pass: Arc<Pass>) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pass);
     }
 }
+
+/// Vectors that `linear` is faster for: as many as go through it at once.
+const MOST_ROWS: usize = 8;
 
 /// How often a call looks for a pass that is free before it takes memory for another.
 const LOOKS: usize = 100;
@@ -149,7 +171,7 @@ impl<'a> Planner<'a> {
     pub fn plan(
         machine: Machine,
         choose: Choose<'a>,
-        batch: usize,
+        (batch, way): (usize, Way),
         steps: &'a [Step],
         prepared: &'a [Prepared],
         wanted: &'a [usize],
@@ -168,25 +190,29 @@ impl<'a> Planner<'a> {
             outputs: vec![None; wanted.len()],
             value: Value::Map(0),
         };
-        let images = planner.input();
-        planner.planned.push(Planned {
-            layers: "input".into(),
-            stages: 0..1,
-            ..Planned::default()
-        });
-        let last = wanted.iter().max().map_or(0, |last| last + 1);
-        let mut index = 0;
-        while index < last {
+        let (input, mut index) = match way {
+            Way::Vectors(first) => (planner.vectors(first)?, first),
+            _ => (planner.images(), 0),
+        };
+        while index < planner.end() {
             let first = planner.drafts.len();
-            let next = planner.layer(index)?;
+            let next = match (way, planner.value) {
+                (Way::Places, Value::Map(map)) if steps[index].part == Part::AvgPool => {
+                    planner.places(index, map)?
+                }
+                (Way::Vectors(_), Value::Vectors { buffer, length }) if batch > MOST_ROWS => {
+                    planner.turned(index, buffer, length)?
+                }
+                _ => planner.layer(index)?,
+            };
             planner.name(index..next, first);
             planner.tap(next - 1);
             index = next;
         }
-        planner.finish(images)
+        planner.finish(input)
     }
 
-    fn finish(mut self, images: usize) -> Result<Plan> {
+    fn finish(mut self, [input, input_stride]: [usize; 2]) -> Result<Plan> {
         for map in &self.maps {
             self.lengths[map.buffer] = map.numbers(self.batch).ok_or_else(|| too_large(map))?;
         }
@@ -198,7 +224,8 @@ impl<'a> Planner<'a> {
             stages,
             planned: self.planned,
             lengths: self.lengths,
-            images,
+            input,
+            input_stride,
             outputs: self.outputs.into_iter().flatten().collect(),
             idle: Mutex::default(),
         })
@@ -217,9 +244,10 @@ impl<'a> Planner<'a> {
     }
 
     /// The images, planar, and the map that they become.
-    fn input(&mut self) -> usize {
+    fn images(&mut self) -> [usize; 2] {
         let shape = self.steps.first().map_or(Shape::Map([1; 3]), |step| step.input);
-        let images = self.buffer(self.batch * shape.elements() as usize);
+        let image = shape.elements() as usize;
+        let images = self.buffer(self.batch * image);
         if let Ok(map) = self.map(shape) {
             if let Some(Prepared::Convolution { plain, .. }) = self.prepared.first() {
                 self.maps[map].interleave = plain.interleave;
@@ -228,7 +256,114 @@ impl<'a> Planner<'a> {
             self.drafts
                 .push(Box::new(move |maps| Box::new(Pack { images, map: maps[map], batch })));
         }
-        images
+        self.planned.push(Planned { layers: "input".into(), stages: 0..1, ..Planned::default() });
+        [images, image]
+    }
+
+    /// The vectors that a step of the classifier takes, each from a whole block on.
+    fn vectors(&mut self, step: usize) -> Result<[usize; 2]> {
+        let input = self.steps.get(step).map(|step| step.input);
+        let Some(Shape::Vector([length])) = input else { return Err(contradiction(input)) };
+        let stride = length.next_multiple_of(BLOCK);
+        let buffer = self.buffer(self.batch * stride);
+        self.value = Value::Vectors { buffer, length };
+        Ok([buffer, stride])
+    }
+
+    /// All of the classifier from the pool at `index` on, at every place of its window.
+    fn places(&mut self, index: usize, map: usize) -> Result<usize> {
+        let (Layer::AdaptiveAvgPool { size: window }, &[channels, height, width]) =
+            (self.steps[index].layer, self.steps[index].input.dims())
+        else {
+            return Err(contradiction(self.steps[index].layer));
+        };
+        let places =
+            [(height, window[0]), (width, window[1])].map(|(cells, w)| cells.max(w) - w + 1);
+        let features = channels * window[0] * window[1];
+        let draft = move |planner: &mut Self, first: usize, columns: Columns| {
+            planner.drafts.push(Box::new(move |maps| {
+                Box::new(Windows { map: maps[map], window, places, first, columns })
+            }));
+        };
+        self.as_columns(index + 1, features, places[0] * places[1], draft)
+    }
+
+    /// The same for many vectors.
+    fn turned(&mut self, index: usize, vectors: usize, features: usize) -> Result<usize> {
+        self.as_columns(index, features, 1, |planner, _, columns| {
+            planner.drafts.push(Box::new(move |_| Box::new(Turn { vectors, columns })));
+        })
+    }
+
+    /// All steps from `index` on for columns of so many features, a few columns at a time; `fill` plans
+    /// what fills them, from one of them on.
+    fn as_columns(
+        &mut self,
+        index: usize,
+        features: usize,
+        places: usize,
+        fill: impl Fn(&mut Self, usize, Columns),
+    ) -> Result<usize> {
+        let layers = self.layers_of_columns(index)?;
+        let (all, width) = (self.batch * places, self.machine.isa.width());
+        let room = all.min(COLUMNS_AT_ONCE);
+        // Between the layers; all parts of the columns use the same memory.
+        let mut between = vec![Columns { buffer: 0, features, room, count: room, width }];
+        for (weights, _) in &layers {
+            let before = between[between.len() - 1];
+            let features = weights.as_ref().map_or(before.features, |weights| weights.outputs);
+            between.push(Columns { features, ..before });
+        }
+        for columns in &mut between {
+            columns.buffer = self.buffer(columns.numbers());
+        }
+        let last = between[layers.len()];
+        let length = last.features * places;
+        let output = self.buffer(self.batch * length.next_multiple_of(BLOCK));
+        for first in (0..all).step_by(room) {
+            let part = |columns: Columns| Columns { count: room.min(all - first), ..columns };
+            fill(self, first, part(between[0]));
+            for ((weights, activation), pair) in layers.iter().zip(between.windows(2)) {
+                let (input, output, activation) = (part(pair[0]), part(pair[1]), *activation);
+                let weights = weights.clone();
+                self.drafts.push(Box::new(move |_| match weights {
+                    Some(weights) => Box::new(LinearColumns { weights, input, output, activation }),
+                    None => {
+                        let (length, input, output) = (input.numbers(), input.buffer, output.buffer);
+                        Box::new(Activate { input, output, length, activation })
+                    }
+                }));
+            }
+            let columns = part(last);
+            self.drafts.push(Box::new(move |_| Box::new(Back { columns, first, places, output })));
+        }
+        self.value = Value::Vectors { buffer: output, length };
+        Ok(self.end())
+    }
+
+    /// The linear layers from `index` on with what joins them, and activations by themselves.
+    fn layers_of_columns(&self, index: usize) -> Result<Vec<(Option<Arc<Weights>>, Activation)>> {
+        let mut layers = Vec::new();
+        let mut index = index;
+        while index < self.end() {
+            match (&self.prepared[index], &self.steps[index].layer) {
+                (Prepared::Linear(weights), _) => {
+                    let activation = self.activation_after(index);
+                    layers.push((Some(weights.clone()), activation));
+                    index += usize::from(activation != Activation::None);
+                }
+                (_, layer @ (Layer::Relu | Layer::Tanh)) => layers.push((None, layer.into())),
+                (_, Layer::Dropout { .. }) => {}
+                (_, layer) => return Err(contradiction(layer)),
+            }
+            index += 1;
+        }
+        Ok(layers)
+    }
+
+    /// The step after the last that anybody wants.
+    fn end(&self) -> usize {
+        self.wanted.iter().max().map_or(0, |last| last + 1)
     }
 
     fn is_wanted(&self, index: usize) -> bool {
@@ -387,15 +522,8 @@ impl<'a> Planner<'a> {
     }
 
     fn linear(&mut self, index: usize, weights: Arc<Weights>, input: usize) -> usize {
-        let mut last = index;
-        let activation = if self.joins(last, |next| matches!(next, Layer::Relu)) {
-            Activation::Relu
-        } else if self.joins(last, |next| matches!(next, Layer::Tanh)) {
-            Activation::Tanh
-        } else {
-            Activation::None
-        };
-        last += usize::from(activation != Activation::None);
+        let activation = self.activation_after(index);
+        let last = index + usize::from(activation != Activation::None);
         let length = weights.outputs;
         let output = self.buffer(self.batch * length.next_multiple_of(BLOCK));
         let multiplications = self.steps[index].multiply_adds * self.batch as u64;
@@ -414,6 +542,14 @@ impl<'a> Planner<'a> {
         }));
         self.value = Value::Vectors { buffer: output, length };
         last + 1
+    }
+
+    /// What joins a linear layer.
+    fn activation_after(&self, index: usize) -> Activation {
+        match self.steps.get(index + 1) {
+            Some(next) if self.joins(index, |_| true) => Activation::from(&next.layer),
+            _ => Activation::None,
+        }
     }
 
     fn activate(&mut self, index: usize, activation: Activation) -> usize {
@@ -450,18 +586,17 @@ impl<'a> Planner<'a> {
         if !self.is_wanted(index) {
             return;
         }
-        let shape = self.steps[index].output;
         let output = match self.value {
             Value::Vectors { buffer, length } => {
-                Output { buffer, shape, stride: length.next_multiple_of(BLOCK) }
+                Output { buffer, length, stride: length.next_multiple_of(BLOCK) }
             }
             Value::Map(map) => {
-                let stride = shape.elements() as usize;
-                let images = self.buffer(self.batch * stride);
+                let length = self.steps[index].output.elements() as usize;
+                let images = self.buffer(self.batch * length);
                 let batch = self.batch;
                 self.drafts
                     .push(Box::new(move |maps| Box::new(Unpack { map: maps[map], images, batch })));
-                Output { buffer: images, shape, stride }
+                Output { buffer: images, length, stride: length }
             }
         };
         for (slot, _) in self.outputs.iter_mut().zip(self.wanted).filter(|(_, w)| **w == index) {

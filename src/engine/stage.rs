@@ -45,10 +45,11 @@ impl Memory {
         self.numbers.part(start, length)
     }
 
-    /// What a pass begins with.
-    pub fn write(&mut self, buffer: usize, numbers: &[f32]) {
-        let [start, length] = self.shared[buffer];
-        self.numbers.as_mut_slice()[start..start + length].copy_from_slice(numbers);
+    /// What a pass begins with, from `start` on.
+    pub fn write(&mut self, buffer: usize, start: usize, numbers: &[f32]) {
+        let [begin, length] = self.shared[buffer];
+        let place = &mut self.numbers.as_mut_slice()[begin..begin + length];
+        place[start..start + numbers.len()].copy_from_slice(numbers);
     }
 
     /// What a pass leaves, from `start` on.

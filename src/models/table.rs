@@ -451,6 +451,23 @@ impl Architecture {
         }
     }
 
+    /// Height and width of the class score map of dense evaluation (VGG paper, section 3.2) for an input
+    /// of `[height, width]`: the places of the classifier's window, of [`pool`](Self::pool) cells, on the
+    /// last map of the features; 1 where that map is no larger than the window.
+    ///
+    /// # Errors
+    /// As for [`walk`](Self::walk).
+    pub fn score_map(&self, size: [usize; 2]) -> Result<[usize; 2]> {
+        let steps = self.walk(size)?;
+        let pooled = steps.iter().find(|step| step.part == Part::AvgPool).map(|step| step.input);
+        match pooled {
+            Some(Shape::Map([_, h, w])) => Ok([(h, self.pool[0]), (w, self.pool[1])]
+                .map(|(cells, window)| cells.max(window) - window + 1)),
+            // Every walk goes through the pool.
+            _ => Ok([1, 1]),
+        }
+    }
+
     /// The same network with its classifier left out: what remains gives the pooled features as one
     /// vector an image, for transfer learning.
     pub fn without_classifier(mut self) -> Self {
