@@ -56,7 +56,7 @@ pub use simd::Isa;
 
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Network, Parameter, Part};
+use crate::models::{Architecture, Network, Parameter};
 use crate::vision::Preset;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -296,27 +296,17 @@ impl Compiled {
         Ok(maps)
     }
 
-    /// Some layers of the classifier, by their indices in forward order: `count` vectors, flat, as the
-    /// first of them takes them, to as many as the last of them gives.
-    pub(crate) fn classify(&self, steps: Range<usize>, vectors: &[f32]) -> Result<Vec<f32>> {
-        let all = self.architecture().steps()?;
-        let (Some(first), Some(last)) = (all.get(steps.start), all.get(steps.end.wrapping_sub(1)))
-        else {
-            return Ok(vectors.to_vec());
-        };
-        if steps.is_empty() {
+    /// Some layers of the classifier, by their indices in forward order: vectors, flat, as the first of
+    /// them takes them, to as many as the last of them gives.
+    pub(crate) fn classify(&self, layers: Range<usize>, vectors: &[f32]) -> Result<Vec<f32>> {
+        if layers.is_empty() {
             return Ok(vectors.to_vec());
         }
-        let [inputs, outputs] = [first.input.elements(), last.output.elements()];
-        let (count, rest) =
-            (vectors.len() / inputs as usize, vectors.len() % inputs as usize);
-        if rest != 0 || first.part != Part::Classifier {
-            return Err(self.wrong_input(format!("vectors of {inputs} for {}", first.key), vec![vectors.len()]));
-        }
-        let mut result = zeros(&[count, outputs as usize])?;
-        let shape = [count, inputs as usize, 1, 1];
-        let wanted = [steps.end - 1];
-        self.each_part(Way::Vectors(steps.start), vectors, shape, &wanted, &mut [&mut result])?;
+        let [count, features] = self.architecture().expect_vectors(&layers, vectors.len())?;
+        let steps = self.architecture().steps()?;
+        let mut result = zeros(&[count, steps[layers.end - 1].output.elements() as usize])?;
+        let (way, shape) = (Way::Vectors(layers.start), [count, features, 1, 1]);
+        self.each_part(way, vectors, shape, &[layers.end - 1], &mut [&mut result])?;
         Ok(result)
     }
 

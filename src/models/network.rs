@@ -290,6 +290,17 @@ impl<B: Backend> Network<B> {
         Tensor::cat(bands.collect(), 2) + not_a_number
     }
 
+    /// Layers of the classifier, by their indices in forward order.
+    pub(crate) fn classifier_layers(
+        &self,
+        layers: Range<usize>,
+        vectors: Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        let first = self.features.len() + 1;
+        let layers = self.classifier.iter().skip(layers.start - first).take(layers.len());
+        layers.fold(vectors, |x, layer| layer.forward(x))
+    }
+
     fn classify(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let not_a_number = not_a_number(&images);
         let maps = self.features.iter().fold(images, |x, layer| layer.forward(x));

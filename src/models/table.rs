@@ -9,6 +9,7 @@ use super::names::Names;
 use super::row::{MOST_LAYERS, Row, product, too_large};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A whole network as data.
 ///
@@ -495,6 +496,30 @@ impl Architecture {
                     .join(", "),
             }
         })
+    }
+
+    /// The shape, `[count, features]`, of so many values as vectors that the first of these steps of the
+    /// classifier takes.
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] for steps that are none of the classifier's, and values that are not whole
+    /// vectors.
+    pub(crate) fn expect_vectors(&self, steps: &Range<usize>, values: usize) -> Result<[usize; 2]> {
+        let all = self.steps()?;
+        let wrong = |expected: String| Error::InputShape {
+            network: self.name.clone(),
+            expected,
+            found: vec![values],
+        };
+        let first = all.get(steps.start).filter(|step| step.part == Part::Classifier);
+        let Some(first) = first.filter(|_| steps.end <= all.len()) else {
+            return Err(wrong(format!("layers of the classifier, not {steps:?}")));
+        };
+        let features = self.flat(first.input)?;
+        match values.checked_rem(features) {
+            Some(0) => Ok([values / features, features]),
+            _ => Err(wrong(format!("vectors of {features} values for {}", first.key))),
+        }
     }
 
     fn len(&self) -> usize {

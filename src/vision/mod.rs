@@ -1,14 +1,19 @@
 //! From a photo's file to a batch of pixels as the network was trained on.
 //!
 //! `decode` makes an upright RGB picture of any file, within limits; `preprocess` resizes, crops and
-//! normalises it. How that is done belongs to the weights: see [`Preset`].
+//! normalises it. How that is done belongs to the weights: see [`Preset`]. `views` is what is shown of a
+//! photo when it is looked at more than once, and `pose` how it is turned for that.
 
 mod decode;
+mod pose;
 mod preprocess;
+mod views;
 
 pub use decode::{decode, decode_file};
 pub use image::RgbImage;
+pub use pose::Pose;
 pub use preprocess::{Channels, Preset};
+pub use views::{Crop, Shown, View, Views, Whole};
 
 /// The 1000 classes of ImageNet (ILSVRC 2012) in the order of the published weights, in
 /// torchvision's wording (`torchvision.models._meta`, BSD 3-clause licence).

@@ -1,5 +1,6 @@
 //! What was done to the training pictures must be done to every picture: resize, crop, normalise.
 
+use super::views::Views;
 use crate::backend::Limits;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
@@ -8,7 +9,6 @@ use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::F32x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
-use image::imageops::crop_imm;
 use serde::{Deserialize, Serialize};
 
 /// The order of the colours in `[N, 3, H, W]`.
@@ -118,11 +118,7 @@ impl Preset {
     /// [`Error::Setting`] if [the preset is not valid](Self::validate), and [`Error::Picture`] for a
     /// picture so narrow that resizing it would take gigabytes.
     pub fn pixels(&self, photo: &RgbImage) -> Result<RgbImage> {
-        self.validate()?;
-        let resized = resize(photo, self.resize)?;
-        let offset = |side: u32| half_to_even(side - self.crop);
-        let (left, top) = (offset(resized.width()), offset(resized.height()));
-        Ok(crop_imm(&resized, left, top, self.crop, self.crop).to_image())
+        self.view(photo, Views::center().as_slice()[0])
     }
 
     /// Photos to `[N, 3, crop, crop]`.
@@ -149,28 +145,38 @@ impl Preset {
         Limits::of::<B>(device)?
             .expect_tensor(format_args!("photos {shape:?}"), elements as u64)?;
         let mut values = Vec::with_capacity(elements);
+        let center = Views::center();
         for photo in photos {
-            self.normalise(&self.pixels(photo)?, &mut values);
+            values.extend(self.views(photo, &center)?.squares);
         }
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 
-    /// Channel after channel, with torchvision's operations in torchvision's order.
-    fn normalise(&self, pixels: &RgbImage, values: &mut Vec<f32>) {
-        for channel in 0..3 {
+    /// What the levels of each channel become, with torchvision's operations in torchvision's order.
+    pub(super) fn levels(&self) -> [Levels; 3] {
+        std::array::from_fn(|channel| {
             let colour = match self.channels {
                 Channels::Rgb => channel,
                 Channels::Bgr => 2 - channel,
             };
             let (mean, std) = (self.mean[channel], self.std[channel]);
-            let scaled = |pixel: u8| f32::from(pixel) / 255.0 * self.white;
-            values.extend(pixels.pixels().map(|pixel| (scaled(pixel[colour]) - mean) / std));
-        }
+            let scaled = |level: usize| level as f32 / 255.0 * self.white;
+            let values = std::array::from_fn(|level| (scaled(level) - mean) / std);
+            Levels { colour, values }
+        })
     }
 }
 
+/// What the levels of a channel become.
+pub(super) struct Levels {
+    /// Of the picture, which this channel shows.
+    pub colour: usize,
+    /// By level.
+    pub values: [f32; 256],
+}
+
 /// Short side to `short`, the long side in proportion, rounded down as in torchvision.
-fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
+pub(super) fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
     /// Pixels of the resized picture, where 256 x 384 is usual: 200 MB in f32.
     const MOST_PIXELS: u64 = 1 << 24;
     let (width, height) = photo.dimensions();
@@ -232,7 +238,7 @@ fn failed(reason: impl std::fmt::Display) -> Error {
 
 /// Half of it, where a half pixel rounds to the even side: Python's `round`, and so torchvision's
 /// centre crop.
-fn half_to_even(length: u32) -> u32 {
+pub(super) fn half_to_even(length: u32) -> u32 {
     let half = length / 2;
     half + (length % 2) * (half % 2)
 }

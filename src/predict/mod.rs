@@ -1,6 +1,29 @@
-//! From logits to ranked labels.
+//! From photos to ranked labels.
+//!
+//! - [`Classifier`] (`classifier`): a network with its preprocessing, views and labels; `stream`: many
+//!   files, decoded while the network is busy; `answer`: what it says.
+//! - `fusion`: from several views to one answer; `dropout`: from several thinned networks;
+//!   [`Answer::mean`]: from several networks.
+//! - `model`: what all of them need of a network; `labels`: the names of its classes.
+//! - [`top_k`]: from one image's logits, for who has his own way to them.
+
+mod answer;
+mod classifier;
+mod dropout;
+mod fusion;
+mod labels;
+mod model;
+mod stream;
+
+pub use answer::{Answer, Guess, Opinion};
+pub use classifier::{Classifier, ClassifierBuilder};
+pub use dropout::McDropout;
+pub use fusion::Fusion;
+pub use labels::Labels;
+pub use model::Model;
 
 use crate::error::{Error, Result};
+use fusion::softmax;
 
 /// A class that the network considers.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +49,8 @@ pub struct Ranked {
 /// # Errors
 /// [`Error::NotFinite`] if a logit is NaN or infinite: there is no order to report.
 pub fn top_k(logits: &[f32], k: usize) -> Result<Vec<Ranked>> {
-    expect_finite("logits", logits)?;
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f64> = logits.iter().map(|&x| f64::from(x - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    let mut ranked: Vec<Ranked> = (exponentials.iter().enumerate())
-        .map(|(class, e)| Ranked { class, probability: (e / sum) as f32 })
+    let mut ranked: Vec<Ranked> = (softmax(logits)?.into_iter().enumerate())
+        .map(|(class, probability)| Ranked { class, probability: probability as f32 })
         .collect();
     ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     ranked.truncate(k);

@@ -1,0 +1,262 @@
+//! Says what is in photos.
+//!
+//!     cargo run --release --example classify -- photo.jpg --model vgg16 --weights vgg16.safetensors
+//!     cargo run --release --features hub --example classify -- photo.jpg --model vgg16 --pretrained
+//!     cargo run --release --example classify -- folder --views ten-crop --weights vgg16.safetensors
+#![recursion_limit = "256"]
+
+#[path = "../cli/mod.rs"]
+mod cli;
+mod photos;
+mod speak;
+
+use alexnet_vgg::backend::{BackendName, Job};
+use alexnet_vgg::engine::Compiled;
+use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
+use alexnet_vgg::predict::{Classifier, Fusion, Labels, McDropout, Model};
+use alexnet_vgg::vision::{Preset, Views};
+use alexnet_vgg::weights::Weights;
+use burn::tensor::backend::Backend;
+use clap::Parser;
+use speak::Speaker;
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Ranked labels with probabilities for photos")]
+struct Args {
+    /// Photos (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM), folders of them, or patterns such as 'a/**/*.jpg'.
+    #[arg(required = true)]
+    photos: Vec<String>,
+    #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
+    model: NetworkConfig,
+    /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// torchvision's published weights: downloaded once, then from the cache. Needs feature `hub`.
+    #[arg(long, conflicts_with = "weights")]
+    pretrained: bool,
+    /// Weights of more networks, of any kind: probabilities are averaged, one network is in memory at
+    /// a time.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    ensemble: Vec<PathBuf>,
+    /// What is shown of each photo: center, flips, ten-crop, dense, multi-crop, both, paper (as the
+    /// network's own paper tested), hflip, vflip, transpose, transverse, rotate:DEGREES; or several
+    /// with + between them.
+    #[arg(long, default_value = "center")]
+    views: String,
+    /// Short sides that photos are resized to, such as 256,384,512: all views at each of them.
+    #[arg(long, value_delimiter = ',')]
+    scales: Vec<u32>,
+    /// Besides the other views the centre, turned by so many degrees both ways; several with commas.
+    #[arg(long, value_delimiter = ',', value_name = "DEGREES")]
+    rotate: Vec<f64>,
+    /// How views become one answer: mean-probability, mean-logit, geometric-mean or vote.
+    #[arg(long, default_value_t)]
+    fusion: Fusion,
+    /// Passes with dropout left on: mean probabilities, and how far they are apart.
+    #[arg(long, value_name = "PASSES")]
+    mc_dropout: Option<usize>,
+    /// Seed of dropout, and of an untrained network.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many labels to print for each photo.
+    #[arg(long, default_value = "5")]
+    top_k: NonZeroUsize,
+    /// Preprocessing that the weights were trained with: imagenet or caffe. Default: what the
+    /// weights file says, or imagenet.
+    #[arg(long, value_parser = Preset::by_name)]
+    preset: Option<Preset>,
+    /// Names of the classes, one a line. Default: ImageNet's, if there are 1000 classes.
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    /// Classes of the network.
+    #[arg(long, default_value_t = 1000)]
+    num_classes: usize,
+    /// A line of JSON for each photo: ranked labels, and what each view says.
+    #[arg(long)]
+    json: bool,
+    /// ndarray, flex or wgpu, to compute by burn. Default: the compiled CPU engine.
+    #[arg(long, conflicts_with_all = ["precision", "threads", "isa"])]
+    backend: Option<BackendName>,
+    #[command(flatten)]
+    engine: cli::EngineArgs,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let photos = photos::find(&args.photos)?;
+    let table = args.model.clone().with_num_classes(args.num_classes).architecture();
+    table.steps()?;
+    let labels = match &args.labels {
+        Some(path) => Labels::read(path)?,
+        None => Labels::for_classes(args.num_classes),
+    };
+    labels.expect_classes(args.num_classes)?;
+    let mut members = vec![Member::first(&args, table)?];
+    for path in &args.ensemble {
+        members.push(Member::of_file(&args, path)?);
+    }
+    if members[0].weights.is_none() && !args.json {
+        cli::print(format!(
+            "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
+            members[0].table.name
+        ))?;
+    }
+    let mut speaker = Speaker::new(&photos, &labels, args.json, members.len());
+    for member in members {
+        let (args, labels, photos) = (&args, &labels, &photos);
+        let job = Classify { args, labels, photos, member, speaker: &mut speaker };
+        args.backend.unwrap_or_else(BackendName::preferred).run(job)??;
+        speaker.next_network();
+    }
+    speaker.finish()
+}
+
+/// A network of the ensemble; most have but one.
+struct Member {
+    table: Architecture,
+    weights: Option<PathBuf>,
+    preset: Preset,
+}
+
+impl Member {
+    fn first(args: &Args, table: Architecture) -> Result<Self, Box<dyn Error>> {
+        let asked = args.preset.clone();
+        let (weights, preset) = match (args.pretrained, &args.weights) {
+            (true, _) => {
+                pretrained(&table, asked).map(|(path, preset)| (Some(path), preset))?
+            }
+            (false, Some(path)) => {
+                (Some(path.clone()), preset(asked, Weights::open(path)?.preset()?)?)
+            }
+            (false, None) => (None, preset(asked, None)?),
+        };
+        Ok(Self { table, weights, preset })
+    }
+
+    /// A file says itself which network it is of.
+    fn of_file(args: &Args, path: &PathBuf) -> Result<Self, Box<dyn Error>> {
+        let file = Weights::open(path)?;
+        let preset = preset(args.preset.clone(), file.preset()?)?;
+        let found = file.identify()?.filter(|found| !found.features_only);
+        let networks = found.map_or(Vec::new(), |found| found.networks);
+        match &networks[..] {
+            [network] => {
+                Ok(Self { table: network.architecture(), weights: Some(path.clone()), preset })
+            }
+            several => {
+                let names: Vec<String> =
+                    several.iter().map(|network| network.architecture().name).collect();
+                Err(format!(
+                    "{}: expected the weights of one known network, found those of {names:?}",
+                    path.display()
+                )
+                .into())
+            }
+        }
+    }
+}
+
+/// All photos through one network.
+struct Classify<'a, 's> {
+    args: &'a Args,
+    labels: &'a Labels,
+    photos: &'a [PathBuf],
+    member: Member,
+    speaker: &'a mut Speaker<'s>,
+}
+
+impl Job for Classify<'_, '_> {
+    /// An error only if nobody reads the answers.
+    type Output = Result<(), Box<dyn Error>>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Self::Output> {
+        B::seed(device, self.args.seed);
+        let table = self.member.table.clone();
+        let options = self.args.backend.is_none().then(|| self.args.engine.options());
+        match (&self.member.weights, options) {
+            (Some(path), Some(options)) => {
+                let model = Compiled::load(table, path, options)?;
+                self.with(model)
+            }
+            (Some(path), None) => {
+                let model: Network<B> = Network::load(table, path, device)?;
+                self.with(model)
+            }
+            (None, Some(options)) => {
+                let model = Network::<B>::new(table, device)?.compile(options)?;
+                self.with(model)
+            }
+            (None, None) => self.with(Network::<B>::new(table, device)?),
+        }
+    }
+}
+
+impl Classify<'_, '_> {
+    fn with(self, model: impl Model + 'static) -> alexnet_vgg::Result<Result<(), Box<dyn Error>>> {
+        let args = self.args;
+        let mut builder = Classifier::builder(model)
+            .preset(self.member.preset.clone())
+            .views(self.views()?)
+            .fusion(args.fusion)
+            .labels(self.labels.clone())
+            .top_k(args.top_k.get());
+        if let Some(passes) = args.mc_dropout {
+            builder = builder.dropout(McDropout { passes, seed: args.seed });
+        }
+        let classifier = builder.build()?;
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut result = Ok(());
+        classifier.classify_files(self.photos, readers, |photo, answer| {
+            result = self.speaker.hears(photo, answer);
+            result.is_ok()
+        })?;
+        Ok(result)
+    }
+
+    fn views(&self) -> alexnet_vgg::Result<Views> {
+        let views = match self.args.views.as_str() {
+            "paper" => Views::paper(&self.member.table),
+            names => names.parse()?,
+        };
+        let turned = self.args.rotate.iter().flat_map(|&degrees| [degrees, -degrees]);
+        let views = turned.fold(views, |views, degrees| views.with(Views::rotated(degrees)));
+        Ok(views.at_scales(&self.args.scales))
+    }
+}
+
+/// The file of the published weights, and their preset.
+#[cfg(feature = "hub")]
+fn pretrained(
+    table: &Architecture,
+    asked: Option<Preset>,
+) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+    use alexnet_vgg::hub::{self, Published};
+    let published = Published::of(table)?;
+    // Before half a gigabyte is fetched.
+    let preset = preset(asked, Some(published.preset()?))?;
+    Ok((hub::fetch(published)?, preset))
+}
+
+#[cfg(not(feature = "hub"))]
+fn pretrained(_: &Architecture, _: Option<Preset>) -> Result<(PathBuf, Preset), Box<dyn Error>> {
+    Err("--pretrained needs the package's feature `hub`: cargo run --features hub ...".into())
+}
+
+/// The weights know best what they were trained on.
+fn preset(asked: Option<Preset>, stated: Option<Preset>) -> Result<Preset, Box<dyn Error>> {
+    match (asked, stated) {
+        (Some(asked), Some(stated)) if asked != stated => Err(format!(
+            "the weights were trained with preset {}, --preset asks for {}",
+            stated.name, asked.name
+        )
+        .into()),
+        (asked, stated) => Ok(asked.or(stated).unwrap_or_else(Preset::imagenet)),
+    }
+}

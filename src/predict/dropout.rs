@@ -1,0 +1,96 @@
+//! Dropout as an ensemble: "Monte Carlo dropout" (Gal and Ghahramani, 2016), at the price of the linear
+//! layers alone.
+//!
+//! AlexNet's paper calls dropout a way of combining very many networks (section 4.2). At test time it is
+//! switched off, and the network answers once; left on, each pass is another thinned network, and how
+//! far their answers are apart says how sure they are. The convolutions have no dropout, so they are
+//! computed once; so is what comes before the classifier's first dropout.
+
+use super::model::Model;
+use crate::error::{Error, Result};
+use crate::models::{Layer, Part};
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+/// Passes with dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McDropout {
+    /// Thinned networks, 1 to 10,000.
+    pub passes: usize,
+    /// The same seed, the same thinned networks, whatever they are shown.
+    pub seed: u64,
+}
+
+impl McDropout {
+    pub(super) fn validate(&self) -> Result<()> {
+        const MOST: usize = 10_000;
+        match (1..=MOST).contains(&self.passes) {
+            true => Ok(()),
+            false => Err(Error::Setting {
+                place: "passes with dropout".into(),
+                expected: format!("1 to {MOST}"),
+                found: self.passes.to_string(),
+            }),
+        }
+    }
+
+    /// The logits of every thinned network: `[N, C, H, W]`, flat, to `[passes, N, num_classes]`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no passes, and for a network without dropout in its classifier; and those
+    /// of the model.
+    pub fn logits<M: Model + ?Sized>(
+        &self,
+        model: &M,
+        images: &[f32],
+        shape: [usize; 4],
+    ) -> Result<Vec<f32>> {
+        self.validate()?;
+        let architecture = model.architecture();
+        let steps = architecture.steps()?;
+        let first = steps.iter().position(|step| step.part == Part::Classifier);
+        let dropouts: Vec<(usize, f64)> = (steps.iter().enumerate())
+            .filter_map(|(index, step)| match step.layer {
+                Layer::Dropout { p } if step.part == Part::Classifier => Some((index, p)),
+                _ => None,
+            })
+            .collect();
+        let (Some(first), Some(&(first_dropout, _))) = (first, dropouts.first()) else {
+            return Err(Error::Setting {
+                place: "passes with dropout".into(),
+                expected: "a network with dropout in its classifier".into(),
+                found: architecture.name.clone(),
+            });
+        };
+        let pooled = model.pooled(images, shape)?;
+        let once = model.classify(first..first_dropout, &pooled)?;
+        let mut vectors = once.repeat(self.passes);
+        let ends = dropouts[1..].iter().map(|(index, _)| *index).chain([steps.len()]);
+        for (&(index, p), end) in dropouts.iter().zip(ends) {
+            let length = vectors.len() / self.passes / shape[0].max(1);
+            for (pass, vectors) in vectors.chunks_mut((length * shape[0]).max(1)).enumerate() {
+                let mask = self.mask(pass, index, p, length);
+                for vector in vectors.chunks_mut(length) {
+                    vector.iter_mut().zip(&mask).for_each(|(value, factor)| *value *= factor);
+                }
+            }
+            vectors = model.classify(index + 1..end, &vectors)?;
+        }
+        Ok(vectors)
+    }
+
+    /// What a dropout multiplies by in a pass: 0 with probability `p`, so much more than 1 otherwise that
+    /// the mean is 1.
+    fn mask(&self, pass: usize, layer: usize, p: f64, length: usize) -> Vec<f32> {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&(pass as u64).to_le_bytes());
+        key[16..24].copy_from_slice(&(layer as u64).to_le_bytes());
+        let mut random = ChaCha8Rng::from_seed(key);
+        // Of 2^32 numbers, those below are dropped.
+        let dropped = (p * 2f64.powi(32)) as u64;
+        let kept = (1.0 / (1.0 - p)) as f32;
+        (0..length).map(|_| if u64::from(random.next_u32()) < dropped { 0.0 } else { kept }).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! Many photos, one after the other: while the network looks at some, the next are decoded.
+
+use super::{Answer, Classifier};
+use crate::error::{Error, Result};
+use crate::vision::{Crop, Shown, decode_file};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+/// Squares that go through the network at once, where single photos have fewer: its linear layers are
+/// read once for all of them.
+const SQUARES_AT_ONCE: usize = 8;
+
+impl Classifier {
+    /// What is in each of these files, in their order: `each` is called with the index of a file and its
+    /// answer, as soon as it is there; a file that cannot be read does not stop the others. It returns
+    /// `false` to end early.
+    ///
+    /// `readers` threads decode and resize while this one waits for the network; as many photos are in
+    /// memory as go through the network at once, twice, whatever the number of files. Photos with fewer
+    /// than eight views go through together, always the same ones: a file's answer does not depend on
+    /// time or threads. (In its last bits it may depend on its neighbours.)
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no readers, [`Error::Backend`] if a thread could not be started. What is
+    /// wrong with a photo goes to `each`, and so does an error of the network.
+    pub fn classify_files<P: AsRef<Path> + Sync>(
+        &self,
+        files: &[P],
+        readers: usize,
+        mut each: impl FnMut(usize, Result<Answer>) -> bool,
+    ) -> Result<()> {
+        if readers == 0 {
+            return Err(Error::Setting {
+                place: "readers".into(),
+                expected: "at least 1".into(),
+                found: "0".into(),
+            });
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
+        let pool = pool.map_err(|error| Error::Backend {
+            backend: "readers".into(),
+            reason: format!("a thread could not be started: {error}"),
+        })?;
+        let squares = |crop: &Crop| *crop != Crop::Whole;
+        let views = self.views().as_slice().iter().map(|view| view.crop);
+        let at_once = (SQUARES_AT_ONCE / views.filter(squares).count().max(1)).max(1);
+        let ready = |file: &P| self.preset().views(&decode_file(file)?, self.views());
+        // One part waits while the next is being read.
+        let (sender, parts) = sync_channel::<Vec<Result<Shown>>>(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for part in files.chunks(at_once) {
+                    let part = pool.install(|| part.par_iter().map(ready).collect());
+                    if sender.send(part).is_err() {
+                        break;
+                    }
+                }
+                drop(sender);
+            });
+            let mut index = 0;
+            for part in parts {
+                for answer in self.answers_in_order(part) {
+                    if !each(index, answer) {
+                        return;
+                    }
+                    index += 1;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// The network's answers where there was a photo, and its error to all of them where it failed.
+    fn answers_in_order(&self, part: Vec<Result<Shown>>) -> Vec<Result<Answer>> {
+        let mut failed = Vec::new();
+        let mut shown = Vec::new();
+        for photo in part {
+            match photo {
+                Ok(photo) => {
+                    shown.push(photo);
+                    failed.push(None);
+                }
+                Err(error) => failed.push(Some(error)),
+            }
+        }
+        let mut answers = match self.answers(&shown) {
+            Ok(answers) => answers.into_iter(),
+            // Whose fault it was, the photos one by one will say.
+            Err(_) => {
+                let one = |photo| self.answers(std::slice::from_ref(photo));
+                let one = |photo| one(photo).map_or_else(|e| vec![Err(e)], |answers| answers);
+                shown.iter().flat_map(one).collect::<Vec<_>>().into_iter()
+            }
+        };
+        let next = |error: Option<Error>| match error {
+            Some(error) => Some(Err(error)),
+            None => answers.next(),
+        };
+        failed.into_iter().filter_map(next).collect()
+    }
+}
