@@ -1,10 +1,14 @@
 //! From a photo's file to a batch of pixels as the network was trained on.
 //!
 //! `decode` makes an upright RGB picture of any file, within limits; `preprocess` resizes, crops and
-//! normalises it. How that is done belongs to the weights: see [`Preset`].
+//! normalises it. How that is done belongs to the weights: see [`Preset`]. [`augment`] does the same at
+//! random, for training.
 
+pub mod augment;
 mod decode;
 mod preprocess;
+mod principal_colours;
+mod resize;
 
 pub use decode::{decode, decode_file};
 pub use image::RgbImage;

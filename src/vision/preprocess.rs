@@ -1,12 +1,10 @@
 //! What was done to the training pictures must be done to every picture: resize, crop, normalise.
 
+use super::resize::{Rectangle, resize};
 use crate::backend::Limits;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use fast_image_resize::images::TypedImage;
-use fast_image_resize::pixels::F32x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image::imageops::crop_imm;
 use serde::{Deserialize, Serialize};
@@ -120,9 +118,8 @@ impl Preset {
     pub fn pixels(&self, photo: &RgbImage) -> Result<RgbImage> {
         self.validate()?;
         let resized = resize(photo, self.resize)?;
-        let offset = |side: u32| half_to_even(side - self.crop);
-        let (left, top) = (offset(resized.width()), offset(resized.height()));
-        Ok(crop_imm(&resized, left, top, self.crop, self.crop).to_image())
+        let centre = Rectangle::centre(resized.dimensions(), self.crop)?;
+        Ok(crop_imm(&resized, centre.left, centre.top, self.crop, self.crop).to_image())
     }
 
     /// Photos to `[N, 3, crop, crop]`.
@@ -148,91 +145,45 @@ impl Preset {
         let elements = shape.iter().product();
         Limits::of::<B>(device)?
             .expect_tensor(format_args!("photos {shape:?}"), elements as u64)?;
-        let mut values = Vec::with_capacity(elements);
-        for photo in photos {
-            self.normalise(&self.pixels(photo)?, &mut values);
+        let mut values = vec![0.0; elements];
+        for (photo, values) in photos.iter().zip(values.chunks_exact_mut(3 * side * side)) {
+            self.normalise(&self.pixels(photo)?, [0.0; 3], false, values);
         }
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 
-    /// Channel after channel, with torchvision's operations in torchvision's order.
-    fn normalise(&self, pixels: &RgbImage, values: &mut Vec<f32>) {
-        for channel in 0..3 {
+    /// Pictures of `[3, H, W]` values, channel after channel, with torchvision's operations in
+    /// torchvision's order. `shift` is added to red, green and blue before, in levels of 255;
+    /// `flipped` exchanges left and right.
+    pub(super) fn normalise(
+        &self,
+        pixels: &RgbImage,
+        shift: [f32; 3],
+        flipped: bool,
+        values: &mut [f32],
+    ) {
+        let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+        let (rgb, _) = pixels.as_raw().as_chunks::<3>();
+        for (channel, plane) in values.chunks_exact_mut(width * height).enumerate() {
             let colour = match self.channels {
                 Channels::Rgb => channel,
                 Channels::Bgr => 2 - channel,
             };
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            let scaled = |pixel: u8| f32::from(pixel) / 255.0 * self.white;
-            values.extend(pixels.pixels().map(|pixel| (scaled(pixel[colour]) - mean) / std));
+            let (mean, std, shift) = (self.mean[channel], self.std[channel], shift[colour]);
+            // A pixel has 256 levels, a picture has more pixels.
+            let normalised: [f32; 256] = std::array::from_fn(|level| {
+                ((level as f32 + shift) / 255.0 * self.white - mean) / std
+            });
+            let rows = plane.chunks_exact_mut(width).zip(rgb.chunks_exact(width));
+            let value = |rgb: &[u8; 3]| normalised[usize::from(rgb[colour])];
+            for (values, rgb) in rows {
+                match flipped {
+                    false => values.iter_mut().zip(rgb).for_each(|(v, rgb)| *v = value(rgb)),
+                    true => {
+                        values.iter_mut().zip(rgb.iter().rev()).for_each(|(v, rgb)| *v = value(rgb));
+                    }
+                }
+            }
         }
     }
-}
-
-/// Short side to `short`, the long side in proportion, rounded down as in torchvision.
-fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
-    /// Pixels of the resized picture, where 256 x 384 is usual: 200 MB in f32.
-    const MOST_PIXELS: u64 = 1 << 24;
-    let (width, height) = photo.dimensions();
-    let too_narrow = || Error::Picture {
-        place: "resize".into(),
-        expected: format!("at most {MOST_PIXELS} pixels once the short side is {short}"),
-        found: format!("a picture of {width}x{height}"),
-    };
-    if width.min(height) == 0 {
-        return Err(too_narrow());
-    }
-    let long = u64::from(short) * u64::from(width.max(height)) / u64::from(width.min(height));
-    if long * u64::from(short) > MOST_PIXELS {
-        return Err(too_narrow());
-    }
-    let (to_width, to_height) = match width <= height {
-        true => (short, long as u32),
-        false => (long as u32, short),
-    };
-    let narrow = one_pass(photo.as_raw(), [width, height], [to_width, height])?;
-    let pixels = one_pass(&narrow, [to_width, height], [to_width, to_height])?;
-    RgbImage::from_raw(to_width, to_height, pixels).ok_or_else(too_narrow)
-}
-
-/// Resizes in one direction and rounds to whole levels, as Pillow does after each of its two
-/// passes. The filter runs in f32: in 8 bits, its coefficients are too coarse to round alike.
-fn one_pass(pixels: &[u8], from: [u32; 2], to: [u32; 2]) -> Result<Vec<u8>> {
-    if from == to {
-        return Ok(pixels.to_vec());
-    }
-    /// Rows at once, so that a large photo is never whole in f32.
-    const BAND: u32 = 64;
-    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let rows = if from[1] == to[1] { BAND.min(from[1]) } else { from[1] };
-    let mut resizer = Resizer::new();
-    let mut resized = Vec::with_capacity(3 * to[0] as usize * to[1] as usize);
-    for band in pixels.chunks(3 * from[0] as usize * rows as usize) {
-        let height = (band.len() / (3 * from[0] as usize)) as u32;
-        let to_height = if from[1] == to[1] { height } else { to[1] };
-        let (levels, _) = band.as_chunks::<3>();
-        let levels = levels.iter().map(|&rgb| F32x3::new(rgb.map(f32::from))).collect();
-        let source = TypedImage::from_pixels(from[0], height, levels).map_err(failed)?;
-        let mut target = TypedImage::new(to[0], to_height);
-        resizer.resize_typed(&source, &mut target, &bilinear).map_err(failed)?;
-        // The conversion saturates to 0..=255.
-        resized
-            .extend(target.pixels().iter().flat_map(|rgb| rgb.0.map(|level| (level + 0.5) as u8)));
-    }
-    Ok(resized)
-}
-
-fn failed(reason: impl std::fmt::Display) -> Error {
-    Error::Picture {
-        place: "resize".into(),
-        expected: "a picture of 8-bit RGB".into(),
-        found: reason.to_string(),
-    }
-}
-
-/// Half of it, where a half pixel rounds to the even side: Python's `round`, and so torchvision's
-/// centre crop.
-fn half_to_even(length: u32) -> u32 {
-    let half = length / 2;
-    half + (length % 2) * (half % 2)
 }
