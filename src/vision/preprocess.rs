@@ -180,7 +180,10 @@ impl Preset {
                 match flipped {
                     false => values.iter_mut().zip(rgb).for_each(|(v, rgb)| *v = value(rgb)),
                     true => {
-                        values.iter_mut().zip(rgb.iter().rev()).for_each(|(v, rgb)| *v = value(rgb));
+                        values
+                            .iter_mut()
+                            .zip(rgb.iter().rev())
+                            .for_each(|(v, rgb)| *v = value(rgb));
                     }
                 }
             }

@@ -195,9 +195,9 @@ impl ColourStatistics {
         let mut order = [0, 1, 2];
         order.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
         let signed = |vector: [f64; 3]| {
-            let largest = vector.into_iter().fold(0.0, |most: f64, entry| {
-                if entry.abs() > most.abs() { entry } else { most }
-            });
+            let largest = vector
+                .into_iter()
+                .fold(0.0, |most: f64, entry| if entry.abs() > most.abs() { entry } else { most });
             vector.map(|entry| entry * largest.signum())
         };
         Ok(PrincipalColours {

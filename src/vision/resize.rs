@@ -10,7 +10,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Pixels of a resized picture, where 256 x 384 is usual.
+/// Pixels that are computed of a resized picture, where 256 x 384 is usual.
 const MOST_PIXELS: u64 = 1 << 24;
 /// Fractional bits of a weight: Pillow's, so that 255 times their sum fits in 31 bits.
 const FRACTION: u32 = 32 - 8 - 2;
@@ -46,8 +46,7 @@ impl Rectangle {
     /// [`Error::Picture`] if the picture is smaller.
     pub fn centre((width, height): (u32, u32), side: u32) -> Result<Self> {
         let offset = |length: u32| half_to_even(length.saturating_sub(side));
-        let square =
-            Self { left: offset(width), top: offset(height), width: side, height: side };
+        let square = Self { left: offset(width), top: offset(height), width: side, height: side };
         square.expect_within((width, height))?;
         Ok(square)
     }
@@ -81,28 +80,30 @@ fn half_to_even(length: u32) -> u32 {
 /// The size of a picture whose short side becomes `short`: the long side in proportion, rounded down
 /// as in torchvision.
 pub(super) fn proportional((width, height): (u32, u32), short: u32) -> Result<(u32, u32)> {
-    let too_narrow = || Error::Picture {
-        place: "resize".into(),
-        expected: format!("at most {MOST_PIXELS} pixels once the short side is {short}"),
-        found: format!("a picture of {width}x{height}"),
-    };
-    if width.min(height) == 0 {
-        return Err(too_narrow());
+    let (least, most) = (width.min(height), width.max(height));
+    let long = (u64::from(short) * u64::from(most)).checked_div(least.into());
+    match long.and_then(|long| u32::try_from(long).ok()) {
+        Some(long) if width <= height => Ok((short, long)),
+        Some(long) => Ok((long, short)),
+        None => Err(too_narrow((width, height), short)),
     }
-    let long = u64::from(short) * u64::from(width.max(height)) / u64::from(width.min(height));
-    if long * u64::from(short) > MOST_PIXELS {
-        return Err(too_narrow());
-    }
-    Ok(match width <= height {
-        true => (short, long as u32),
-        false => (long as u32, short),
-    })
 }
 
 /// Short side to `short`, the long side in proportion.
 pub(super) fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
     let size = proportional(photo.dimensions(), short)?;
+    if u64::from(size.0) * u64::from(size.1) > MOST_PIXELS {
+        return Err(too_narrow(photo.dimensions(), short));
+    }
     resized_window(photo, Rectangle::whole(photo.dimensions()), size, Rectangle::whole(size))
+}
+
+fn too_narrow((width, height): (u32, u32), short: u32) -> Error {
+    Error::Picture {
+        place: "resize".into(),
+        expected: format!("at most {MOST_PIXELS} pixels once the short side is {short}"),
+        found: format!("a picture of {width}x{height}"),
+    }
 }
 
 /// The pixels of `window`, once `region` of the photo is resized to `size`: those of cropping,
@@ -115,30 +116,28 @@ pub(super) fn resized_window(
 ) -> Result<RgbImage> {
     region.expect_within(photo.dimensions())?;
     window.expect_within(size)?;
-    let [width, height] = [window.width, window.height].map(|side| side as usize);
+    let too_large = || Error::Picture {
+        place: "resize".into(),
+        expected: format!("at most {MOST_PIXELS} pixels"),
+        found: format!("{:?} that becomes {}x{}, of which {window:?}", region, size.0, size.1),
+    };
+    let (width, height) = (window.width as usize, window.height as usize);
+    if (width as u64).saturating_mul(height as u64) > MOST_PIXELS {
+        return Err(too_large());
+    }
     let rows = Rows { photo, region };
     let pixels = match region.size() == size {
         true => rows.copied(window),
         false => {
             let columns = Weights::new(region.width, size.0, window.left, width);
             let lines = Weights::new(region.height, size.1, window.top, height);
-            let at_once = lines.taps.saturating_mul(width) as u64;
-            if at_once.max(u64::from(size.0) * u64::from(size.1)) > MOST_PIXELS {
-                return Err(too_large(region.size(), size));
+            if (width as u64).saturating_mul(lines.taps as u64) > MOST_PIXELS {
+                return Err(too_large());
             }
             rows.resized(&columns, &lines)
         }
     };
-    RgbImage::from_raw(window.width, window.height, pixels)
-        .ok_or_else(|| too_large(region.size(), size))
-}
-
-fn too_large(from: (u32, u32), to: (u32, u32)) -> Error {
-    Error::Picture {
-        place: "resize".into(),
-        expected: format!("at most {MOST_PIXELS} pixels"),
-        found: format!("{}x{} that become {}x{}", from.0, from.1, to.0, to.1),
-    }
+    RgbImage::from_raw(window.width, window.height, pixels).ok_or_else(too_large)
 }
 
 /// The rows of a region of a photo.
@@ -225,9 +224,7 @@ impl Weights {
             let start = reach.start.min(from as usize - taps);
             first.push(start);
             weights.extend((start..start + taps).map(|tap| match reach.contains(&tap) {
-                true => {
-                    (filter.weight(pixel, tap) / sum * f64::from(1 << FRACTION) + 0.5) as i32
-                }
+                true => (filter.weight(pixel, tap) / sum * f64::from(1 << FRACTION) + 0.5) as i32,
                 false => 0,
             }));
         }

@@ -159,7 +159,9 @@ impl Step {
             Self::CentreCrop { side }
             | Self::RandomCrop { side }
             | Self::RandomResizedCrop { side, .. } => vec![side],
-            Self::HorizontalFlip { .. } | Self::ColourJitter { .. } | Self::PcaColour { .. } => vec![],
+            Self::HorizontalFlip { .. } | Self::ColourJitter { .. } | Self::PcaColour { .. } => {
+                vec![]
+            }
         }
     }
 
@@ -183,7 +185,9 @@ impl Step {
                 ((0.0..=1.0).contains(&probability), "a probability from 0 to 1")
             }
             &Self::ColourJitter { brightness, contrast, saturation, hue } => (
-                [brightness, contrast, saturation].iter().all(|x| (0.0..=LARGEST_JITTER).contains(x))
+                [brightness, contrast, saturation]
+                    .iter()
+                    .all(|x| (0.0..=LARGEST_JITTER).contains(x))
                     && (0.0..=0.5).contains(&hue),
                 "numbers from 0 to 100, and a hue of at most 0.5",
             ),
@@ -207,10 +211,7 @@ impl Augmentation {
     ///
     /// The paper counts 2048 = 32 * 32 * 2 crops and reflections; there are 33 * 33 * 2.
     pub fn alexnet() -> Self {
-        Self::paper(
-            "alexnet",
-            vec![Step::Resize { short: 256 }, Step::CentreCrop { side: 256 }],
-        )
+        Self::paper("alexnet", vec![Step::Resize { short: 256 }, Step::CentreCrop { side: 256 }])
     }
 
     /// The VGG paper's (section 3.1), multi-scale: the photo's short side anything from 256 to 512, a
@@ -346,7 +347,7 @@ impl Augmentation {
     ///
     /// # Errors
     /// [`Error::Setting`] if the augmentation is [not valid](Self::validate), and [`Error::Picture`] for
-    /// a photo that is smaller than a crop, or so narrow that resizing it would take gigabytes.
+    /// a photo without pixels, or one that is not resized and smaller than its crop.
     pub fn draw(&self, size: (u32, u32), sample: Sample) -> Result<Vec<Operation>> {
         self.validate()?;
         let mut draw = Draw::new(size, sample)?;
@@ -410,9 +411,7 @@ impl Augmentation {
         let mut values = vec![0.0; elements];
         (values.par_chunks_exact_mut(3 * side * side))
             .zip(photos.par_iter().zip(samples))
-            .try_for_each(|(values, (photo, &sample))| {
-                self.write(photo, sample, preset, values)
-            })?;
+            .try_for_each(|(values, (photo, &sample))| self.write(photo, sample, preset, values))?;
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 

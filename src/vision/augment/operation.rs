@@ -75,6 +75,9 @@ impl<'a> Frame<'a> {
 
     pub fn then(&mut self, operation: Operation) -> Result<()> {
         match operation {
+            Operation::Resize { width: 0, .. } | Operation::Resize { height: 0, .. } => {
+                return Err(out_of_range(operation, "a size of at least 1x1"));
+            }
             Operation::Resize { width, height } => self.resize((width, height))?,
             Operation::Crop(part) => self.crop(part)?,
             Operation::HorizontalFlip => self.flipped = !self.flipped,
