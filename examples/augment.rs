@@ -3,15 +3,23 @@
 //!     cargo run --release --example augment -- photo.jpg --output sheet.png --augmentation vgg
 //!
 //! Each photo is followed by its samples: what it would be in one epoch after the other. `--stages`
-//! shows instead how each sample comes about, a row for each, and prints what was drawn.
+//! shows instead how each sample comes about, a row for each, and prints what was drawn. An augmentation
+//! of your own is a file such as
+//!
+//!     { "name": "mine", "steps": [
+//!         { "Resize": { "short": 256 } }, { "RandomCrop": { "side": 224 } },
+//!         { "ColourJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } } ] }
 #![recursion_limit = "256"]
 
 mod cli;
 
-use alexnet_vgg::vision::augment::{Augmentation, Operation, PrincipalColours, Sample, apply};
+use alexnet_vgg::vision::augment::{
+    Augmentation, ColourStatistics, Operation, PrincipalColours, Sample, apply,
+};
 use alexnet_vgg::vision::{self, RgbImage};
 use clap::Parser;
 use image::{ImageFormat, Rgb, imageops};
+use rayon::prelude::*;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,17 +40,17 @@ struct Args {
     /// The sheet: a PNG.
     #[arg(long)]
     output: PathBuf,
-    /// alexnet, vgg or torchvision.
-    #[arg(long, default_value = "alexnet", value_parser = Augmentation::by_name)]
+    /// alexnet, vgg or torchvision, or your own: a file whose name ends in .json.
+    #[arg(long, default_value = "alexnet", value_parser = augmentation)]
     augmentation: Augmentation,
-    /// Side of the crops; all other sides follow in proportion.
-    #[arg(long, default_value_t = 224)]
-    crop: u32,
+    /// Side of the crops; all other sides follow in proportion. Default: the augmentation's own.
+    #[arg(long)]
+    crop: Option<u32>,
     /// Seed of the run that these samples are of.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Samples of each photo.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
     count: u64,
     /// Principal colours of all pictures in this folder, in place of ImageNet's.
     #[arg(long, value_name = "FOLDER")]
@@ -57,7 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let mut augmentation = args.augmentation.with_crop(args.crop);
+    let mut augmentation = args.augmentation;
+    if let Some(side) = args.crop {
+        augmentation = augmentation.with_crop(side);
+    }
     if let Some(folder) = &args.pca_from {
         augmentation = augmentation.with_colours(principal_colours(folder)?);
     }
@@ -76,6 +87,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         } else {
             rows.extend(grid(&photo, &augmentation, samples)?);
         }
+        size(&rows)?;
     }
     sheet(&rows)?
         .save_with_format(&args.output, ImageFormat::Png)
@@ -84,28 +96,38 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The components of a folder's pictures, and a line about them.
+fn augmentation(text: &str) -> Result<Augmentation, Box<dyn Error + Send + Sync>> {
+    match text.ends_with(".json") {
+        true => Ok(serde_json::from_slice(&std::fs::read(text)?)?),
+        false => Ok(Augmentation::by_name(text)?),
+    }
+}
+
+/// The components of a folder's pictures, and a few lines about them.
 fn principal_colours(folder: &Path) -> Result<PrincipalColours, Box<dyn Error>> {
     let unreadable = |error| format!("{}: {error}", folder.display());
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
         .map_err(unreadable)?;
     files.retain(|path| path.is_file());
-    files.sort();
-    let mut count = 0;
-    let photos = files.iter().filter_map(|path| match vision::decode_file(path) {
-        Ok(photo) => {
-            count += 1;
-            Some(Ok(photo))
-        }
-        Err(error) => {
-            cli::complain(format!("left out: {error}\n"));
-            None
-        }
-    });
-    let colours = PrincipalColours::of(photos)
-        .map_err(|error| format!("{}: no picture in it ({error})", folder.display()))?;
-    cli::print(format!("principal colours of {count} pictures in {}\n", folder.display()))?;
+    // Whole sums: threads in any order end in the same numbers.
+    let statistics = (files.par_iter())
+        .filter_map(|path| match vision::decode_file(path) {
+            Ok(photo) => Some(ColourStatistics::of(&photo)),
+            Err(error) => {
+                cli::complain(format!("left out: {error}\n"));
+                None
+            }
+        })
+        .reduce(ColourStatistics::default, |mut all, one| {
+            all.merge(&one);
+            all
+        });
+    let colours = statistics
+        .principal_colours()
+        .map_err(|_| format!("{}: expected pictures, found none", folder.display()))?;
+    let pixels = statistics.pixels();
+    cli::print(format!("principal colours of {pixels} pixels in {}\n", folder.display()))?;
     for (value, [red, green, blue]) in colours.values.iter().zip(colours.vectors) {
         cli::print(format!("  {value:.4}  [{red:7.4}, {green:7.4}, {blue:7.4}]\n"))?;
     }
@@ -140,7 +162,8 @@ fn fitted(picture: &RgbImage) -> Result<RgbImage, Box<dyn Error>> {
     Ok(apply(picture, &[Operation::Resize { width, height }])?)
 }
 
-fn sheet(rows: &[Vec<RgbImage>]) -> Result<RgbImage, Box<dyn Error>> {
+/// Width and height of the sheet, in pixels.
+fn size(rows: &[Vec<RgbImage>]) -> Result<(u32, u32), Box<dyn Error>> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let side = |cells: usize| GAP as u64 + cells as u64 * u64::from(CELL + GAP);
     let (width, height) = (side(columns), side(rows.len()));
@@ -149,7 +172,12 @@ fn sheet(rows: &[Vec<RgbImage>]) -> Result<RgbImage, Box<dyn Error>> {
             format!("a sheet of {width}x{height} pixels is too large; ask for fewer").into()
         );
     }
-    let mut sheet = RgbImage::from_pixel(width as u32, height as u32, BACKGROUND);
+    Ok((width as u32, height as u32))
+}
+
+fn sheet(rows: &[Vec<RgbImage>]) -> Result<RgbImage, Box<dyn Error>> {
+    let (width, height) = size(rows)?;
+    let mut sheet = RgbImage::from_pixel(width, height, BACKGROUND);
     for (row, y) in rows.iter().zip(0..) {
         for (cell, x) in row.iter().zip(0..) {
             let centred = |cells: i64, side: u32| {

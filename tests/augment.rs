@@ -239,7 +239,7 @@ fn colour_jitter_draws_within_its_spreads_in_any_order() {
     assert_eq!(none.draw((4, 4), sample(0)).expect("a photo").len(), 1);
 }
 
-/// Ones own numbers, order and threads change nothing; each of the three numbers of a sample does.
+/// Order and threads change nothing; each of the three numbers of a sample does.
 #[test]
 fn samples_are_the_same_on_any_number_of_threads() {
     let photos: Vec<RgbImage> = (0..6).map(|n| many_colours(40 + n, 50 - n)).collect();
@@ -357,8 +357,7 @@ fn principal_colours_of_synthetic_photos_are_recovered() {
     assert_eq!(merged, statistics);
 }
 
-/// A share of the pixels that no other has, and all of one colour: there is no covariance, and the
-/// vectors are still a basis.
+/// One pixel, greys, one channel: some variances are 0, and the vectors are a basis all the same.
 #[test]
 fn photos_without_colour_have_principal_colours() {
     let white = RgbImage::from_pixel(1, 1, Rgb([255; 3]));
@@ -539,6 +538,25 @@ fn settings_out_of_range_are_errors() {
     assert!(matches!(batch(&photos, &[], &preset), Err(Error::Setting { .. })));
     let broken = Preset { std: [0.0; 3], ..preset };
     assert!(matches!(batch(&photos, &[sample(0)], &broken), Err(Error::Setting { .. })));
+}
+
+/// Who goes on with a training run after an update wants the same samples.
+#[test]
+fn samples_stay_what_they_are() {
+    let sample = Sample { seed: 1, epoch: 2, index: 3 };
+    let drawn = Augmentation::alexnet().draw((500, 375), sample).expect("a photo");
+    let [resize, middle, crop, flip, Operation::Shift(shift)] = drawn[..] else {
+        panic!("{drawn:?}")
+    };
+    assert_eq!(resize, Operation::Resize { width: 341, height: 256 });
+    assert_eq!(middle, Operation::Crop(rectangle([42, 0, 256, 256])));
+    assert_eq!(crop, Operation::Crop(rectangle([26, 32, 224, 224])));
+    assert_eq!(flip, Operation::HorizontalFlip);
+    // Logarithms are the system's.
+    const LEVELS: f32 = 1e-4;
+    for (ours, expected) in shift.iter().zip([-0.273_369, -0.624_553, -0.433_826]) {
+        assert!((ours - expected).abs() < LEVELS, "{shift:?}");
+    }
 }
 
 #[test]

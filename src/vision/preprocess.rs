@@ -109,8 +109,9 @@ impl Preset {
 
     /// The pixels that the network will see: resized and cropped, not yet normalised.
     ///
-    /// Resizing is Pillow's antialiased bilinear, which torchvision uses: the triangle filter is as
-    /// wide as the reduction, so no pixel of the photo is skipped. Sizes round as in torchvision.
+    /// Resizing is Pillow's antialiased bilinear, which torchvision uses, to the bit: the triangle
+    /// filter is as wide as the reduction, so no pixel of the photo is skipped. Sizes round as in
+    /// torchvision.
     ///
     /// # Errors
     /// [`Error::Setting`] if [the preset is not valid](Self::validate), and [`Error::Picture`] for a

@@ -105,9 +105,7 @@ impl PrincipalColours {
 /// let photos = [RgbImage::new(2, 3), RgbImage::from_pixel(3, 2, image::Rgb([255, 51, 0]))];
 /// let mut all = ColourStatistics::default();
 /// for photo in &photos {
-///     let mut one = ColourStatistics::default(); // of another thread, perhaps
-///     one.add(photo);
-///     all.merge(&one);
+///     all.merge(&ColourStatistics::of(photo)); // of another thread, perhaps
 /// }
 /// assert_eq!(all.pixels(), 12);
 /// assert_eq!(all.mean()?, [0.5, 0.1, 0.0]);
@@ -127,6 +125,13 @@ pub struct ColourStatistics {
 const PAIRS: [(usize, usize); 6] = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
 
 impl ColourStatistics {
+    /// Those of one photo.
+    pub fn of(photo: &RgbImage) -> Self {
+        let mut statistics = Self::default();
+        statistics.add(photo);
+        statistics
+    }
+
     /// Adds the pixels of a photo.
     pub fn add(&mut self, photo: &RgbImage) {
         /// 255 * 255 times as many fit in 32 bits.

@@ -246,7 +246,7 @@ impl Weights {
         }
     }
 
-    /// A known number of taps is unrolled: twice as fast.
+    /// A known number of taps is unrolled: a resize takes three quarters of the time.
     fn apply_taps<const TAPS: usize>(&self, row: &[[u8; 3]], resized: &mut [u8]) {
         let (resized, _) = resized.as_chunks_mut::<3>();
         let (weights, _) = self.weights.as_chunks::<TAPS>();

@@ -95,8 +95,8 @@ impl<'a> Frame<'a> {
             }
             Operation::Hue(_) => return Err(out_of_range(operation, "-0.5 to 0.5")),
             Operation::Shift(by) => {
-                expect_finite("shift of the colours", &by)?;
                 self.shift.iter_mut().zip(by).for_each(|(shift, by)| *shift += by);
+                expect_finite("shift of the colours", &self.shift)?;
             }
         }
         Ok(())
