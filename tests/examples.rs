@@ -5,6 +5,7 @@ mod formula;
 
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::models::*;
+use alexnet_vgg::vision;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -297,5 +298,45 @@ fn inspect_and_convert_say_what_they_found() {
         (vec!["examples", text(&back)], "a folder"),
     ] {
         fails("convert", &arguments, says);
+    }
+}
+
+#[test]
+fn augment_draws_a_sheet_or_says_why_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (sheet, own, broken) = (file("sheet.png"), file("own.json"), file("broken.json"));
+    let cat = "examples/photos/cat.jpg";
+    let base = [cat, "--output", text(&sheet)];
+    let size = || vision::decode_file(&sheet).expect("a picture").dimensions();
+    succeeds("augment", &[&base[..], &["--count", "5", "--crop", "32"]].concat());
+    assert_eq!(size(), (3 * 232 + 8, 2 * 232 + 8));
+
+    let steps = r#"[{ "Resize": { "short": 40 } }, { "RandomCrop": { "side": 32 } },
+        { "ColourJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } }]"#;
+    std::fs::write(&own, format!(r#"{{ "name": "own", "steps": {steps} }}"#)).expect("a folder");
+    std::fs::write(&broken, r#"{ "name": "broken", "steps": [] }"#).expect("a folder");
+    let own = ["--augmentation", text(&own), "--stages", "--count", "2"];
+    let said = succeeds("augment", &[&base[..], &own].concat());
+    assert!(said.contains("crop 32x32") && said.contains("saturation"), "{said}");
+    assert_eq!(size(), (7 * 232 + 8, 2 * 232 + 8));
+    let pca = ["--pca-from", "examples/photos", "--count", "1", "--crop", "32"];
+    let said = succeeds("augment", &[&base[..], &pca].concat());
+    assert!(said.contains("principal colours of"), "{said}");
+
+    for (arguments, says) in [
+        (vec![cat, "no such.jpg", "--output", text(&sheet)], "no such.jpg"),
+        (vec!["Cargo.toml", "--output", text(&sheet)], "a whole picture"),
+        (vec![cat, "--output", "no/such/sheet.png"], "no/such/sheet.png"),
+        ([&base[..], &["--count", "0"]].concat(), "--count"),
+        ([&[cat, cat][..], &base, &["--count", "700", "--crop", "8"]].concat(), "too large"),
+        ([&base[..], &["--crop", "0"]].concat(), "a side from 1 to 4096"),
+        ([&base[..], &["--augmentation", "vgg17"]].concat(), "alexnet, vgg, torchvision"),
+        ([&base[..], &["--augmentation", text(&broken)]].concat(), "a crop at its end"),
+        ([&base[..], &["--augmentation", "no such.json"]].concat(), "No such file"),
+        ([&base[..], &["--pca-from", "no such folder"]].concat(), "no such folder"),
+        ([&base[..], &["--pca-from", ".ci"]].concat(), "found none"),
+    ] {
+        fails("augment", &arguments, says);
     }
 }

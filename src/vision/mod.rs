@@ -2,11 +2,15 @@
 //!
 //! `decode` makes an upright RGB picture of any file, within limits; `preprocess` resizes, crops and
 //! normalises it. How that is done belongs to the weights: see [`Preset`]. `views` is what is shown of a
-//! photo when it is looked at more than once, and `pose` how it is turned for that.
+//! photo when it is looked at more than once, and `pose` how it is turned for that. [`augment`] shows
+//! photos at random, for training. `resize` is Pillow's.
 
+pub mod augment;
 mod decode;
 mod pose;
 mod preprocess;
+mod principal_colours;
+mod resize;
 mod views;
 
 pub use decode::{decode, decode_file};

@@ -89,19 +89,23 @@ impl<'a> Posed<'a> {
         (self.origin + x as isize * self.right + y as isize * self.down) as usize * 3
     }
 
-    /// A window, channel after channel: the value of each level is in the channel's table.
+    /// A window, channel after channel: the value of each level is in the channel's table. `values` has
+    /// room for it.
     pub fn normalise(
         &self,
         channels: &[Levels; 3],
         [left, top]: [u32; 2],
         [width, height]: [u32; 2],
-        values: &mut Vec<f32>,
+        values: &mut [f32],
     ) {
-        values.reserve(3 * width as usize * height as usize);
-        for Levels { colour, values: of_level } in channels {
-            for y in top..top + height {
-                let level = |x| self.levels[self.at(x, y) + colour];
-                values.extend((left..left + width).map(|x| of_level[usize::from(level(x))]));
+        let (width, height) = (width as usize, height as usize);
+        for (channel, plane) in channels.iter().zip(values.chunks_exact_mut(width * height)) {
+            for (y, row) in (top..).zip(plane.chunks_exact_mut(width)) {
+                let mut at = (self.at(left, y) + channel.colour) as isize;
+                for value in row {
+                    *value = channel.values[usize::from(self.levels[at as usize])];
+                    at += 3 * self.right;
+                }
             }
         }
     }

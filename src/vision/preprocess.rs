@@ -1,13 +1,11 @@
 //! What was done to the training pictures must be done to every picture: resize, crop, normalise.
 
+use super::pose::{Pose, Posed};
 use super::views::Views;
 use crate::backend::Limits;
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use fast_image_resize::images::TypedImage;
-use fast_image_resize::pixels::F32x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -111,8 +109,9 @@ impl Preset {
 
     /// The pixels that the network will see: resized and cropped, not yet normalised.
     ///
-    /// Resizing is Pillow's antialiased bilinear, which torchvision uses: the triangle filter is as
-    /// wide as the reduction, so no pixel of the photo is skipped. Sizes round as in torchvision.
+    /// Resizing is Pillow's antialiased bilinear, which torchvision uses, to the bit: the triangle
+    /// filter is as wide as the reduction, so no pixel of the photo is skipped. Sizes round as in
+    /// torchvision.
     ///
     /// # Errors
     /// [`Error::Setting`] if [the preset is not valid](Self::validate), and [`Error::Picture`] for a
@@ -152,93 +151,40 @@ impl Preset {
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 
+    /// A picture of `[3, H, W]` values: as [`levels`](Self::levels) says; `flipped` exchanges left and
+    /// right.
+    pub(super) fn normalise(
+        &self,
+        pixels: &RgbImage,
+        shift: [f32; 3],
+        flipped: bool,
+        values: &mut [f32],
+    ) {
+        let pose = if flipped { Pose::FlipHorizontal } else { Pose::Upright };
+        let (width, height) = pixels.dimensions();
+        Posed::new(pixels, pose).normalise(&self.levels(shift), [0, 0], [width, height], values);
+    }
+
     /// What the levels of each channel become, with torchvision's operations in torchvision's order.
-    pub(super) fn levels(&self) -> [Levels; 3] {
+    /// `shift` is added to red, green and blue before, in levels of 255.
+    pub(super) fn levels(&self, shift: [f32; 3]) -> [Levels; 3] {
         std::array::from_fn(|channel| {
             let colour = match self.channels {
                 Channels::Rgb => channel,
                 Channels::Bgr => 2 - channel,
             };
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            let scaled = |level: usize| level as f32 / 255.0 * self.white;
+            let (mean, std, shift) = (self.mean[channel], self.std[channel], shift[colour]);
+            let scaled = |level: usize| (level as f32 + shift) / 255.0 * self.white;
             let values = std::array::from_fn(|level| (scaled(level) - mean) / std);
             Levels { colour, values }
         })
     }
 }
 
-/// What the levels of a channel become.
+/// What the levels of a channel become: a pixel has 256, a picture has more pixels.
 pub(super) struct Levels {
     /// Of the picture, which this channel shows.
     pub colour: usize,
     /// By level.
     pub values: [f32; 256],
-}
-
-/// Short side to `short`, the long side in proportion, rounded down as in torchvision.
-pub(super) fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
-    /// Pixels of the resized picture, where 256 x 384 is usual: 200 MB in f32.
-    const MOST_PIXELS: u64 = 1 << 24;
-    let (width, height) = photo.dimensions();
-    let too_narrow = || Error::Picture {
-        place: "resize".into(),
-        expected: format!("at most {MOST_PIXELS} pixels once the short side is {short}"),
-        found: format!("a picture of {width}x{height}"),
-    };
-    if width.min(height) == 0 {
-        return Err(too_narrow());
-    }
-    let long = u64::from(short) * u64::from(width.max(height)) / u64::from(width.min(height));
-    if long * u64::from(short) > MOST_PIXELS {
-        return Err(too_narrow());
-    }
-    let (to_width, to_height) = match width <= height {
-        true => (short, long as u32),
-        false => (long as u32, short),
-    };
-    let narrow = one_pass(photo.as_raw(), [width, height], [to_width, height])?;
-    let pixels = one_pass(&narrow, [to_width, height], [to_width, to_height])?;
-    RgbImage::from_raw(to_width, to_height, pixels).ok_or_else(too_narrow)
-}
-
-/// Resizes in one direction and rounds to whole levels, as Pillow does after each of its two
-/// passes. The filter runs in f32: in 8 bits, its coefficients are too coarse to round alike.
-fn one_pass(pixels: &[u8], from: [u32; 2], to: [u32; 2]) -> Result<Vec<u8>> {
-    if from == to {
-        return Ok(pixels.to_vec());
-    }
-    /// Rows at once, so that a large photo is never whole in f32.
-    const BAND: u32 = 64;
-    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let rows = if from[1] == to[1] { BAND.min(from[1]) } else { from[1] };
-    let mut resizer = Resizer::new();
-    let mut resized = Vec::with_capacity(3 * to[0] as usize * to[1] as usize);
-    for band in pixels.chunks(3 * from[0] as usize * rows as usize) {
-        let height = (band.len() / (3 * from[0] as usize)) as u32;
-        let to_height = if from[1] == to[1] { height } else { to[1] };
-        let (levels, _) = band.as_chunks::<3>();
-        let levels = levels.iter().map(|&rgb| F32x3::new(rgb.map(f32::from))).collect();
-        let source = TypedImage::from_pixels(from[0], height, levels).map_err(failed)?;
-        let mut target = TypedImage::new(to[0], to_height);
-        resizer.resize_typed(&source, &mut target, &bilinear).map_err(failed)?;
-        // The conversion saturates to 0..=255.
-        resized
-            .extend(target.pixels().iter().flat_map(|rgb| rgb.0.map(|level| (level + 0.5) as u8)));
-    }
-    Ok(resized)
-}
-
-fn failed(reason: impl std::fmt::Display) -> Error {
-    Error::Picture {
-        place: "resize".into(),
-        expected: "a picture of 8-bit RGB".into(),
-        found: reason.to_string(),
-    }
-}
-
-/// Half of it, where a half pixel rounds to the even side: Python's `round`, and so torchvision's
-/// centre crop.
-pub(super) fn half_to_even(length: u32) -> u32 {
-    let half = length / 2;
-    half + (length % 2) * (half % 2)
 }

@@ -15,7 +15,8 @@
 //! ```
 
 use super::pose::{Pose, Posed, rotate};
-use super::preprocess::{Preset, half_to_even, resize};
+use super::preprocess::Preset;
+use super::resize::{Rectangle, resize};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Numbering};
 use image::RgbImage;
@@ -319,21 +320,26 @@ impl Preset {
     /// resizing it would take gigabytes.
     pub fn views(&self, photo: &RgbImage, views: &Views) -> Result<Shown> {
         self.expect_views(views)?;
-        let levels = self.levels();
+        let levels = self.levels([0.0; 3]);
         let mut pictures = Pictures { photo, resized: Vec::new(), turned: Vec::new() };
         let mut shown = Shown::default();
         for view in &views.0 {
             let picture = pictures.get(view.scale.unwrap_or(self.resize), view.pose)?;
             let posed = Posed::new(picture, view.pose);
-            match self.window(view.crop, &posed) {
-                Some(corner) => {
-                    posed.normalise(&levels, corner, [self.crop; 2], &mut shown.squares);
-                }
-                None => {
-                    let mut values = Vec::new();
-                    posed.normalise(&levels, [0, 0], [posed.width, posed.height], &mut values);
-                    let size = [posed.height as usize, posed.width as usize];
+            let window = self.window(view.crop, &posed)?;
+            let (corner, size) = ([window.left, window.top], [window.width, window.height]);
+            let values = 3 * size[0] as usize * size[1] as usize;
+            match view.crop {
+                Crop::Whole => {
+                    let mut values = vec![0.0; values];
+                    posed.normalise(&levels, corner, size, &mut values);
+                    let size = [size[1] as usize, size[0] as usize];
                     shown.wholes.push(Whole { values, size });
+                }
+                _ => {
+                    let start = shown.squares.len();
+                    shown.squares.resize(start + values, 0.0);
+                    posed.normalise(&levels, corner, size, &mut shown.squares[start..]);
                 }
             }
         }
@@ -349,10 +355,8 @@ impl Preset {
         let mut pictures = Pictures { photo, resized: Vec::new(), turned: Vec::new() };
         let picture = pictures.get(view.scale.unwrap_or(self.resize), view.pose)?;
         let posed = Posed::new(picture, view.pose);
-        Ok(match self.window(view.crop, &posed) {
-            Some(corner) => posed.pixels(corner, [self.crop; 2]),
-            None => posed.pixels([0, 0], [posed.width, posed.height]),
-        })
+        let window = self.window(view.crop, &posed)?;
+        Ok(posed.pixels([window.left, window.top], [window.width, window.height]))
     }
 
     /// `Ok` if both are valid and every square fits into its scale.
@@ -375,19 +379,26 @@ impl Preset {
         }
     }
 
-    /// Top left corner of a square; `None` for the whole picture.
-    fn window(&self, crop: Crop, posed: &Posed) -> Option<[u32; 2]> {
-        let room = [posed.width - self.crop.min(posed.width), posed.height - self.crop.min(posed.height)];
-        match crop {
-            Crop::Centre => Some(room.map(half_to_even)),
+    /// The pixels of a posed picture that a crop shows.
+    fn window(&self, crop: Crop, posed: &Posed) -> Result<Rectangle> {
+        let size = (posed.width, posed.height);
+        let centre = Rectangle::centre(size, self.crop.min(size.0).min(size.1))?;
+        Ok(match crop {
+            Crop::Centre => centre,
             Crop::Grid { row, column, of } => {
+                let steps = u64::from(of.max(2) - 1);
                 // To the nearest pixel.
-                let steps = (of - 1).max(1);
-                let at = |room: u32, index: u32| (2 * room * index + steps) / (2 * steps);
-                Some([at(room[0], column), at(room[1], row)])
+                let at = |room: u32, index: u32| {
+                    ((2 * u64::from(room) * u64::from(index) + steps) / (2 * steps)) as u32
+                };
+                let [left, top] = [
+                    at(size.0 - centre.width, column),
+                    at(size.1 - centre.height, row),
+                ];
+                Rectangle { left, top, ..centre }
             }
-            Crop::Whole => None,
-        }
+            Crop::Whole => Rectangle::whole(size),
+        })
     }
 }
 

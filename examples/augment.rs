@@ -1,0 +1,209 @@
+//! What training-time augmentation makes of photos, on one contact sheet.
+//!
+//!     cargo run --release --example augment -- photo.jpg --output sheet.png --augmentation vgg
+//!
+//! Each photo is followed by its samples: what it would be in one epoch after the other. `--stages`
+//! shows instead how each sample comes about, a row for each, and prints what was drawn. An augmentation
+//! of your own is a file such as
+//!
+//!     { "name": "mine", "steps": [
+//!         { "Resize": { "short": 256 } }, { "RandomCrop": { "side": 224 } },
+//!         { "ColourJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } } ] }
+#![recursion_limit = "256"]
+
+mod cli;
+
+use alexnet_vgg::vision::augment::{
+    Augmentation, ColourStatistics, Operation, PrincipalColours, Sample, apply,
+};
+use alexnet_vgg::vision::{self, RgbImage};
+use clap::Parser;
+use image::{ImageFormat, Rgb, imageops};
+use rayon::prelude::*;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A place on the sheet, in pixels, and what is between two of them.
+const CELL: u32 = 224;
+const GAP: u32 = 8;
+const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
+/// A sheet of 256 MiB.
+const MOST_PIXELS: u64 = (256 << 20) / 3;
+
+#[derive(Parser)]
+#[command(about = "A contact sheet of augmented photos")]
+struct Args {
+    /// Photos: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
+    #[arg(required = true)]
+    photos: Vec<PathBuf>,
+    /// The sheet: a PNG.
+    #[arg(long)]
+    output: PathBuf,
+    /// alexnet, vgg or torchvision, or your own: a file whose name ends in .json.
+    #[arg(long, default_value = "alexnet", value_parser = augmentation)]
+    augmentation: Augmentation,
+    /// Side of the crops; all other sides follow in proportion. Default: the augmentation's own.
+    #[arg(long)]
+    crop: Option<u32>,
+    /// Seed of the run that these samples are of.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Samples of each photo.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    count: u64,
+    /// Principal colours of all pictures in this folder, in place of ImageNet's.
+    #[arg(long, value_name = "FOLDER")]
+    pca_from: Option<PathBuf>,
+    /// A row for each sample, with the photo after each operation.
+    #[arg(long)]
+    stages: bool,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut augmentation = args.augmentation;
+    if let Some(side) = args.crop {
+        augmentation = augmentation.with_crop(side);
+    }
+    if let Some(folder) = &args.pca_from {
+        augmentation = augmentation.with_colours(principal_colours(folder)?);
+    }
+    augmentation.validate()?;
+    let mut rows = Vec::new();
+    for (path, index) in args.photos.iter().zip(0..) {
+        let photo = vision::decode_file(path)?;
+        let samples = (0..args.count).map(|epoch| Sample { seed: args.seed, epoch, index });
+        if args.stages {
+            cli::print(format!("{}\n", path.display()))?;
+            for sample in samples {
+                let drawn = augmentation.draw(photo.dimensions(), sample)?;
+                cli::print(format!("  {}: {}\n", sample.epoch, in_words(&drawn)))?;
+                rows.push(stages(&photo, &drawn)?);
+            }
+        } else {
+            rows.extend(grid(&photo, &augmentation, samples)?);
+        }
+        size(&rows)?;
+    }
+    sheet(&rows)?
+        .save_with_format(&args.output, ImageFormat::Png)
+        .map_err(|error| format!("{}: {error}", args.output.display()))?;
+    cli::print(format!("{}: {}\n", args.output.display(), augmentation.name))?;
+    Ok(())
+}
+
+fn augmentation(text: &str) -> Result<Augmentation, Box<dyn Error + Send + Sync>> {
+    match text.ends_with(".json") {
+        true => Ok(serde_json::from_slice(&std::fs::read(text)?)?),
+        false => Ok(Augmentation::by_name(text)?),
+    }
+}
+
+/// The components of a folder's pictures, and a few lines about them.
+fn principal_colours(folder: &Path) -> Result<PrincipalColours, Box<dyn Error>> {
+    let unreadable = |error| format!("{}: {error}", folder.display());
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(unreadable)?;
+    files.retain(|path| path.is_file());
+    // Whole sums: threads in any order end in the same numbers.
+    let statistics = (files.par_iter())
+        .filter_map(|path| match vision::decode_file(path) {
+            Ok(photo) => Some(ColourStatistics::of(&photo)),
+            Err(error) => {
+                cli::complain(format!("left out: {error}\n"));
+                None
+            }
+        })
+        .reduce(ColourStatistics::default, |mut all, one| {
+            all.merge(&one);
+            all
+        });
+    let colours = statistics
+        .principal_colours()
+        .map_err(|_| format!("{}: expected pictures, found none", folder.display()))?;
+    let pixels = statistics.pixels();
+    cli::print(format!("principal colours of {pixels} pixels in {}\n", folder.display()))?;
+    for (value, [red, green, blue]) in colours.values.iter().zip(colours.vectors) {
+        cli::print(format!("  {value:.4}  [{red:7.4}, {green:7.4}, {blue:7.4}]\n"))?;
+    }
+    Ok(colours)
+}
+
+/// The photo and its samples, in about a square.
+fn grid(
+    photo: &RgbImage,
+    augmentation: &Augmentation,
+    samples: impl Iterator<Item = Sample>,
+) -> Result<Vec<Vec<RgbImage>>, Box<dyn Error>> {
+    let mut cells = vec![fitted(photo)?];
+    for sample in samples {
+        cells.push(fitted(&augmentation.picture(photo, sample)?)?);
+    }
+    let columns = (cells.len() as f64).sqrt().ceil() as usize;
+    Ok(cells.chunks(columns).map(<[RgbImage]>::to_vec).collect())
+}
+
+/// The photo after none of the operations, after the first, and so on.
+fn stages(photo: &RgbImage, drawn: &[Operation]) -> Result<Vec<RgbImage>, Box<dyn Error>> {
+    (0..=drawn.len()).map(|done| fitted(&apply(photo, &drawn[..done])?)).collect()
+}
+
+/// As large as a cell, by its longer side.
+fn fitted(picture: &RgbImage) -> Result<RgbImage, Box<dyn Error>> {
+    let (width, height) = picture.dimensions();
+    let longer = u64::from(width.max(height));
+    let [width, height] = [width, height]
+        .map(|side| (u64::from(side) * u64::from(CELL) / longer).clamp(1, CELL.into()) as u32);
+    Ok(apply(picture, &[Operation::Resize { width, height }])?)
+}
+
+/// Width and height of the sheet, in pixels.
+fn size(rows: &[Vec<RgbImage>]) -> Result<(u32, u32), Box<dyn Error>> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let side = |cells: usize| GAP as u64 + cells as u64 * u64::from(CELL + GAP);
+    let (width, height) = (side(columns), side(rows.len()));
+    if width.saturating_mul(height) > MOST_PIXELS {
+        return Err(
+            format!("a sheet of {width}x{height} pixels is too large; ask for fewer").into()
+        );
+    }
+    Ok((width as u32, height as u32))
+}
+
+fn sheet(rows: &[Vec<RgbImage>]) -> Result<RgbImage, Box<dyn Error>> {
+    let (width, height) = size(rows)?;
+    let mut sheet = RgbImage::from_pixel(width, height, BACKGROUND);
+    for (row, y) in rows.iter().zip(0..) {
+        for (cell, x) in row.iter().zip(0..) {
+            let centred = |cells: i64, side: u32| {
+                i64::from(GAP) + cells * i64::from(CELL + GAP) + i64::from((CELL - side) / 2)
+            };
+            let (left, top) = (centred(x, cell.width()), centred(y, cell.height()));
+            imageops::replace(&mut sheet, cell, left, top);
+        }
+    }
+    Ok(sheet)
+}
+
+fn in_words(operations: &[Operation]) -> String {
+    let word = |operation: &Operation| match *operation {
+        Operation::Resize { width, height } => format!("resize to {width}x{height}"),
+        Operation::Crop(part) => {
+            format!("crop {}x{} at ({}, {})", part.width, part.height, part.left, part.top)
+        }
+        Operation::HorizontalFlip => "flip".into(),
+        Operation::Brightness(factor) => format!("brightness {factor:.2}"),
+        Operation::Contrast(factor) => format!("contrast {factor:.2}"),
+        Operation::Saturation(factor) => format!("saturation {factor:.2}"),
+        Operation::Hue(turn) => format!("hue {turn:+.2}"),
+        Operation::Shift([red, green, blue]) => {
+            format!("shift by ({red:+.1}, {green:+.1}, {blue:+.1})")
+        }
+    };
+    operations.iter().map(word).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,432 @@
+//! Training-time augmentation, as data: the AlexNet paper's (section 4.1), the VGG paper's (section
+//! 3.1), torchvision's, and lists of your own.
+//!
+//! An [`Augmentation`] is a list of random [`Step`]s. What they do to a photo is drawn first, as a list
+//! of [`Operation`]s that holds nothing random any more, and then done. What is drawn depends on a
+//! [`Sample`] and the photo's size alone, so that a training run is the same on any number of threads
+//! and can go on from the middle.
+
+mod colour_jitter;
+mod draw;
+mod operation;
+
+pub use super::principal_colours::{ColourStatistics, PrincipalColours};
+pub use super::resize::Rectangle;
+pub use operation::{Operation, apply};
+
+use super::Preset;
+use crate::backend::Limits;
+use crate::error::{Error, Result};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use draw::Draw;
+use image::RgbImage;
+use operation::Frame;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// One visit of training to one photo. The same three numbers draw the same augmentation (to the last
+/// bit on one platform: logarithms are the system's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sample {
+    /// Of the training run.
+    pub seed: u64,
+    /// How often all photos were seen before.
+    pub epoch: u64,
+    /// The photo's place in the data set, whatever the order of an epoch is.
+    pub index: u64,
+}
+
+/// A list of random steps, from a photo of any size to a square of the network's input.
+///
+/// ```
+/// use alexnet_vgg::vision::{Preset, RgbImage, augment::{Augmentation, Sample, Step}};
+///
+/// let photo = RgbImage::new(500, 375);
+/// let sample = Sample { seed: 1, epoch: 0, index: 42 };
+/// let mut values = Vec::new();
+/// Augmentation::alexnet().values(&photo, sample, &Preset::imagenet(), &mut values)?;
+/// assert_eq!(values.len(), 3 * 224 * 224);
+///
+/// // Your own, here for digits of 28x28.
+/// let shifted = Augmentation {
+///     name: "shifted".into(),
+///     steps: vec![Step::ScaleJitter { shortest: 64, longest: 72 }, Step::RandomCrop { side: 64 }],
+/// };
+/// let digit = RgbImage::new(28, 28);
+/// assert_eq!(shifted.picture(&digit, sample)?.dimensions(), (64, 64));
+/// # Ok::<(), alexnet_vgg::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Augmentation {
+    /// `alexnet`, `vgg` or `torchvision`, or what you call yours.
+    pub name: String,
+    /// What is done, one after the other.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that an [`Augmentation`] does. Sides are in pixels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// The short side becomes `short`, the long one stays in proportion.
+    Resize {
+        /// VGG's training scale S.
+        short: u32,
+    },
+    /// The same, where the short side is any whole number of pixels, each equally likely (VGG paper,
+    /// section 3.1: multi-scale training).
+    ScaleJitter {
+        /// The smallest short side. VGG: 256.
+        shortest: u32,
+        /// The largest. VGG: 512.
+        longest: u32,
+    },
+    /// The square in the middle.
+    CentreCrop {
+        /// Its side.
+        side: u32,
+    },
+    /// A square from anywhere, each place equally likely.
+    RandomCrop {
+        /// Its side.
+        side: u32,
+    },
+    /// A part of the photo of any size and shape, resized to a square without regard to its shape
+    /// (Szegedy et al. 2015, section 6; drawn as by torchvision's `RandomResizedCrop`: in ten attempts,
+    /// and the middle of a photo whose shape is outside of `ratio` if none fits).
+    RandomResizedCrop {
+        /// The square's side.
+        side: u32,
+        /// The smallest and the largest share of the photo's area.
+        scale: [f64; 2],
+        /// The narrowest and the widest shape, width over height; drawn by its logarithm.
+        ratio: [f64; 2],
+    },
+    /// Left and right exchanged.
+    HorizontalFlip {
+        /// How likely that is.
+        probability: f64,
+    },
+    /// torchvision's `ColorJitter`, as it is for Pillow's pictures: each factor is drawn uniformly, and
+    /// they are applied in random order. 0 leaves one out.
+    ColourJitter {
+        /// From `1 - brightness`, but not below 0, to `1 + brightness`.
+        brightness: f64,
+        /// Likewise.
+        contrast: f64,
+        /// Likewise.
+        saturation: f64,
+        /// From `-hue` to `hue` of a turn of the colour wheel, at most a half.
+        hue: f64,
+    },
+    /// One colour added to all pixels: the data set's principal components, each times its eigenvalue,
+    /// times a number from N(0, sigma²) (AlexNet paper, section 4.1).
+    ///
+    /// It is added in floating point and not cut off at black and white, as in `fb.resnet.torch` and
+    /// MXNet, and so comes after all jitter of whole levels.
+    PcaColour {
+        /// The paper's is 0.1.
+        sigma: f64,
+        /// Of your photos, or ImageNet's.
+        colours: PrincipalColours,
+    },
+}
+
+impl Step {
+    /// What the paper calls its data augmentation's second form, with ImageNet's components.
+    pub fn pca_colour() -> Self {
+        Self::PcaColour { sigma: 0.1, colours: PrincipalColours::imagenet() }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Resize { .. } => "Resize",
+            Self::ScaleJitter { .. } => "ScaleJitter",
+            Self::CentreCrop { .. } => "CentreCrop",
+            Self::RandomCrop { .. } => "RandomCrop",
+            Self::RandomResizedCrop { .. } => "RandomResizedCrop",
+            Self::HorizontalFlip { .. } => "HorizontalFlip",
+            Self::ColourJitter { .. } => "ColourJitter",
+            Self::PcaColour { .. } => "PcaColour",
+        }
+    }
+
+    /// All settings that are a number of pixels.
+    fn sides(&mut self) -> Vec<&mut u32> {
+        match self {
+            Self::Resize { short } => vec![short],
+            Self::ScaleJitter { shortest, longest } => vec![shortest, longest],
+            Self::CentreCrop { side }
+            | Self::RandomCrop { side }
+            | Self::RandomResizedCrop { side, .. } => vec![side],
+            Self::HorizontalFlip { .. } | Self::ColourJitter { .. } | Self::PcaColour { .. } => {
+                vec![]
+            }
+        }
+    }
+
+    /// The range of a setting that is out of it.
+    fn out_of_range(&self) -> Option<&'static str> {
+        let side = |side: u32| (1..=LARGEST_SIDE).contains(&side);
+        let (valid, expected) = match self {
+            &Self::Resize { short } => (side(short), SIDE),
+            &Self::CentreCrop { side: of } | &Self::RandomCrop { side: of } => (side(of), SIDE),
+            &Self::ScaleJitter { shortest, longest } => (
+                side(shortest) && side(longest) && shortest <= longest,
+                "1 <= shortest <= longest <= 4096",
+            ),
+            &Self::RandomResizedCrop { side: of, scale: [least, most], ratio: [narrow, wide] } => (
+                side(of)
+                    && (0.0 < least && least <= most && most <= 1.0)
+                    && (0.0 < narrow && narrow <= wide && wide.is_finite()),
+                "a side from 1 to 4096, 0 < scale <= 1 and 0 < ratio, the smaller one first",
+            ),
+            &Self::HorizontalFlip { probability } => {
+                ((0.0..=1.0).contains(&probability), "a probability from 0 to 1")
+            }
+            &Self::ColourJitter { brightness, contrast, saturation, hue } => (
+                [brightness, contrast, saturation]
+                    .iter()
+                    .all(|x| (0.0..=LARGEST_JITTER).contains(x))
+                    && (0.0..=0.5).contains(&hue),
+                "numbers from 0 to 100, and a hue of at most 0.5",
+            ),
+            Self::PcaColour { sigma, .. } => {
+                ((0.0..=LARGEST_JITTER).contains(sigma), "a sigma from 0 to 100")
+            }
+        };
+        (!valid).then_some(expected)
+    }
+}
+
+/// As in [`Preset`].
+const LARGEST_SIDE: u32 = 4096;
+const SIDE: &str = "a side from 1 to 4096";
+/// A hundred times as bright is white.
+const LARGEST_JITTER: f64 = 100.0;
+
+impl Augmentation {
+    /// The AlexNet paper's (section 4.1): the square of 256 in the middle of the photo, a 224 of it
+    /// from anywhere, horizontal reflections, and the principal colours of ImageNet.
+    ///
+    /// The paper counts 2048 = 32 * 32 * 2 crops and reflections; there are 33 * 33 * 2.
+    pub fn alexnet() -> Self {
+        Self::paper("alexnet", vec![Step::Resize { short: 256 }, Step::CentreCrop { side: 256 }])
+    }
+
+    /// The VGG paper's (section 3.1), multi-scale: the photo's short side anything from 256 to 512, a
+    /// 224 from anywhere in it, and reflections and colours as AlexNet.
+    pub fn vgg() -> Self {
+        Self::paper("vgg", vec![Step::ScaleJitter { shortest: 256, longest: 512 }])
+    }
+
+    /// The VGG paper's at a single scale S: 256 or 384 in the paper.
+    pub fn vgg_single_scale(short: u32) -> Self {
+        Self::paper(&format!("vgg_{short}"), vec![Step::Resize { short }])
+    }
+
+    /// What torchvision's references train its AlexNet and VGG with: `RandomResizedCrop(224)` and
+    /// `RandomHorizontalFlip()`.
+    pub fn torchvision() -> Self {
+        Self {
+            name: "torchvision".into(),
+            steps: vec![
+                Step::RandomResizedCrop { side: 224, scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] },
+                Step::HorizontalFlip { probability: 0.5 },
+            ],
+        }
+    }
+
+    /// What both papers end with.
+    fn paper(name: &str, mut steps: Vec<Step>) -> Self {
+        steps.extend([
+            Step::RandomCrop { side: 224 },
+            Step::HorizontalFlip { probability: 0.5 },
+            Step::pca_colour(),
+        ]);
+        Self { name: name.into(), steps }
+    }
+
+    /// The augmentation of that name: `alexnet`, `vgg` or `torchvision`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], which lists the names.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let all = [Self::alexnet(), Self::vgg(), Self::torchvision()];
+        let known = all.each_ref().map(|augmentation| augmentation.name.as_str()).join(", ");
+        let found = all.into_iter().find(|augmentation| augmentation.name == name);
+        found.ok_or_else(|| Error::Setting {
+            place: "augmentation".into(),
+            expected: known,
+            found: name.into(),
+        })
+    }
+
+    /// The same for crops of `side` pixels: all sides of all steps in proportion, so that `alexnet()`
+    /// for 64 resizes to 73. One that is [not valid](Self::validate) stays as it is.
+    pub fn with_crop(mut self, side: u32) -> Self {
+        let Ok(crop) = self.crop().map(u64::from) else { return self };
+        for length in self.steps.iter_mut().flat_map(Step::sides) {
+            let scaled = (u64::from(*length) * u64::from(side) + crop / 2) / crop;
+            *length = u32::try_from(scaled).unwrap_or(u32::MAX);
+        }
+        self
+    }
+
+    /// The same with the principal colours of another data set, in every [`Step::PcaColour`].
+    pub fn with_colours(mut self, new: PrincipalColours) -> Self {
+        for step in &mut self.steps {
+            if let Step::PcaColour { colours, .. } = step {
+                *colours = new;
+            }
+        }
+        self
+    }
+
+    /// `Ok` if all settings are in their range, and every photo ends as a square of the same size. All
+    /// that uses an augmentation asks this first.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the step that is wrong.
+    pub fn validate(&self) -> Result<()> {
+        self.crop().map(drop)
+    }
+
+    /// The side of the square that every photo becomes, in pixels.
+    ///
+    /// # Errors
+    /// As for [`validate`](Self::validate).
+    pub fn crop(&self) -> Result<u32> {
+        let wrong = |index: usize, expected: String| Error::Setting {
+            place: format!("augmentation {}, step {}", self.name, index + 1),
+            expected,
+            found: format!("{:?}", self.steps[index]),
+        };
+        // A square of that side, or at least that short side, if anything is known.
+        let (mut square, mut short) = (None, None);
+        let mut shifted = false;
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Some(expected) = step.out_of_range() {
+                return Err(wrong(index, expected.into()));
+            }
+            match *step {
+                Step::Resize { short: to } => {
+                    (square, short) = (square.map(|_| to), Some(to));
+                }
+                Step::ScaleJitter { shortest, longest } => {
+                    let known = square.filter(|_| shortest == longest);
+                    (square, short) = (known.map(|_| shortest), Some(shortest));
+                }
+                Step::CentreCrop { side } | Step::RandomCrop { side } => {
+                    if let Some(short) = short.filter(|&short| short < side) {
+                        return Err(wrong(index, format!("a side of at most {short}")));
+                    }
+                    (square, short) = (Some(side), Some(side));
+                }
+                Step::RandomResizedCrop { side, .. } => (square, short) = (Some(side), Some(side)),
+                Step::HorizontalFlip { .. } => {}
+                Step::ColourJitter { .. } if shifted => {
+                    return Err(wrong(index, "colour jitter before PcaColour".into()));
+                }
+                Step::ColourJitter { .. } => {}
+                Step::PcaColour { colours, .. } => {
+                    colours.validate()?;
+                    shifted = true;
+                }
+            }
+        }
+        square.ok_or_else(|| Error::Setting {
+            place: format!("augmentation {}", self.name),
+            expected: "a crop at its end, that makes squares of one size".into(),
+            found: self.steps.iter().map(Step::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// What is done to a photo of `size` (width and height) in a sample, with nothing random left in
+    /// it: for a look, or to do the same to something that belongs to the photo.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the augmentation is [not valid](Self::validate), and [`Error::Picture`] for
+    /// a photo without pixels, or one that is not resized and smaller than its crop.
+    pub fn draw(&self, size: (u32, u32), sample: Sample) -> Result<Vec<Operation>> {
+        self.validate()?;
+        let mut draw = Draw::new(size, sample)?;
+        self.steps.iter().try_for_each(|step| draw.step(step))?;
+        Ok(draw.operations)
+    }
+
+    /// The sample as a picture, `crop` by `crop` pixels, for a look: a shift of the colours is rounded
+    /// to whole levels, and cut off at black and white.
+    ///
+    /// # Errors
+    /// As for [`draw`](Self::draw).
+    pub fn picture(&self, photo: &RgbImage, sample: Sample) -> Result<RgbImage> {
+        apply(photo, &self.draw(photo.dimensions(), sample)?)
+    }
+
+    /// Appends the sample's `[3, crop, crop]` values to `out`, normalised as [`Preset::batch`] does.
+    /// (The preset's own `resize` and `crop` are for answers, and not used here.)
+    ///
+    /// # Errors
+    /// As for [`draw`](Self::draw), and [`Error::Setting`] if the preset is not valid. Nothing is
+    /// appended then.
+    pub fn values(
+        &self,
+        photo: &RgbImage,
+        sample: Sample,
+        preset: &Preset,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let side = self.crop()? as usize;
+        let start = out.len();
+        out.resize(start + 3 * side * side, 0.0);
+        self.write(photo, sample, preset, &mut out[start..]).inspect_err(|_| out.truncate(start))
+    }
+
+    /// Photos and their samples to `[N, 3, crop, crop]`, on rayon's threads.
+    ///
+    /// # Errors
+    /// As for [`values`](Self::values), [`Error::Setting`] if there is no photo or not a sample for
+    /// each, and [`Error::Backend`] for more photos than the device takes in a tensor.
+    pub fn batch<B: Backend>(
+        &self,
+        photos: &[RgbImage],
+        samples: &[Sample],
+        preset: &Preset,
+        device: &B::Device,
+    ) -> Result<Tensor<B, 4>> {
+        if photos.is_empty() || photos.len() != samples.len() {
+            return Err(Error::Setting {
+                place: "batch".into(),
+                expected: "at least one photo, and a sample for each".into(),
+                found: format!("{} photos and {} samples", photos.len(), samples.len()),
+            });
+        }
+        let side = self.crop()? as usize;
+        let shape = [photos.len(), 3, side, side];
+        let elements = shape.iter().product::<usize>();
+        let limits = Limits::of::<B>(device)?;
+        limits.expect_tensor(format_args!("photos {shape:?}"), elements as u64)?;
+        limits.expect_memory(format_args!("photos {shape:?}"), elements as u64)?;
+        let mut values = vec![0.0; elements];
+        (values.par_chunks_exact_mut(3 * side * side))
+            .zip(photos.par_iter().zip(samples))
+            .try_for_each(|(values, (photo, &sample))| self.write(photo, sample, preset, values))?;
+        Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+
+    /// Into the values of one photo.
+    fn write(
+        &self,
+        photo: &RgbImage,
+        sample: Sample,
+        preset: &Preset,
+        values: &mut [f32],
+    ) -> Result<()> {
+        preset.validate()?;
+        let mut frame = Frame::of(photo);
+        let operations = self.draw(photo.dimensions(), sample)?;
+        operations.into_iter().try_for_each(|operation| frame.then(operation))?;
+        frame.normalise(preset, values)
+    }
+}
