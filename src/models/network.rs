@@ -3,7 +3,7 @@
 
 use super::capacity::Capacity;
 use super::chain::{Builder, MapLayer, Values, VectorLayer};
-use super::table::{Architecture, Layer, Parameter, Part, Step};
+use super::table::{Architecture, Layer, Parameter, Part, Shape, Step};
 use crate::backend;
 use crate::error::{Error, Result};
 use crate::vision::Preset;
@@ -234,6 +234,65 @@ impl<B: Backend> Network<B> {
         Ok((0..wanted.len())
             .map(|i| join_taps(parts.iter().map(|part| part[i].clone()).collect()))
             .collect())
+    }
+
+    /// The logits, `[N, num_classes]`, from the output of `layer` on, as [`taps`](Self::taps) gives it
+    /// or as it might have been: what becomes of another map, and by gradients which part of this one
+    /// the answer comes from.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`]; [`Error::InputShape`] if `output` is not of the kind that the layer
+    /// gives, has another number of channels or features, or is too small for what follows;
+    /// [`Error::Backend`] for more than the device holds at once.
+    pub fn resume(&self, layer: &str, output: Tap<B>) -> Result<Tensor<B, 2>> {
+        let steps = self.architecture.steps()?;
+        let index = self.architecture.find_in(&steps, layer)?;
+        self.expect_output(&steps[index], index, &output)?;
+        let (vectors, next) = match output {
+            Tap::Map(maps) => {
+                let not_a_number = not_a_number(&maps);
+                let rest = self.features.iter().skip(index + 1);
+                let maps = rest.fold(maps, |x, layer| layer.forward(x));
+                (self.pool(maps).flatten(1, 3) + not_a_number, 0)
+            }
+            Tap::Vector(vectors) => (vectors, index - self.features.len()),
+        };
+        let not_a_number = (vectors.clone().detach() * 0.0).sum_dim(1);
+        let rest = self.classifier.iter().skip(next);
+        Ok(rest.fold(vectors, |x, layer| layer.forward(x)) + not_a_number)
+    }
+
+    /// Whether the layers after the one at `index` take `output`: they are a table of their own.
+    fn expect_output(&self, step: &Step, index: usize, output: &Tap<B>) -> Result<()> {
+        let found = output.dims();
+        let channels = step.output.channels();
+        let fits = found[0] > 0 && found[1] == channels;
+        let wrong = |expected: String| Error::InputShape {
+            network: format!("{} from {} on", self.architecture.name, step.name),
+            expected,
+            found: found.clone(),
+        };
+        match (output, step.output) {
+            (Tap::Map(maps), Shape::Map(_)) if fits => {
+                let [batch, _, height, width] = maps.dims();
+                let rest = Architecture {
+                    input: [channels, height, width],
+                    features: self.architecture.features.iter().skip(index + 1).copied().collect(),
+                    ..self.architecture.clone()
+                };
+                let too_small =
+                    |_| wrong(format!("[N, {channels}, H, W], large enough for what follows"));
+                let steps = rest.steps().map_err(too_small)?;
+                let capacity = Capacity::new::<B>(&self.architecture.name, &maps.device())?;
+                match capacity.images_at_once(batch, &steps)? < batch {
+                    true => Err(capacity.refuse(format!("{batch} maps are too many at once"))),
+                    false => Ok(()),
+                }
+            }
+            (Tap::Vector(_), Shape::Vector(_)) if fits => Ok(()),
+            (_, Shape::Map(_)) => Err(wrong(format!("[N >= 1, {channels}, H, W]"))),
+            (_, Shape::Vector(_)) => Err(wrong(format!("[N >= 1, {channels}]"))),
+        }
     }
 
     fn classify(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
