@@ -74,7 +74,8 @@ fn open(path: &Path, size: u32) -> alexnet_vgg::Result<RgbImage> {
 
 fn pixels(p: &RgbImage) -> Tensor<B, 4> {
     let (w, h) = (p.width() as usize, p.height() as usize);
-    let v: Vec<f32> = (0..3).flat_map(|c| p.pixels().map(move |x| f32::from(x[c]) / 255.0)).collect();
+    let v: Vec<f32> =
+        (0..3).flat_map(|c| p.pixels().map(move |x| f32::from(x[c]) / 255.0)).collect();
     Tensor::from_data(TensorData::new(v, [1, 3, h, w]), &Default::default())
 }
 
@@ -82,7 +83,9 @@ fn image(t: Tensor<B, 4>) -> RgbImage {
     let [_, _, h, w] = t.dims();
     let v: Vec<f32> = t.into_data().iter::<f32>().collect();
     RgbImage::from_fn(w as u32, h as u32, |x, y| {
-        image::Rgb([0, 1, 2].map(|c| (v[c * h * w + y as usize * w + x as usize] * 255.0 + 0.5) as u8))
+        image::Rgb(
+            [0, 1, 2].map(|c| (v[c * h * w + y as usize * w + x as usize] * 255.0 + 0.5) as u8),
+        )
     })
 }
 
@@ -97,7 +100,10 @@ fn normalise(preset: &Preset, x: Tensor<B, 4>) -> Tensor<B, 4> {
 }
 
 fn map(t: Tap<B>) -> Tensor<B, 4> {
-    match t { Tap::Map(m) => m, _ => panic!() }
+    match t {
+        Tap::Map(m) => m,
+        _ => panic!(),
+    }
 }
 
 fn gram(m: Tensor<B, 4>) -> Tensor<B, 3> {
@@ -125,7 +131,10 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let (_, want_content) = feats(content.clone())?;
     let start = match args.seed {
         None => content,
-        Some(s) => { B::seed(&device, s); Tensor::random(content.dims(), Distribution::Normal(0.5, 0.15), &device) }
+        Some(s) => {
+            B::seed(&device, s);
+            Tensor::random(content.dims(), Distribution::Normal(0.5, 0.15), &device)
+        }
     };
     let mut picture = Picture { pixels: Param::from_tensor(start) };
     let t0 = Instant::now();
@@ -133,20 +142,31 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut closure = |p: Picture<B>| {
         let x = p.pixels.val();
         let (g, c) = feats(x.clone()).unwrap();
-        let content = (c - want_content.clone()).powi_scalar(2).mean() / want_content.clone().powi_scalar(2).mean();
+        let content = (c - want_content.clone()).powi_scalar(2).mean()
+            / want_content.clone().powi_scalar(2).mean();
         let n = g.len() as f64;
-        let style = g.into_iter().zip(&want_style).map(|(g, w)| (g - w.clone()).powi_scalar(2).sum() / w.clone().powi_scalar(2).sum()).reduce(|a, b| a + b).unwrap() / n;
+        let style = g
+            .into_iter()
+            .zip(&want_style)
+            .map(|(g, w)| (g - w.clone()).powi_scalar(2).sum() / w.clone().powi_scalar(2).sum())
+            .reduce(|a, b| a + b)
+            .unwrap()
+            / n;
         let out = (x.clone() - x.clone().clamp(0.0, 1.0)).powi_scalar(2).mean();
         let [_, _, h, w] = x.dims();
-        let dy = (x.clone().narrow(2, 1, h - 1) - x.clone().narrow(2, 0, h - 1)).powi_scalar(2).mean();
-        let dx = (x.clone().narrow(3, 1, w - 1) - x.clone().narrow(3, 0, w - 1)).powi_scalar(2).mean();
+        let dy =
+            (x.clone().narrow(2, 1, h - 1) - x.clone().narrow(2, 0, h - 1)).powi_scalar(2).mean();
+        let dx =
+            (x.clone().narrow(3, 1, w - 1) - x.clone().narrow(3, 0, w - 1)).powi_scalar(2).mean();
         let tv = dx + dy;
         let parts = Tensor::cat(vec![content.clone(), style.clone(), tv.clone()], 0).into_data();
         let loss = content + style * args.style_weight + tv * args.smooth + out * 10.0;
         let l = loss.clone().into_scalar();
         let grads = GradientsParams::from_grads(loss.backward(), &p);
         evals += 1;
-        if evals % 10 == 1 { eprintln!("{evals} {:.1}s loss {l:.4} {parts}", t0.elapsed().as_secs_f64()); }
+        if evals % 10 == 1 {
+            eprintln!("{evals} {:.1}s loss {l:.4} {parts}", t0.elapsed().as_secs_f64());
+        }
         (f64::from(l), grads)
     };
     if let Some(lr) = args.adam {
@@ -154,13 +174,22 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         for i in 0..args.steps {
             let (_, g) = closure(picture.clone());
             picture = o.step(lr, picture, g);
-            if (i + 1) % args.every == 0 { image(picture.pixels.val()).save(args.output.with_extension(format!("{:04}.png", i + 1)))?; }
+            if (i + 1) % args.every == 0 {
+                image(picture.pixels.val())
+                    .save(args.output.with_extension(format!("{:04}.png", i + 1)))?;
+            }
         }
     } else {
-        let mut o = LBFGSConfig::new().with_max_iter(args.every).with_tolerance_change(0.0).with_tolerance_grad(0.0).with_history_size(20).init();
+        let mut o = LBFGSConfig::new()
+            .with_max_iter(args.every)
+            .with_tolerance_change(0.0)
+            .with_tolerance_grad(0.0)
+            .with_history_size(20)
+            .init();
         for i in 0..args.steps / args.every {
             (picture, _) = o.step(1.0, picture, &mut closure);
-            image(picture.pixels.val()).save(args.output.with_extension(format!("{:04}.png", (i + 1) * args.every)))?;
+            image(picture.pixels.val())
+                .save(args.output.with_extension(format!("{:04}.png", (i + 1) * args.every)))?;
         }
     }
     image(picture.pixels.val()).save(&args.output)?;
