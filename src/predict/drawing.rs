@@ -20,17 +20,19 @@ const COLOURS: [[u8; 3]; 9] = [
     [247, 249, 65],
 ];
 /// How much of a pixel is the map's colour; the rest is the photo in grey.
-const OPACITY: f64 = 0.6;
+const OPACITY: f64 = 0.5;
 const PAPER: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([0; 3]);
+/// Lines that a title may take.
+const MOST_LINES: usize = 3;
 /// The photo's shorter side in pixels for each dot of a letter.
 const SIDE_PER_DOT: u32 = 200;
 
 impl HeatMap {
     /// The map over the photo that it was made of, whatever its size: the photo in grey, the map in
     /// colours, interpolated, the box of [`localise`](Self::localise) drawn in white; above it the
-    /// title, below it the colours from the smallest number to the largest. A title is cut to the
-    /// picture's width, and what is not ASCII in it becomes `?`.
+    /// title, in three lines at most, below it the colours from the smallest number to the largest.
+    /// What is not ASCII in the title becomes `?`.
     ///
     /// The photo must show what the network saw and no more:
     /// [`Preset::pixels`](crate::vision::Preset::pixels), if that cut it.
@@ -49,15 +51,17 @@ impl HeatMap {
         let scale = (width.min(height) / SIDE_PER_DOT).max(1);
         let margin = 3 * scale;
         let line = lettering::height(scale) + 2 * margin;
-        let above = if self.title.is_empty() { 0 } else { line };
         let numbers = self.range().map(number);
         let words: u32 = numbers.iter().map(|number| lettering::width(number, scale)).sum();
         let wide = width.max(words + 4 * margin);
+        let title = lettering::lines(&self.title, wide - 2 * margin, scale, MOST_LINES);
+        let above = line * title.len() as u32;
         let bar = 4 * margin;
         let mut canvas = RgbImage::from_pixel(wide, above + height + bar + line, PAPER);
 
-        let title = lettering::cut(&self.title, wide - 2 * margin, scale);
-        lettering::write(&mut canvas, &title, [margin, margin], scale, INK);
+        for (text, row) in title.iter().zip(0..) {
+            lettering::write(&mut canvas, text, [margin, margin + row * line], scale, INK);
+        }
         self.paint(&mut canvas, photo, above);
         self.mark(&mut canvas, [width, height], above, scale);
         self.legend(&mut canvas, above + height + margin, scale, &numbers);

@@ -20,8 +20,23 @@ pub(super) fn width(text: &str, scale: u32) -> u32 {
     u32::try_from(columns.saturating_sub(1)).unwrap_or(u32::MAX).saturating_mul(scale)
 }
 
-/// As much of a text as `pixels` have room for; dots stand for the rest.
-pub(super) fn cut(text: &str, pixels: u32, scale: u32) -> String {
+/// A text in lines of at most `pixels`, broken between words. What `most` lines have no room for is
+/// left out, with dots in its place.
+pub(super) fn lines(text: &str, pixels: u32, scale: u32, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let is_last = lines.len() == most;
+        match lines.last_mut() {
+            Some(line) if is_last || width(&format!("{line} {word}"), scale) <= pixels => {
+                line.extend([" ", word]);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines.iter().map(|line| cut(line, pixels, scale)).collect()
+}
+
+fn cut(text: &str, pixels: u32, scale: u32) -> String {
     if width(text, scale) <= pixels {
         return text.into();
     }
@@ -78,12 +93,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_text_fits() {
+    fn lines_fit_and_say_all_that_they_have_room_for() {
+        const TEXT: &str = "Egyptian cat, 12.5 %";
         for pixels in 0..200 {
             for scale in 1..4 {
-                let text = cut("Egyptian cat, 12.5 %", pixels, scale);
-                assert!(text.is_empty() || width(&text, scale) <= pixels, "{text} in {pixels}");
+                let lines = lines(TEXT, pixels, scale, 3);
+                assert!(lines.len() <= 3);
+                assert!(lines.iter().all(|line| line.is_empty() || width(line, scale) <= pixels));
             }
         }
+        assert_eq!(lines(TEXT, 119, 1, 3), [TEXT]);
+        assert_eq!(lines(TEXT, 118, 1, 3), ["Egyptian cat, 12.5", "%"]);
+        assert_eq!(lines(TEXT, 60, 1, 3), ["Egyptian", "cat, 12.5", "%"]);
+        assert_eq!(lines(TEXT, 60, 1, 2), ["Egyptian", "cat, 12..."]);
+        assert!(lines("", 60, 1, 2).is_empty());
     }
 }
