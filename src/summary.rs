@@ -1,7 +1,7 @@
 //! What a network costs and sees, layer by layer: read off its table, nothing is allocated.
 
 use crate::error::{Error, Result};
-use crate::models::{Architecture, Part, Step};
+use crate::models::{Architecture, Grid, Part, Step};
 use serde::Serialize;
 use std::fmt;
 
@@ -113,15 +113,11 @@ fn largest(steps: &[Step]) -> u64 {
 }
 
 fn layers(steps: &[Step], batch: u64) -> Vec<LayerSummary> {
-    // One output sees `field` input pixels; its neighbour sees a field `jump` pixels further on.
-    let (mut field, mut jump) = (1u64, 1u64);
+    let mut grid = Grid::INPUT;
     steps
         .iter()
         .map(|step| {
-            if let Some((kernel, stride, _)) = step.layer.window() {
-                field = field.saturating_add((kernel as u64 - 1).saturating_mul(jump));
-                jump = jump.saturating_mul(stride as u64);
-            }
+            grid = grid.after(&step.layer);
             let in_features = step.part == Part::Features;
             LayerSummary {
                 key: step.key.clone(),
@@ -134,8 +130,8 @@ fn layers(steps: &[Step], batch: u64) -> Vec<LayerSummary> {
                     .sum(),
                 multiply_adds: step.multiply_adds * batch,
                 activation_bytes: step.output.elements() * batch * F32,
-                receptive_field: in_features.then_some(field),
-                stride: in_features.then_some(jump),
+                receptive_field: in_features.then_some(grid.field),
+                stride: in_features.then_some(grid.step),
             }
         })
         .collect()

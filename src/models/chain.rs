@@ -1,6 +1,7 @@
 //! burn's layers for the rows of a table: what they are, how they are built, how they answer.
 
 use super::capacity::Capacity;
+use super::frozen;
 use super::layers::{Linear, Lrn};
 use super::table::{Fill, Layer, Parameter, Step};
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ pub(super) type Values<'a> =
 pub(super) enum MapLayer<B: Backend> {
     Conv(Conv2d<B>),
     BatchNorm(BatchNorm<B>),
+    /// By its running statistics on every backend.
+    FrozenBatchNorm(BatchNorm<B>),
     Lrn(Lrn),
     MaxPool(MaxPool2d),
     Pointwise(Pointwise),
@@ -46,6 +49,7 @@ impl<B: Backend> MapLayer<B> {
         match self {
             MapLayer::Conv(conv) => conv.forward(x),
             MapLayer::BatchNorm(norm) => norm.forward(x),
+            MapLayer::FrozenBatchNorm(norm) => frozen::batch_norm(norm, x),
             MapLayer::Lrn(lrn) => lrn.forward(x),
             MapLayer::MaxPool(pool) => pool.forward(x),
             MapLayer::Pointwise(pointwise) => pointwise.forward(x),

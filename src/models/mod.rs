@@ -3,14 +3,19 @@
 //! - `table`: what a network is, as data; `row`: the shape arithmetic of a layer; `names`: what the
 //!   papers call it.
 //! - `alexnet`, `vgg`: the published networks, row by row.
-//! - `network`: the burn module of any table, with its taps; `chain`: its layers; `layers`: the two
-//!   that burn has otherwise; `pieces`: how they cut their weights; `values`: weights out of a
-//!   network; `capacity`: what a device can hold.
+//! - `grid`: where the cells of a map lie in the input.
+//! - `network`: the burn module of any table, with its taps; `dense`: the same at every place of a large
+//!   picture; `chain`: its layers; `layers`: the two
+//!   that burn has otherwise; `frozen`: the same without training; `pieces`: how they cut their
+//!   weights; `values`: weights out of a network; `capacity`: what a device can hold.
 //! - `registry`: networks by name.
 
 mod alexnet;
 mod capacity;
 mod chain;
+mod dense;
+mod frozen;
+mod grid;
 mod layers;
 mod names;
 mod network;
@@ -22,6 +27,7 @@ mod values;
 mod vgg;
 
 pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};
+pub use grid::Grid;
 pub use layers::{Linear, Lrn};
 pub use network::{AlexNet, Network, Tap, Vgg};
 pub use registry::NetworkConfig;

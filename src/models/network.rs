@@ -3,14 +3,13 @@
 
 use super::capacity::Capacity;
 use super::chain::{Builder, MapLayer, Values, VectorLayer};
-use super::table::{Architecture, Layer, Parameter, Part, Step};
+use super::table::{Architecture, Layer, Parameter, Part, Shape, Step};
 use crate::backend;
 use crate::error::{Error, Result};
 use crate::vision::Preset;
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::tensor::backend::Backend;
-use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Tensor, TensorData};
 use std::ops::Range;
 
@@ -237,68 +236,63 @@ impl<B: Backend> Network<B> {
             .collect())
     }
 
-    /// Dense evaluation (VGG paper, section 3.2): the class scores at every place, `[N, C, H, W]` to
-    /// `[N, num_classes, rows, columns]`, as many places as [`Architecture::score_map`] says. The first
-    /// linear layer becomes a convolution with a window as large as [`Architecture::pool`], the others
-    /// 1×1 convolutions, with the same weights, of which there is no copy. Averaged over its places, a
-    /// map is the logits of the whole picture. Up to the size that the network was designed for there
-    /// is one place, and its scores are those of [`try_forward`](Self::try_forward).
+    /// The logits, `[N, num_classes]`, from the output of `layer` on, as [`taps`](Self::taps) gives it
+    /// or as it might have been: what becomes of another map, and by gradients which part of this one
+    /// the answer comes from.
     ///
     /// # Errors
-    /// As for [`try_forward`](Self::try_forward).
-    pub fn score_maps(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 4>> {
-        let [batch, _, height, width] = images.dims();
-        let plan = self.plan(images.dims(), &images.device())?;
-        let [rows, columns] = self.architecture.score_map([height, width])?;
-        let classes = self.architecture.num_classes()?;
-        let elements = [batch, classes, rows, columns].iter().map(|&dim| dim as u64).product();
-        plan.capacity.expect_tensor("score maps", elements)?;
-        let parts = plan.split(images).map(|part| self.scores(part, [rows, columns]));
-        Ok(join(parts.collect()))
-    }
-
-    fn scores(&self, images: Tensor<B, 4>, [rows, columns]: [usize; 2]) -> Tensor<B, 4> {
-        /// Values of the windows that are there at once, 32 MiB: they overlap, so all of them would be
-        /// many times the map.
-        const AT_ONCE: usize = 8 << 20;
-        let not_a_number = not_a_number(&images).unsqueeze_dims(&[2, 3]);
-        let maps = self.features.iter().fold(images, |x, layer| layer.forward(x));
-        let [batch, channels, height, width] = maps.dims();
-        let [window_height, window_width] = self.architecture.pool;
-        let size = [height.max(window_height), width.max(window_width)];
-        let maps = match [height, width] == size {
-            true => maps,
-            false => adaptive_avg_pool2d(maps, size),
+    /// [`Error::UnknownLayer`]; [`Error::InputShape`] if `output` is not of the kind that the layer
+    /// gives, has another number of channels or features, or is too small for what follows;
+    /// [`Error::Backend`] for more than the device holds at once.
+    pub fn resume(&self, layer: &str, output: Tap<B>) -> Result<Tensor<B, 2>> {
+        let steps = self.architecture.steps()?;
+        let index = self.architecture.find_in(&steps, layer)?;
+        self.expect_output(&steps[index], index, &output)?;
+        let (vectors, next) = match output {
+            Tap::Map(maps) => {
+                let not_a_number = not_a_number(&maps);
+                let rest = self.features.iter().skip(index + 1);
+                let maps = rest.fold(maps, |x, layer| layer.forward(x));
+                (self.pool(maps).flatten(1, 3) + not_a_number, 0)
+            }
+            Tap::Vector(vectors) => (vectors, index - self.features.len()),
         };
-        let of_a_row = batch * columns * channels * window_height * window_width;
-        let at_once = (AT_ONCE / of_a_row.max(1)).clamp(1, rows);
-        let bands = (0..rows).step_by(at_once).map(|first| {
-            let count = at_once.min(rows - first);
-            let shifted = (0..window_height).flat_map(|i| (0..window_width).map(move |j| (i, j)));
-            let shifted = shifted.map(|(i, j)| {
-                let (top, left) = (first + i, j);
-                maps.clone().slice([0..batch, 0..channels, top..top + count, left..left + columns])
-            });
-            // [N, C, window, rows, columns]
-            let windows: Tensor<B, 5> = Tensor::stack(shifted.collect(), 2);
-            let places = batch * count * columns;
-            let vectors = windows.permute([0, 3, 4, 1, 2]).reshape([places as i64, -1]);
-            let scores = self.classifier.iter().fold(vectors, |x, layer| layer.forward(x));
-            let shape = [batch as i64, count as i64, columns as i64, -1];
-            scores.reshape(shape).permute([0, 3, 1, 2])
-        });
-        Tensor::cat(bands.collect(), 2) + not_a_number
+        let not_a_number = (vectors.clone().detach() * 0.0).sum_dim(1);
+        let rest = self.classifier.iter().skip(next);
+        Ok(rest.fold(vectors, |x, layer| layer.forward(x)) + not_a_number)
     }
 
-    /// Layers of the classifier, by their indices in forward order.
-    pub(crate) fn classifier_layers(
-        &self,
-        layers: Range<usize>,
-        vectors: Tensor<B, 2>,
-    ) -> Tensor<B, 2> {
-        let first = self.features.len() + 1;
-        let layers = self.classifier.iter().skip(layers.start - first).take(layers.len());
-        layers.fold(vectors, |x, layer| layer.forward(x))
+    /// Whether the layers after the one at `index` take `output`: they are a table of their own.
+    fn expect_output(&self, step: &Step, index: usize, output: &Tap<B>) -> Result<()> {
+        let found = output.dims();
+        let channels = step.output.channels();
+        let fits = found[0] > 0 && found[1] == channels;
+        let wrong = |expected: String| Error::InputShape {
+            network: format!("{} from {} on", self.architecture.name, step.name),
+            expected,
+            found: found.clone(),
+        };
+        match (output, step.output) {
+            (Tap::Map(maps), Shape::Map(_)) if fits => {
+                let [batch, _, height, width] = maps.dims();
+                let rest = Architecture {
+                    input: [channels, height, width],
+                    features: self.architecture.features.iter().skip(index + 1).copied().collect(),
+                    ..self.architecture.clone()
+                };
+                let too_small =
+                    |_| wrong(format!("[N, {channels}, H, W], large enough for what follows"));
+                let steps = rest.steps().map_err(too_small)?;
+                let capacity = Capacity::new::<B>(&self.architecture.name, &maps.device())?;
+                match capacity.images_at_once(batch, &steps)? < batch {
+                    true => Err(capacity.refuse(format!("{batch} maps are too many at once"))),
+                    false => Ok(()),
+                }
+            }
+            (Tap::Vector(_), Shape::Vector(_)) if fits => Ok(()),
+            (_, Shape::Map(_)) => Err(wrong(format!("[N >= 1, {channels}, H, W]"))),
+            (_, Shape::Vector(_)) => Err(wrong(format!("[N >= 1, {channels}]"))),
+        }
     }
 
     fn classify(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
@@ -343,7 +337,7 @@ impl<B: Backend> Network<B> {
         found.into_iter().flatten().collect()
     }
 
-    fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
+    pub(super) fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
         let [batch, channels, height, width] = shape;
         if batch == 0 || channels != self.architecture.input[0] {
             return Err(Error::InputShape {
@@ -366,14 +360,14 @@ impl<B: Backend> Network<B> {
 }
 
 /// How a batch goes through the network: whole, or in parts whose largest activation fits the device.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     steps: Vec<Step>,
     at_once: usize,
-    capacity: Capacity<'a>,
+    pub capacity: Capacity<'a>,
 }
 
 impl Plan<'_> {
-    fn split<B: Backend>(&self, images: Tensor<B, 4>) -> impl Iterator<Item = Tensor<B, 4>> {
+    pub fn split<B: Backend>(&self, images: Tensor<B, 4>) -> impl Iterator<Item = Tensor<B, 4>> {
         let parts = match self.at_once < images.dims()[0] {
             true => images.split(self.at_once, 0),
             false => vec![images],
@@ -397,13 +391,13 @@ impl Plan<'_> {
 /// `[N, 1]`: 0 for an image of numbers, NaN for one with a NaN or an infinity in it. Added to what
 /// comes out, because burn's ReLU and max pool turn NaN into numbers that look like an answer;
 /// PyTorch's pass it on.
-fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
+pub(super) fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
     let pixels: Tensor<B, 2> = images.clone().detach().flatten(1, 3);
     // Zeros first: a sum of pixels could overflow, above all in f16.
     (pixels * 0.0).sum_dim(1)
 }
 
-fn join<B: Backend, const D: usize>(mut parts: Vec<Tensor<B, D>>) -> Tensor<B, D> {
+pub(super) fn join<B: Backend, const D: usize>(mut parts: Vec<Tensor<B, D>>) -> Tensor<B, D> {
     match parts.len() {
         1 => parts.remove(0),
         _ => Tensor::cat(parts, 0),

@@ -485,7 +485,7 @@ impl Architecture {
     }
 
     /// [`find`](Self::find) in steps that are there already.
-    pub(super) fn find_in(&self, steps: &[Step], name: &str) -> Result<usize> {
+    pub(crate) fn find_in(&self, steps: &[Step], name: &str) -> Result<usize> {
         steps.iter().position(|step| step.key == name || step.name == name).ok_or_else(|| {
             Error::UnknownLayer {
                 network: self.name.clone(),

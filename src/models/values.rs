@@ -69,14 +69,12 @@ impl<B: Backend> MapLayer<B> {
         match (self, own.role) {
             (Self::Conv(conv), Role::Weight) => rows(own, [conv.weight.val()], wanted),
             (Self::Conv(conv), Role::Bias) => rows(own, conv.bias.as_ref().map(Param::val), wanted),
-            (Self::BatchNorm(norm), Role::Weight) => rows(own, [norm.gamma.val()], wanted),
-            (Self::BatchNorm(norm), Role::Bias) => rows(own, [norm.beta.val()], wanted),
-            (Self::BatchNorm(norm), Role::RunningMean) => {
-                rows(own, [norm.running_mean.value_sync()], wanted)
-            }
-            (Self::BatchNorm(norm), Role::RunningVar) => {
-                rows(own, [norm.running_var.value_sync()], wanted)
-            }
+            (Self::BatchNorm(norm) | Self::FrozenBatchNorm(norm), role) => match role {
+                Role::Weight => rows(own, [norm.gamma.val()], wanted),
+                Role::Bias => rows(own, [norm.beta.val()], wanted),
+                Role::RunningMean => rows(own, [norm.running_mean.value_sync()], wanted),
+                Role::RunningVar => rows(own, [norm.running_var.value_sync()], wanted),
+            },
             _ => rows::<B, 1>(own, [], wanted),
         }
     }

@@ -22,6 +22,18 @@ pub use fusion::Fusion;
 pub use labels::Labels;
 pub use model::Model;
 
+mod drawing;
+mod features;
+mod grad_cam;
+mod heat_map;
+mod lettering;
+mod perceptual;
+
+pub use features::{FeatureSettings, Pooling, cosine_similarity};
+pub use grad_cam::grad_cam;
+pub use heat_map::{BoundingBox, HeatMap};
+pub use perceptual::PerceptualDistance;
+
 use crate::error::{Error, Result};
 use fusion::softmax;
 

@@ -1,0 +1,74 @@
+//! Dense evaluation (VGG paper, section 3.2): the classifier at every place of a picture of any size.
+
+use super::network::{Network, join, not_a_number};
+use crate::error::Result;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::module::adaptive_avg_pool2d;
+use std::ops::Range;
+
+impl<B: Backend> Network<B> {
+    /// Dense evaluation (VGG paper, section 3.2): the class scores at every place, `[N, C, H, W]` to
+    /// `[N, num_classes, rows, columns]`, as many places as [`Architecture::score_map`] says. The first
+    /// linear layer becomes a convolution with a window as large as [`Architecture::pool`], the others
+    /// 1×1 convolutions, with the same weights, of which there is no copy. Averaged over its places, a
+    /// map is the logits of the whole picture. Up to the size that the network was designed for there
+    /// is one place, and its scores are those of [`try_forward`](Self::try_forward).
+    ///
+    /// # Errors
+    /// As for [`try_forward`](Self::try_forward).
+    pub fn score_maps(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 4>> {
+        let [batch, _, height, width] = images.dims();
+        let plan = self.plan(images.dims(), &images.device())?;
+        let [rows, columns] = self.architecture().score_map([height, width])?;
+        let classes = self.architecture().num_classes()?;
+        let elements = [batch, classes, rows, columns].iter().map(|&dim| dim as u64).product();
+        plan.capacity.expect_tensor("score maps", elements)?;
+        let parts = plan.split(images).map(|part| self.scores(part, [rows, columns]));
+        Ok(join(parts.collect()))
+    }
+
+    fn scores(&self, images: Tensor<B, 4>, [rows, columns]: [usize; 2]) -> Tensor<B, 4> {
+        /// Values of the windows that are there at once, 32 MiB: they overlap, so all of them would be
+        /// many times the map.
+        const AT_ONCE: usize = 8 << 20;
+        let not_a_number = not_a_number(&images).unsqueeze_dims(&[2, 3]);
+        let maps = self.features.iter().fold(images, |x, layer| layer.forward(x));
+        let [batch, channels, height, width] = maps.dims();
+        let [window_height, window_width] = self.architecture().pool;
+        let size = [height.max(window_height), width.max(window_width)];
+        let maps = match [height, width] == size {
+            true => maps,
+            false => adaptive_avg_pool2d(maps, size),
+        };
+        let of_a_row = batch * columns * channels * window_height * window_width;
+        let at_once = (AT_ONCE / of_a_row.max(1)).clamp(1, rows);
+        let bands = (0..rows).step_by(at_once).map(|first| {
+            let count = at_once.min(rows - first);
+            let shifted = (0..window_height).flat_map(|i| (0..window_width).map(move |j| (i, j)));
+            let shifted = shifted.map(|(i, j)| {
+                let (top, left) = (first + i, j);
+                maps.clone().slice([0..batch, 0..channels, top..top + count, left..left + columns])
+            });
+            // [N, C, window, rows, columns]
+            let windows: Tensor<B, 5> = Tensor::stack(shifted.collect(), 2);
+            let places = batch * count * columns;
+            let vectors = windows.permute([0, 3, 4, 1, 2]).reshape([places as i64, -1]);
+            let scores = self.classifier.iter().fold(vectors, |x, layer| layer.forward(x));
+            let shape = [batch as i64, count as i64, columns as i64, -1];
+            scores.reshape(shape).permute([0, 3, 1, 2])
+        });
+        Tensor::cat(bands.collect(), 2) + not_a_number
+    }
+
+    /// Layers of the classifier, by their indices in forward order.
+    pub(crate) fn classifier_layers(
+        &self,
+        layers: Range<usize>,
+        vectors: Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        let first = self.features.len() + 1;
+        let layers = self.classifier.iter().skip(layers.start - first).take(layers.len());
+        layers.fold(vectors, |x, layer| layer.forward(x))
+    }
+}
