@@ -72,7 +72,10 @@ fn views_are_torchvisions_and_pillows() {
         expect(name, whole(pose));
     }
     for degrees in [10.0, -35.5, 90.0, 180.0, 261.0] {
-        expect(&format!("rotate:{degrees}"), whole(Pose::Rotate { degrees, fill: [124, 116, 104] }));
+        expect(
+            &format!("rotate:{degrees}"),
+            whole(Pose::Rotate { degrees, fill: [124, 116, 104] }),
+        );
     }
 }
 
@@ -158,7 +161,8 @@ fn dense_evaluation_is_torchs_convolutions() {
             let images = formula::fill("input", &shape, 0..2);
             let expect = |maps: Values, by: String| {
                 let bytes = golden.tensor(&format!("{case}/shape")).expect("there").data();
-                let theirs = bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize);
+                let theirs =
+                    bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize);
                 assert!(theirs.eq(maps.shape.iter().copied()), "{case}: {:?}", maps.shape);
                 let length = maps.values.len() as u64;
                 let sample = |i: u64| maps.values[(i * 2_654_435_761 % length) as usize];
@@ -271,7 +275,8 @@ fn dropouts_mean_and_variance_are_the_analytical_ones() {
 fn thinned_networks_are_the_same_on_every_way() {
     let device = Default::default();
     for name in ["alexnet", "vgg11"] {
-        let config = NetworkConfig::by_name(name).expect("known").with_width(0.1).with_num_classes(9);
+        let config =
+            NetworkConfig::by_name(name).expect("known").with_width(0.1).with_num_classes(9);
         let network = formula::network::<Cpu>(config.architecture(), &device);
         let engine = compiled(config.architecture(), Precision::F32);
         let shape = [2, 3, 96, 96];
@@ -284,9 +289,11 @@ fn thinned_networks_are_the_same_on_every_way() {
             let apart = largest_difference(&ours, &burns, magnitude(&burns));
             assert!(apart < TOLERANCE, "{name}, {passes}: {apart:e}");
             // The first passes do not depend on how many follow, and seeds differ.
-            let few = McDropout { passes: 1, seed: 5 }.logits(&engine, &images, shape).expect("valid");
+            let few =
+                McDropout { passes: 1, seed: 5 }.logits(&engine, &images, shape).expect("valid");
             assert!(largest_difference(&few, &ours[..18], magnitude(&few)) < TOLERANCE);
-            let other = McDropout { passes, seed: 6 }.logits(&engine, &images, shape).expect("valid");
+            let other =
+                McDropout { passes, seed: 6 }.logits(&engine, &images, shape).expect("valid");
             assert!(largest_difference(&other, &ours, magnitude(&ours)) > 0.01);
         }
         // Nothing dropped is the plain pass.
@@ -305,7 +312,8 @@ fn thinned_networks_are_the_same_on_every_way() {
         VggConfig::vgg11().with_width(0.05).architecture().without_classifier(),
         Precision::F32,
     );
-    let error = McDropout { passes: 2, seed: 0 }.logits(&without, &[0.0; 3 * 32 * 32], [1, 3, 32, 32]);
+    let error =
+        McDropout { passes: 2, seed: 0 }.logits(&without, &[0.0; 3 * 32 * 32], [1, 3, 32, 32]);
     assert!(matches!(error, Err(Error::Setting { .. })));
 }
 
@@ -324,7 +332,8 @@ fn an_answer_is_the_mean_of_its_views() {
     let photo = decode_file(here("examples/photos/cat.jpg")).expect("a photo");
     let (model, preset) = (narrow(), Preset::imagenet());
     let views = Views::ten_crop().with(Views::dense().at_scales(&[300]));
-    let classifier = Classifier::builder(model.clone()).views(views.clone()).build().expect("valid");
+    let classifier =
+        Classifier::builder(model.clone()).views(views.clone()).build().expect("valid");
     let answer = classifier.classify(&photo).expect("an answer");
 
     let mut expected = vec![0.0; 12];
@@ -446,7 +455,8 @@ fn files_are_answered_in_order_and_broken_ones_stop_nobody() {
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    let deep = image::ImageBuffer::from_fn(90, 70, |x, y| image::Rgb([x as u16 * 700, y as u16 * 900, 9]));
+    let deep =
+        image::ImageBuffer::from_fn(90, 70, |x, y| image::Rgb([x as u16 * 700, y as u16 * 900, 9]));
     let write = |name: &str, write: &dyn Fn(&Path)| {
         let path = folder.path().join(name);
         write(&path);
@@ -454,7 +464,8 @@ fn files_are_answered_in_order_and_broken_ones_stop_nobody() {
     };
     files.push(write("deep.png", &|path| deep.save(path).expect("written")));
     files.push(write("wide.png", &|path| RgbImage::new(20, 2).save(path).expect("written")));
-    files.push(write("too_wide.png", &|path| RgbImage::new(40_000, 1).save(path).expect("written")));
+    files
+        .push(write("too_wide.png", &|path| RgbImage::new(40_000, 1).save(path).expect("written")));
     files.push(write("broken.jpg", &|path| std::fs::write(path, b"\xff\xd8 no").expect("written")));
     files.push(folder.path().join("missing.jpg"));
     files.push(here("examples/photos/cat.jpg"));

@@ -7,6 +7,7 @@
 
 #[path = "../cli/mod.rs"]
 mod cli;
+mod heat;
 mod photos;
 mod speak;
 
@@ -14,10 +15,11 @@ use alexnet_vgg::backend::{BackendName, Job};
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
 use alexnet_vgg::predict::{Classifier, Fusion, Labels, McDropout, Model};
-use alexnet_vgg::vision::{Preset, Views};
+use alexnet_vgg::vision::{Preset, RgbImage, Views};
 use alexnet_vgg::weights::Weights;
 use burn::tensor::backend::Backend;
 use clap::Parser;
+use heat::Method;
 use speak::Speaker;
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -75,6 +77,15 @@ struct Args {
     /// Classes of the network.
     #[arg(long, default_value_t = 1000)]
     num_classes: usize,
+    /// Where in the photo (one) the class is seen, drawn over it: a picture file to write.
+    #[arg(long, value_name = "OUT.png")]
+    heatmap: Option<PathBuf>,
+    /// dense (scores at every place, by the compiled engine or the backend) or grad-cam (gradients, by burn).
+    #[arg(long, default_value = "dense", requires = "heatmap")]
+    heatmap_by: Method,
+    /// The class that is looked for. Default: the most probable one.
+    #[arg(long, requires = "heatmap", value_name = "CLASS")]
+    heatmap_class: Option<usize>,
     /// A line of JSON for each photo: ranked labels, and what each view says.
     #[arg(long)]
     json: bool,
@@ -91,6 +102,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let photos = photos::find(&args.photos)?;
+    if args.heatmap.is_some() && photos.len() != 1 {
+        return Err(format!("--heatmap takes one photo, found {}", photos.len()).into());
+    }
     let table = args.model.clone().with_num_classes(args.num_classes).architecture();
     table.steps()?;
     let labels = match &args.labels {
@@ -102,16 +116,29 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     for path in &args.ensemble {
         members.push(Member::of_file(&args, path)?);
     }
+    // Before half a gigabyte is read.
+    for member in &members {
+        member.preset.expect_views(&args.views_of(&member.table)?)?;
+    }
     if members[0].weights.is_none() && !args.json {
         cli::print(format!(
             "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
             members[0].table.name
         ))?;
     }
+    let mut heatmap = args.heatmap.clone();
     let mut speaker = Speaker::new(&photos, &labels, args.json, members.len());
     for member in members {
         let (args, labels, photos) = (&args, &labels, &photos);
-        let job = Classify { args, labels, photos, member, speaker: &mut speaker };
+        // Of the first network.
+        let job = Classify {
+            args,
+            labels,
+            photos,
+            member,
+            speaker: &mut speaker,
+            heatmap: heatmap.take(),
+        };
         args.backend.unwrap_or_else(BackendName::preferred).run(job)??;
         speaker.next_network();
     }
@@ -129,9 +156,7 @@ impl Member {
     fn first(args: &Args, table: Architecture) -> Result<Self, Box<dyn Error>> {
         let asked = args.preset.clone();
         let (weights, preset) = match (args.pretrained, &args.weights) {
-            (true, _) => {
-                pretrained(&table, asked).map(|(path, preset)| (Some(path), preset))?
-            }
+            (true, _) => pretrained(&table, asked).map(|(path, preset)| (Some(path), preset))?,
             (false, Some(path)) => {
                 (Some(path.clone()), preset(asked, Weights::open(path)?.preset()?)?)
             }
@@ -170,6 +195,7 @@ struct Classify<'a, 's> {
     photos: &'a [PathBuf],
     member: Member,
     speaker: &'a mut Speaker<'s>,
+    heatmap: Option<PathBuf>,
 }
 
 impl Job for Classify<'_, '_> {
@@ -183,27 +209,31 @@ impl Job for Classify<'_, '_> {
         match (&self.member.weights, options) {
             (Some(path), Some(options)) => {
                 let model = Compiled::load(table, path, options)?;
-                self.with(model)
+                self.with::<B>(model, device)
             }
             (Some(path), None) => {
                 let model: Network<B> = Network::load(table, path, device)?;
-                self.with(model)
+                self.with::<B>(model, device)
             }
             (None, Some(options)) => {
                 let model = Network::<B>::new(table, device)?.compile(options)?;
-                self.with(model)
+                self.with::<B>(model, device)
             }
-            (None, None) => self.with(Network::<B>::new(table, device)?),
+            (None, None) => self.with::<B>(Network::<B>::new(table, device)?, device),
         }
     }
 }
 
 impl Classify<'_, '_> {
-    fn with(self, model: impl Model + 'static) -> alexnet_vgg::Result<Result<(), Box<dyn Error>>> {
+    fn with<B: Backend>(
+        self,
+        model: impl Model + 'static,
+        device: &B::Device,
+    ) -> alexnet_vgg::Result<Result<(), Box<dyn Error>>> {
         let args = self.args;
         let mut builder = Classifier::builder(model)
             .preset(self.member.preset.clone())
-            .views(self.views()?)
+            .views(args.views_of(&self.member.table)?)
             .fusion(args.fusion)
             .labels(self.labels.clone())
             .top_k(args.top_k.get());
@@ -213,21 +243,40 @@ impl Classify<'_, '_> {
         let classifier = builder.build()?;
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
         let mut result = Ok(());
+        let mut best = None;
         classifier.classify_files(self.photos, readers, |photo, answer| {
+            best = answer.as_ref().ok().and_then(|answer| answer.ranked.first()).map(|b| b.class);
             result = self.speaker.hears(photo, answer);
             result.is_ok()
         })?;
+        if let (Some(output), Some(best), Ok(())) = (&self.heatmap, best, &result) {
+            let class = args.heatmap_class.unwrap_or(best);
+            let preset = classifier.preset().clone();
+            let map = |photo: &RgbImage| match args.heatmap_by {
+                Method::Dense => {
+                    classifier.heat_map(photo, class, heat::scale(&preset, &args.scales))
+                }
+                Method::GradCam => {
+                    let Member { table, weights, preset } = &self.member;
+                    B::seed(device, args.seed);
+                    heat::grad_cam::<B>(table, weights.as_deref(), preset, photo, class, device)
+                }
+            };
+            result = heat::draw(&self.photos[0], self.labels, class, output, map);
+        }
         Ok(result)
     }
+}
 
-    fn views(&self) -> alexnet_vgg::Result<Views> {
-        let views = match self.args.views.as_str() {
-            "paper" => Views::paper(&self.member.table),
+impl Args {
+    fn views_of(&self, table: &Architecture) -> alexnet_vgg::Result<Views> {
+        let views = match self.views.as_str() {
+            "paper" => Views::paper(table),
             names => names.parse()?,
         };
-        let turned = self.args.rotate.iter().flat_map(|&degrees| [degrees, -degrees]);
+        let turned = self.rotate.iter().flat_map(|&degrees| [degrees, -degrees]);
         let views = turned.fold(views, |views, degrees| views.with(Views::rotated(degrees)));
-        Ok(views.at_scales(&self.args.scales))
+        Ok(views.at_scales(&self.scales))
     }
 }
 

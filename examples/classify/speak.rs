@@ -27,14 +27,24 @@ impl<'a> Speaker<'a> {
             steps => ProgressBar::new(steps as u64),
         };
         // Constant, so it is right.
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len}, {per_sec}, {eta} left") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40} {pos} of {len}, {per_sec}, {eta} left")
+        {
             progress.set_style(style);
         }
         let earlier = match networks {
             1 => Vec::new(),
             _ => vec![Vec::new(); photos.len()],
         };
-        Self { photos, labels, json, networks_left: networks, earlier, failed: Vec::new(), progress }
+        Self {
+            photos,
+            labels,
+            json,
+            networks_left: networks,
+            earlier,
+            failed: Vec::new(),
+            progress,
+        }
     }
 
     /// A network has seen all photos.
@@ -121,13 +131,15 @@ fn in_full(photo: &str, answer: &Answer) -> String {
     }
     if answer.views.len() > 1 {
         let agreement = answer.agreement * 100.0;
-        text += &format!("  {} views, {agreement:.0} % of their weight agree:\n", answer.views.len());
+        text +=
+            &format!("  {} views, {agreement:.0} % of their weight agree:\n", answer.views.len());
         // Of 150 nobody reads all.
         const SHOWN: usize = 20;
         for view in answer.views.iter().take(SHOWN) {
             let percent = percent(view.probability, None);
             let (name, label) = (&view.view, printable(&view.label));
-            text += &format!("    {} {name:28} {:.4} {percent}  {label}\n", view.network, view.weight);
+            text +=
+                &format!("    {} {name:28} {:.4} {percent}  {label}\n", view.network, view.weight);
         }
         if let Some(more @ 1..) = answer.views.len().checked_sub(SHOWN) {
             text += &format!("    and {more} more, see --json\n");

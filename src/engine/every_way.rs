@@ -123,7 +123,8 @@ fn run(case: Case, isa: Isa, images: &[f32], way: impl Fn(Vec<Choice>) -> Choice
     let choose = |convolution: &_, batch, size| way(cost::ways(&machine, convolution, batch, size));
     // What comes out of the last layer of the features.
     let wanted = [steps.len() - 2];
-    let plan = Planner::plan(machine, &choose, (case.batch, Way::Images), &steps, &prepared, &wanted);
+    let plan =
+        Planner::plan(machine, &choose, (case.batch, Way::Images), &steps, &prepared, &wanted);
     let plan = plan.expect("a plan");
     let mut pass = plan.pass(1).expect("memory");
     Arc::get_mut(&mut pass).expect("new").memory.write(plan.input, 0, images);

@@ -329,7 +329,8 @@ impl<'a> Planner<'a> {
                 self.drafts.push(Box::new(move |_| match weights {
                     Some(weights) => Box::new(LinearColumns { weights, input, output, activation }),
                     None => {
-                        let (length, input, output) = (input.numbers(), input.buffer, output.buffer);
+                        let (length, input, output) =
+                            (input.numbers(), input.buffer, output.buffer);
                         Box::new(Activate { input, output, length, activation })
                     }
                 }));

@@ -3,9 +3,9 @@
 use super::answer::{Answer, Opinion};
 use super::dropout::McDropout;
 use super::fusion::{Fusion, softmax};
-use super::{Labels, Model};
+use super::{HeatMap, Labels, Model};
 use crate::error::{Error, Result};
-use crate::vision::{self, Crop, Preset, RgbImage, Shown, Views};
+use crate::vision::{self, Crop, Pose, Preset, RgbImage, Shown, View, Views};
 use std::path::Path;
 
 /// A network with all that it takes from a photo to a label.
@@ -185,6 +185,34 @@ impl Classifier {
         self.classify(&vision::decode_file(path)?)
     }
 
+    /// Where in a photo a class is seen: its scores at every place of the whole picture, with a short
+    /// side of `scale` pixels (the larger, the finer), whatever the views are. To be
+    /// [drawn](HeatMap::draw) over the photo.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a class that there is not, or a scale of 0 or above 4096 pixels; and as for
+    /// [`classify`](Self::classify).
+    pub fn heat_map(&self, photo: &RgbImage, class: usize, scale: u32) -> Result<HeatMap> {
+        let architecture = self.model.architecture();
+        let classes = architecture.num_classes()?;
+        if class >= classes {
+            return Err(Error::Setting {
+                place: "class of a heat map".into(),
+                expected: format!("0 to {}", classes.saturating_sub(1)),
+                found: class.to_string(),
+            });
+        }
+        let whole =
+            View { scale: Some(scale), pose: Pose::Upright, crop: Crop::Whole, weight: 1.0 };
+        let shown = self.settings.preset.views(photo, &Views::new([whole])?)?;
+        let whole = shown.wholes.first().ok_or_else(no_answer)?;
+        let [height, width] = whole.size;
+        let maps = self.model.score_maps(&whole.values, [1, 3, height, width])?;
+        let size = [maps.shape[2], maps.shape[3]];
+        let scores = maps.values.chunks(size[0] * size[1]).nth(class).ok_or_else(no_answer)?;
+        HeatMap::of_scores(architecture, scores, size, whole.size)
+    }
+
     /// The answers to photos that were made ready; the outer error is the network's, for all of them.
     pub(super) fn answers(&self, photos: &[Shown]) -> Result<Vec<Result<Answer>>> {
         let squares = self.squares(photos)?;
@@ -273,7 +301,9 @@ fn mean_and_deviation(passes: &[Vec<f64>]) -> (Vec<f64>, Vec<f64>) {
     let count = passes.len().max(1) as f64;
     let over = |of: &dyn Fn(f64, usize) -> f64| -> Vec<f64> {
         let classes = passes.first().map_or(0, Vec::len);
-        (0..classes).map(|c| passes.iter().map(|pass| of(pass[c], c)).sum::<f64>() / count).collect()
+        (0..classes)
+            .map(|c| passes.iter().map(|pass| of(pass[c], c)).sum::<f64>() / count)
+            .collect()
     };
     let mean = over(&|value, _| value);
     let deviation = over(&|value, class| (value - mean[class]).powi(2));

@@ -91,6 +91,8 @@ impl McDropout {
         // Of 2^32 numbers, those below are dropped.
         let dropped = (p * 2f64.powi(32)) as u64;
         let kept = (1.0 / (1.0 - p)) as f32;
-        (0..length).map(|_| if u64::from(random.next_u32()) < dropped { 0.0 } else { kept }).collect()
+        (0..length)
+            .map(|_| if u64::from(random.next_u32()) < dropped { 0.0 } else { kept })
+            .collect()
     }
 }

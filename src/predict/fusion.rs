@@ -86,9 +86,7 @@ impl Fusion {
         let mean_probability = || mean(&|view, class| probabilities[view][class]);
         Ok(match self {
             Fusion::MeanProbability => mean_probability(),
-            Fusion::MeanLogit => {
-                softmax_of(&mean(&|view, class| f64::from(logits[view][class])))
-            }
+            Fusion::MeanLogit => softmax_of(&mean(&|view, class| f64::from(logits[view][class]))),
             Fusion::GeometricMean => {
                 // No probability is 0 for a logarithm: the smallest number there is.
                 let logarithm = |p: f64| p.max(f64::MIN_POSITIVE).ln();
@@ -133,9 +131,11 @@ mod tests {
     fn each_fusion_is_its_definition() {
         let logits = logits();
         let logits: Vec<&[f32]> = logits.iter().map(|logits| &logits[..]).collect();
-        let of = |fusion: Fusion, weights: [f64; 2]| fusion.fuse(&logits, &weights).expect("finite");
+        let of =
+            |fusion: Fusion, weights: [f64; 2]| fusion.fuse(&logits, &weights).expect("finite");
         // The logits are logarithms in f32.
-        let rounded = |fused: Vec<f64>| fused.iter().map(|p| (p * 1e6).round() / 1e6).collect::<Vec<_>>();
+        let rounded =
+            |fused: Vec<f64>| fused.iter().map(|p| (p * 1e6).round() / 1e6).collect::<Vec<_>>();
         let half = [0.5, 0.5];
         assert_eq!(rounded(of(Fusion::MeanProbability, half)), [0.6, 0.4]);
         assert_eq!(rounded(of(Fusion::MeanProbability, [0.25, 0.75])), [0.5, 0.5]);

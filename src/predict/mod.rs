@@ -4,34 +4,35 @@
 //!   files, decoded while the network is busy; `answer`: what it says.
 //! - `fusion`: from several views to one answer; `dropout`: from several thinned networks;
 //!   [`Answer::mean`]: from several networks.
+//! - [`HeatMap`] (`heat_map`): where in the picture a class is seen, drawn by `drawing` and `lettering`;
+//!   `grad_cam`: such a map by gradients.
+//! - `features`: vectors for searching; `perceptual`: how alike two pictures look to a network.
 //! - `model`: what all of them need of a network; `labels`: the names of its classes.
 //! - [`top_k`]: from one image's logits, for who has his own way to them.
 
 mod answer;
 mod classifier;
+mod drawing;
 mod dropout;
+mod features;
 mod fusion;
+mod grad_cam;
+mod heat_map;
 mod labels;
+mod lettering;
 mod model;
+mod perceptual;
 mod stream;
 
 pub use answer::{Answer, Guess, Opinion};
 pub use classifier::{Classifier, ClassifierBuilder};
 pub use dropout::McDropout;
-pub use fusion::Fusion;
-pub use labels::Labels;
-pub use model::Model;
-
-mod drawing;
-mod features;
-mod grad_cam;
-mod heat_map;
-mod lettering;
-mod perceptual;
-
 pub use features::{FeatureSettings, Pooling, cosine_similarity};
+pub use fusion::Fusion;
 pub use grad_cam::grad_cam;
 pub use heat_map::{BoundingBox, HeatMap};
+pub use labels::Labels;
+pub use model::Model;
 pub use perceptual::PerceptualDistance;
 
 use crate::error::{Error, Result};

@@ -131,10 +131,9 @@ pub(super) fn rotate(picture: &RgbImage, degrees: f64, fill: [u8; 3]) -> RgbImag
     let first_y = -sine * -centre_x + cosine * -centre_y + centre_y;
     RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (f64::from(x) + 0.5, f64::from(y) + 0.5);
-        let (from_x, from_y) =
-            (cosine * x + sine * y + first_x, -sine * x + cosine * y + first_y);
-        let inside = (0.0..f64::from(width)).contains(&from_x)
-            && (0.0..f64::from(height)).contains(&from_y);
+        let (from_x, from_y) = (cosine * x + sine * y + first_x, -sine * x + cosine * y + first_y);
+        let inside =
+            (0.0..f64::from(width)).contains(&from_x) && (0.0..f64::from(height)).contains(&from_y);
         match inside {
             true => image::Rgb(bilinear(picture, from_x - 0.5, from_y - 0.5)),
             false => image::Rgb(fill),

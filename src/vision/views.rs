@@ -198,14 +198,10 @@ impl Views {
     }
 
     /// Every crop in every pose, with equal weights.
-    fn cut(
-        crops: impl IntoIterator<Item = Crop>,
-        poses: impl IntoIterator<Item = Pose>,
-    ) -> Self {
+    fn cut(crops: impl IntoIterator<Item = Crop>, poses: impl IntoIterator<Item = Pose>) -> Self {
         let crops: Vec<Crop> = crops.into_iter().collect();
-        let of_pose = |pose| {
-            crops.iter().map(move |&crop| View { scale: None, pose, crop, weight: 1.0 })
-        };
+        let of_pose =
+            |pose| crops.iter().map(move |&crop| View { scale: None, pose, crop, weight: 1.0 });
         Self(poses.into_iter().flat_map(of_pose).collect())
     }
 
@@ -214,9 +210,7 @@ impl Views {
         if scales.is_empty() {
             return self;
         }
-        let at = |&scale| {
-            self.0.iter().map(move |&view| View { scale: Some(scale), ..view })
-        };
+        let at = |&scale| self.0.iter().map(move |&view| View { scale: Some(scale), ..view });
         Self(scales.iter().flat_map(at).collect())
     }
 
@@ -391,10 +385,8 @@ impl Preset {
                 let at = |room: u32, index: u32| {
                     ((2 * u64::from(room) * u64::from(index) + steps) / (2 * steps)) as u32
                 };
-                let [left, top] = [
-                    at(size.0 - centre.width, column),
-                    at(size.1 - centre.height, row),
-                ];
+                let [left, top] =
+                    [at(size.0 - centre.width, column), at(size.1 - centre.height, row)];
                 Rectangle { left, top, ..centre }
             }
             Crop::Whole => Rectangle::whole(size),
