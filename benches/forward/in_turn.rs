@@ -1,10 +1,13 @@
 //! Two passes timed in turn, pair by pair, because the machine's moods change more from one minute to
 //! the next than what is to be seen here: what the module costs over burn's own layers with nothing
-//! around them, as one would write a chain by hand, and what LRN costs the 2012 network.
+//! around them, as one would write a chain by hand; what LRN costs the 2012 network; and, on the engine,
+//! what dense evaluation of 512×512 pixels and twenty passes with dropout cost over one plain pass.
 
-use super::{BATCHES, images};
+use super::{BATCHES, compile, images};
 use alexnet_vgg::backend;
+use alexnet_vgg::engine::Precision;
 use alexnet_vgg::models::{AlexNetConfig, Architecture, Layer, Network, NetworkConfig};
+use alexnet_vgg::predict::McDropout;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
@@ -60,12 +63,49 @@ fn compare<B: Backend, F, G>(
     }
     let (first, second) = make();
     let images = images::<B>(batch, device);
-    let seconds = |pass: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 2>| {
-        let start = Instant::now();
+    let pass = |pass: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 2>| {
         backend::read(pass(images.clone())).expect("a device that works");
+    };
+    time(id, || pass(&first), || pass(&second));
+}
+
+/// The engine against itself.
+pub fn engine() {
+    const PLAIN: [usize; 4] = [1, 3, 224, 224];
+    const LARGE: [usize; 4] = [1, 3, 512, 512];
+    let (image, large) = (vec![0.5; PLAIN.iter().product()], vec![0.5; LARGE.iter().product()]);
+    let mut logits = vec![0.0; 1000];
+    for name in NETWORKS {
+        let id = format!("dense/{name}/512x512/1");
+        if is_selected(&id) {
+            let network = compile(name, Precision::F32);
+            // Of pixels there are 5.22 times as many.
+            time(
+                &id,
+                || drop(network.score_maps(&large, LARGE).expect("scores")),
+                || network.run(&image, PLAIN, &mut logits).expect("logits"),
+            );
+        }
+        let id = format!("dropout/{name}/20/1");
+        if is_selected(&id) {
+            let network = compile(name, Precision::F32);
+            let dropout = McDropout { passes: 20, seed: 0 };
+            time(
+                &id,
+                || drop(dropout.logits(&network, &image, PLAIN).expect("logits")),
+                || network.run(&image, PLAIN, &mut logits).expect("logits"),
+            );
+        }
+    }
+}
+
+fn time(id: &str, mut first: impl FnMut(), mut second: impl FnMut()) {
+    let seconds = |pass: &mut dyn FnMut()| {
+        let start = Instant::now();
+        pass();
         start.elapsed().as_secs_f64()
     };
-    let pair = || [seconds(&first), seconds(&second)];
+    let mut pair = || [seconds(&mut first), seconds(&mut second)];
     for _ in 0..WARM_UP {
         pair();
     }

@@ -6,8 +6,8 @@
 //! Ids: `forward/<network>/<backend>/<batch>`, where `compiled-f32` and `compiled-bf16` are the engine
 //! with all of the machine's threads; `growth/<network>/<batch>x<height>x<width>`, the engine's pixels a
 //! second; and timed in turn, `overhead/...`: the module over
-//! burn's own layers written down by hand, and `lrn/...`: the 2012 network over itself without its
-//! normalisation. Images are 224×224; wgpu runs where there is an adapter.
+//! burn's own layers written down by hand, `lrn/...`: the 2012 network over itself without its
+//! normalisation, and, of the engine, `dense/...` and `dropout/...` over a plain pass. Images are 224×224; wgpu runs where there is an adapter.
 #![recursion_limit = "256"]
 
 mod in_turn;
@@ -137,5 +137,6 @@ fn main() {
     in_turn::in_turn::<backend::NdArray>("ndarray", &Default::default());
     #[cfg(feature = "flex")]
     in_turn::in_turn::<backend::Flex>("flex", &Default::default());
+    in_turn::engine();
     Criterion::default().configure_from_args().final_summary();
 }

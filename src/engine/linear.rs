@@ -26,8 +26,8 @@ pub(super) const RUN: usize = 512;
 const ROWS: usize = 12;
 /// Rows that are read at a time.
 const TOGETHER: usize = 3;
-/// Images of an item's round.
-const IMAGES: usize = 8;
+/// Images of an item's round: what their sums take stays in the first cache.
+const IMAGES: usize = 32;
 
 /// How many bits a weight has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,12 +337,25 @@ unsafe fn images_of_a_run<S: Simd, const R: usize>(
         let mut n = 0;
         while n < images {
             let (x, sums) = (x.add(n * row), sums.add(n * BLOCK));
-            let pair = if images - n >= 2 { 2 } else { 1 };
-            match pair {
-                2 => products::<S, R, 2>(w, run, [row, images], Some(decoded), x, sums),
-                _ => products::<S, R, 1>(w, run, [row, images], Some(decoded), x, sums),
-            }
-            n += pair;
+            let (left, decoded) = (images - n, Some(decoded));
+            n += match left {
+                8.. if S::WIDTH > 1 => {
+                    products::<S, R, 8>(w, run, [row, images], decoded, x, sums);
+                    8
+                }
+                4.. if S::WIDTH > 1 => {
+                    products::<S, R, 4>(w, run, [row, images], decoded, x, sums);
+                    4
+                }
+                2.. => {
+                    products::<S, R, 2>(w, run, [row, images], decoded, x, sums);
+                    2
+                }
+                _ => {
+                    products::<S, R, 1>(w, run, [row, images], decoded, x, sums);
+                    1
+                }
+            };
         }
     }
 }

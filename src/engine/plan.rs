@@ -129,8 +129,8 @@ impl Plan {
     }
 }
 
-/// Vectors that `linear` is faster for: as many as go through it at once.
-const MOST_ROWS: usize = 8;
+/// Vectors that `linear` is faster for: columns come in blocks of sixteen, of which some would be empty.
+const MOST_ROWS: usize = 28;
 
 /// How often a call looks for a pass that is free before it takes memory for another.
 const LOOKS: usize = 100;
