@@ -9,7 +9,7 @@ const SIDE: &str = "a side from 1 to 4096";
 /// A hundred times as bright is white.
 const LARGEST_JITTER: f64 = 100.0;
 
-/// One thing that an [`Augmentation`] does. Sides are in pixels.
+/// One thing that an [`Augmentation`](super::Augmentation) does. Sides are in pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// The short side becomes `short`, the long one stays in proportion.
