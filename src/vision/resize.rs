@@ -119,7 +119,7 @@ pub(super) fn resized_window(
     let too_large = || Error::Picture {
         place: "resize".into(),
         expected: format!("at most {MOST_PIXELS} pixels"),
-        found: format!("{:?} that becomes {}x{}, of which {window:?}", region, size.0, size.1),
+        found: format!("{region:?} that becomes {}x{}, of which {window:?}", size.0, size.1),
     };
     let (width, height) = (window.width as usize, window.height as usize);
     if (width as u64).saturating_mul(height as u64) > MOST_PIXELS {
@@ -204,8 +204,8 @@ fn rounded(sum: i32) -> u8 {
 struct Weights {
     /// The first pixel of the input, for each of the output.
     first: Vec<usize>,
-    /// `taps` for each pixel of the output, in fixed point; those that the filter does not reach are
-    /// 0, so that the loops have a length that the compiler knows.
+    /// `taps` for each pixel of the output, in fixed point. Those that the filter does not reach are
+    /// 0: all have the same number, so that loops over them can be unrolled.
     weights: Vec<i32>,
     taps: usize,
 }

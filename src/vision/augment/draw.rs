@@ -46,6 +46,7 @@ impl Draw {
             }
             Step::CentreCrop { side } => self.crop(Rectangle::centre(self.size, side)?),
             Step::RandomCrop { side } => {
+                // An error if the photo is smaller.
                 Rectangle::centre(self.size, side)?;
                 let window = self.anywhere((side, side))?;
                 self.crop(window);

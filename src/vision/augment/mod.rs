@@ -9,10 +9,12 @@
 mod colour_jitter;
 mod draw;
 mod operation;
+mod step;
 
 pub use super::principal_colours::{ColourStatistics, PrincipalColours};
 pub use super::resize::Rectangle;
 pub use operation::{Operation, apply};
+pub use step::Step;
 
 use super::Preset;
 use crate::backend::Limits;
@@ -24,6 +26,7 @@ use image::RgbImage;
 use operation::Frame;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use step::Known;
 
 /// One visit of training to one photo. The same three numbers draw the same augmentation (to the last
 /// bit on one platform: logarithms are the system's).
@@ -64,146 +67,6 @@ pub struct Augmentation {
     /// What is done, one after the other.
     pub steps: Vec<Step>,
 }
-
-/// One thing that an [`Augmentation`] does. Sides are in pixels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Step {
-    /// The short side becomes `short`, the long one stays in proportion.
-    Resize {
-        /// VGG's training scale S.
-        short: u32,
-    },
-    /// The same, where the short side is any whole number of pixels, each equally likely (VGG paper,
-    /// section 3.1: multi-scale training).
-    ScaleJitter {
-        /// The smallest short side. VGG: 256.
-        shortest: u32,
-        /// The largest. VGG: 512.
-        longest: u32,
-    },
-    /// The square in the middle.
-    CentreCrop {
-        /// Its side.
-        side: u32,
-    },
-    /// A square from anywhere, each place equally likely.
-    RandomCrop {
-        /// Its side.
-        side: u32,
-    },
-    /// A part of the photo of any size and shape, resized to a square without regard to its shape
-    /// (Szegedy et al. 2015, section 6; drawn as by torchvision's `RandomResizedCrop`: in ten attempts,
-    /// and the middle of a photo whose shape is outside of `ratio` if none fits).
-    RandomResizedCrop {
-        /// The square's side.
-        side: u32,
-        /// The smallest and the largest share of the photo's area.
-        scale: [f64; 2],
-        /// The narrowest and the widest shape, width over height; drawn by its logarithm.
-        ratio: [f64; 2],
-    },
-    /// Left and right exchanged.
-    HorizontalFlip {
-        /// How likely that is.
-        probability: f64,
-    },
-    /// torchvision's `ColorJitter`, as it is for Pillow's pictures: each factor is drawn uniformly, and
-    /// they are applied in random order. 0 leaves one out.
-    ColourJitter {
-        /// From `1 - brightness`, but not below 0, to `1 + brightness`.
-        brightness: f64,
-        /// Likewise.
-        contrast: f64,
-        /// Likewise.
-        saturation: f64,
-        /// From `-hue` to `hue` of a turn of the colour wheel, at most a half.
-        hue: f64,
-    },
-    /// One colour added to all pixels: the data set's principal components, each times its eigenvalue,
-    /// times a number from N(0, sigma²) (AlexNet paper, section 4.1).
-    ///
-    /// It is added in floating point and not cut off at black and white, as in `fb.resnet.torch` and
-    /// MXNet, and so comes after all jitter of whole levels.
-    PcaColour {
-        /// The paper's is 0.1.
-        sigma: f64,
-        /// Of your photos, or ImageNet's.
-        colours: PrincipalColours,
-    },
-}
-
-impl Step {
-    /// What the paper calls its data augmentation's second form, with ImageNet's components.
-    pub fn pca_colour() -> Self {
-        Self::PcaColour { sigma: 0.1, colours: PrincipalColours::imagenet() }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Resize { .. } => "Resize",
-            Self::ScaleJitter { .. } => "ScaleJitter",
-            Self::CentreCrop { .. } => "CentreCrop",
-            Self::RandomCrop { .. } => "RandomCrop",
-            Self::RandomResizedCrop { .. } => "RandomResizedCrop",
-            Self::HorizontalFlip { .. } => "HorizontalFlip",
-            Self::ColourJitter { .. } => "ColourJitter",
-            Self::PcaColour { .. } => "PcaColour",
-        }
-    }
-
-    /// All settings that are a number of pixels.
-    fn sides(&mut self) -> Vec<&mut u32> {
-        match self {
-            Self::Resize { short } => vec![short],
-            Self::ScaleJitter { shortest, longest } => vec![shortest, longest],
-            Self::CentreCrop { side }
-            | Self::RandomCrop { side }
-            | Self::RandomResizedCrop { side, .. } => vec![side],
-            Self::HorizontalFlip { .. } | Self::ColourJitter { .. } | Self::PcaColour { .. } => {
-                vec![]
-            }
-        }
-    }
-
-    /// The range of a setting that is out of it.
-    fn out_of_range(&self) -> Option<&'static str> {
-        let side = |side: u32| (1..=LARGEST_SIDE).contains(&side);
-        let (valid, expected) = match self {
-            &Self::Resize { short } => (side(short), SIDE),
-            &Self::CentreCrop { side: of } | &Self::RandomCrop { side: of } => (side(of), SIDE),
-            &Self::ScaleJitter { shortest, longest } => (
-                side(shortest) && side(longest) && shortest <= longest,
-                "1 <= shortest <= longest <= 4096",
-            ),
-            &Self::RandomResizedCrop { side: of, scale: [least, most], ratio: [narrow, wide] } => (
-                side(of)
-                    && (0.0 < least && least <= most && most <= 1.0)
-                    && (0.0 < narrow && narrow <= wide && wide.is_finite()),
-                "a side from 1 to 4096, 0 < scale <= 1 and 0 < ratio, the smaller one first",
-            ),
-            &Self::HorizontalFlip { probability } => {
-                ((0.0..=1.0).contains(&probability), "a probability from 0 to 1")
-            }
-            &Self::ColourJitter { brightness, contrast, saturation, hue } => (
-                [brightness, contrast, saturation]
-                    .iter()
-                    .all(|x| (0.0..=LARGEST_JITTER).contains(x))
-                    && (0.0..=0.5).contains(&hue),
-                "numbers from 0 to 100, and a hue of at most 0.5",
-            ),
-            Self::PcaColour { sigma, .. } => {
-                ((0.0..=LARGEST_JITTER).contains(sigma), "a sigma from 0 to 100")
-            }
-        };
-        (!valid).then_some(expected)
-    }
-}
-
-/// As in [`Preset`].
-const LARGEST_SIDE: u32 = 4096;
-const SIDE: &str = "a side from 1 to 4096";
-/// A hundred times as bright is white.
-const LARGEST_JITTER: f64 = 100.0;
 
 impl Augmentation {
     /// The AlexNet paper's (section 4.1): the square of 256 in the middle of the photo, a 224 of it
@@ -297,48 +160,18 @@ impl Augmentation {
     /// # Errors
     /// As for [`validate`](Self::validate).
     pub fn crop(&self) -> Result<u32> {
-        let wrong = |index: usize, expected: String| Error::Setting {
-            place: format!("augmentation {}, step {}", self.name, index + 1),
-            expected,
-            found: format!("{:?}", self.steps[index]),
-        };
-        // A square of that side, or at least that short side, if anything is known.
-        let (mut square, mut short) = (None, None);
-        let mut shifted = false;
+        let mut known = Known::default();
         for (index, step) in self.steps.iter().enumerate() {
-            if let Some(expected) = step.out_of_range() {
-                return Err(wrong(index, expected.into()));
-            }
-            match *step {
-                Step::Resize { short: to } => {
-                    (square, short) = (square.map(|_| to), Some(to));
-                }
-                Step::ScaleJitter { shortest, longest } => {
-                    let known = square.filter(|_| shortest == longest);
-                    (square, short) = (known.map(|_| shortest), Some(shortest));
-                }
-                Step::CentreCrop { side } | Step::RandomCrop { side } => {
-                    if let Some(short) = short.filter(|&short| short < side) {
-                        return Err(wrong(index, format!("a side of at most {short}")));
-                    }
-                    (square, short) = (Some(side), Some(side));
-                }
-                Step::RandomResizedCrop { side, .. } => (square, short) = (Some(side), Some(side)),
-                Step::HorizontalFlip { .. } => {}
-                Step::ColourJitter { .. } if shifted => {
-                    return Err(wrong(index, "colour jitter before PcaColour".into()));
-                }
-                Step::ColourJitter { .. } => {}
-                Step::PcaColour { colours, .. } => {
-                    colours.validate()?;
-                    shifted = true;
-                }
-            }
+            known.then(step).map_err(|expected| Error::Setting {
+                place: format!("augmentation {}, step {}", self.name, index + 1),
+                expected,
+                found: format!("{step:?}"),
+            })?;
         }
-        square.ok_or_else(|| Error::Setting {
+        known.square.ok_or_else(|| Error::Setting {
             place: format!("augmentation {}", self.name),
-            expected: "a crop at its end, that makes squares of one size".into(),
-            found: self.steps.iter().map(Step::name).collect::<Vec<_>>().join(", "),
+            expected: "a crop at its end, so that all photos end in one size".into(),
+            found: format!("{:?}", self.steps),
         })
     }
 
