@@ -24,15 +24,13 @@
 //! From a photo to a label, with weights that PyTorch trained:
 //!
 //! ```no_run
-//! use alexnet_vgg::{backend::{self, Cpu}, models::{Vgg, VggConfig}, predict::top_k, vision};
+//! use alexnet_vgg::engine::{Compiled, Precision};
+//! use alexnet_vgg::{models::VggConfig, predict::Classifier, vision::Views};
 //!
-//! let device = Default::default();
-//! let vgg = Vgg::<Cpu>::load(VggConfig::vgg16(), "vgg16.safetensors", &device)?;
-//! let photo = vision::decode_file("photo.jpg")?;
-//! let images = vision::Preset::imagenet().batch(&[photo], &device)?;
-//! let logits: Vec<f32> = backend::read(vgg.try_forward(images)?)?.iter().collect();
-//! for ranked in top_k(&logits, 5)? {
-//!     println!("{:.1} %  {}", ranked.probability * 100.0, vision::imagenet_labels()[ranked.class]);
+//! let model = Compiled::load(VggConfig::vgg16(), "vgg16.safetensors", Precision::F32)?;
+//! let classifier = Classifier::builder(model).views(Views::ten_crop()).build()?;
+//! for guess in classifier.classify_file("photo.jpg")?.ranked {
+//!     println!("{:.1} %  {}", guess.probability * 100.0, guess.label);
 //! }
 //! # Ok::<(), alexnet_vgg::Error>(())
 //! ```
@@ -50,8 +48,8 @@
 //! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
 //! | [`engine`] | the compiled forward pass for the CPU, several times faster |
 //! | [`onnx`] | a network as an ONNX file, for other runtimes |
-//! | [`vision`] | from a photo's file to a normalised batch |
-//! | [`predict`] | from logits to ranked labels |
+//! | [`vision`] | from a photo's file to a normalised batch; [`vision::augment`]: the same at random, for training |
+//! | [`predict`] | from photos to ranked labels, heat maps, features |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
 //!
 //! # Features of the package

@@ -30,11 +30,17 @@ pub fn draw(
     labels: &Labels,
     class: usize,
     output: &Path,
+    method: Method,
     map: impl FnOnce(&RgbImage) -> alexnet_vgg::Result<HeatMap>,
 ) -> Result<(), Box<dyn Error>> {
     let photo = decode_file(photo)?;
-    let map = map(&photo)?.with_title(labels.get(class));
-    let [left, top, right, bottom] = map.localise(HeatMap::SHARE).on(photo.width(), photo.height());
+    // Scores have no zero that means nothing: what is above half of their range is the thing.
+    let share = match method {
+        Method::Dense => 0.5,
+        Method::GradCam => HeatMap::SHARE,
+    };
+    let map = map(&photo)?.with_title(labels.get(class)).with_share(share);
+    let [left, top, right, bottom] = map.localise(share).on(photo.width(), photo.height());
     let picture = map.draw(&photo)?;
     picture.save(output).map_err(|error| format!("{}: {error}", output.display()))?;
     cli::complain(format!(

@@ -262,7 +262,7 @@ impl Classify<'_, '_> {
                     heat::grad_cam::<B>(table, weights.as_deref(), preset, photo, class, device)
                 }
             };
-            result = heat::draw(&self.photos[0], self.labels, class, output, map);
+            result = heat::draw(&self.photos[0], self.labels, class, output, args.heatmap_by, map);
         }
         Ok(result)
     }
