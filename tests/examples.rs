@@ -184,12 +184,45 @@ fn classify_answers_for_each_photo_or_says_why_not() {
     );
     assert!(said.contains("untrained") && said.contains("cat.jpg"), "{said}");
     assert_eq!(said.matches(" %  class ").count(), 2, "{said}");
+    // A folder: a line for each photo, as JSON, and the broken one is no reason to stop.
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["cat.jpg", "rocket.jpg"] {
+        std::fs::copy(format!("examples/photos/{name}"), folder.path().join(name)).expect("copied");
+    }
+    std::fs::write(folder.path().join("broken.png"), "no picture").expect("written");
+    let base = ["--model", "alexnet", "--num-classes", "3"];
+    let of_folder = [&[text(folder.path())], &base[..], &["--views", "flips", "--json"]].concat();
+    let output = run("classify", &of_folder);
+    assert!(!output.status.success());
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0]["error"].is_string() && lines[0]["photo"].to_string().contains("broken"));
+    assert_eq!(lines[2]["views"].as_array().map(Vec::len), Some(5));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("1 of 3 photos could not be classified")
+    );
+
+    let map = folder.path().join("map.png");
+    let dense = ["examples/photos/cat.jpg", "--views", "dense", "--heatmap", text(&map)];
+    let said = succeeds("classify", &[&dense[..], &base].concat());
+    assert!(said.contains("2 views"), "{said}");
+    let drawn = image::open(&map).expect("a picture");
+    assert!(drawn.width() >= 451 && drawn.height() > 300, "{:?}", drawn.width());
+
     for (arguments, says) in [
         (&["Cargo.toml"][..], "expected a whole picture"),
         (&["no such photo.jpg"], "no such photo.jpg"),
         (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
         (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
-        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "1000 labels"),
+        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "labels: expected 1000"),
+        (&["src/engine"], "no photos there"),
+        (&["no/such/*.jpg"], "no photos there"),
+        (&["examples/photos/cat.jpg", "--views", "nine-crop"], "ten-crop"),
+        (&["examples/photos/cat.jpg", "--scales", "100"], "at least the crop, 224"),
+        (&["examples/photos", "--heatmap", "map.png"], "takes one photo, found 2"),
+        (&["examples/photos/cat.jpg", "--ensemble", "Cargo.toml"], "Cargo.toml"),
         (&["examples/photos/cat.jpg", "--weights", "a", "--pretrained"], "cannot be used with"),
         (&[], "PHOTOS"),
     ] {
