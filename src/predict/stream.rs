@@ -2,14 +2,14 @@
 
 use super::{Answer, Classifier};
 use crate::error::{Error, Result};
-use crate::vision::{Crop, Shown, decode_file};
+use crate::vision::{Shown, decode_file};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-/// Squares that go through the network at once, where single photos have fewer: its linear layers are
-/// read once for all of them.
-const SQUARES_AT_ONCE: usize = 8;
+/// Views that are made ready at once, where single photos have fewer: the network's linear layers are
+/// read once for all squares among them.
+const VIEWS_AT_ONCE: usize = 8;
 
 impl Classifier {
     /// What is in each of these files, in their order: `each` is called with the index of a file and its
@@ -42,9 +42,7 @@ impl Classifier {
             backend: "readers".into(),
             reason: format!("a thread could not be started: {error}"),
         })?;
-        let squares = |crop: &Crop| *crop != Crop::Whole;
-        let views = self.views().as_slice().iter().map(|view| view.crop);
-        let at_once = (SQUARES_AT_ONCE / views.filter(squares).count().max(1)).max(1);
+        let at_once = (VIEWS_AT_ONCE / self.views().as_slice().len().max(1)).max(1);
         let ready = |file: &P| self.preset().views(&decode_file(file)?, self.views());
         // One part waits while the next is being read.
         let (sender, parts) = sync_channel::<Vec<Result<Shown>>>(1);

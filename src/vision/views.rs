@@ -92,13 +92,13 @@ pub struct Views(Vec<View>);
 const FILL: [u8; 3] = [124, 116, 104];
 
 /// Views of one photo, at most.
-const MOST_VIEWS: usize = 10_000;
+const MOST_VIEWS: usize = 1000;
 
 impl Views {
     /// These views.
     ///
     /// # Errors
-    /// [`Error::Setting`] for none or more than 10,000, a weight that is not above 0, a place outside
+    /// [`Error::Setting`] for none or more than 1000, a weight that is not above 0, a place outside
     /// of its grid, or an angle that is not a number.
     pub fn new(views: impl Into<Vec<View>>) -> Result<Self> {
         let views = Self(views.into());
@@ -115,7 +115,7 @@ impl Views {
             Err(Error::Setting { place: "views".into(), expected: expected.into(), found })
         };
         if !(1..=MOST_VIEWS).contains(&self.0.len()) {
-            return wrong("1 to 10000 views", self.0.len().to_string());
+            return wrong("1 to 1000 views", self.0.len().to_string());
         }
         for view in &self.0 {
             view.pose.validate()?;
@@ -281,6 +281,10 @@ impl std::str::FromStr for Views {
     }
 }
 
+/// Pixels of a picture that is shown whole: VGG's first maps take 256 bytes for each of them, and a photo
+/// that is long and narrow would have millions at the usual scales.
+const MOST_WHOLE: u64 = 1 << 22;
+
 /// The squares of a grid that anybody could want in a row.
 const LARGEST_GRID: u32 = 100;
 /// As for a preset's `resize`.
@@ -311,7 +315,7 @@ impl Preset {
     /// # Errors
     /// [`Error::Setting`] if [the preset](Self::validate) or [the views](Views::validate) are not valid
     /// or a square does not fit into its scale, and [`Error::Picture`] for a photo so narrow that
-    /// resizing it would take gigabytes.
+    /// resizing it would take gigabytes, or of more than four million pixels where it is shown whole.
     pub fn views(&self, photo: &RgbImage, views: &Views) -> Result<Shown> {
         self.expect_views(views)?;
         let levels = self.levels([0.0; 3]);
@@ -388,6 +392,13 @@ impl Preset {
                 let [left, top] =
                     [at(size.0 - centre.width, column), at(size.1 - centre.height, row)];
                 Rectangle { left, top, ..centre }
+            }
+            Crop::Whole if u64::from(size.0) * u64::from(size.1) > MOST_WHOLE => {
+                return Err(Error::Picture {
+                    place: "dense evaluation".into(),
+                    expected: format!("at most {MOST_WHOLE} pixels, once resized"),
+                    found: format!("a picture of {}x{}", size.0, size.1),
+                });
             }
             Crop::Whole => Rectangle::whole(size),
         })
