@@ -434,7 +434,9 @@ fn a_network_resumed_anywhere_answers_the_same() -> Result<()> {
         // On an autodiff backend a frozen network does not train: no dropout, no batch statistics.
         let frozen = formula::network::<Ad>(table.clone(), &Default::default()).frozen();
         let images = Tensor::<Ad, 4>::from_inner(images);
-        expect_equal(name, &values(frozen.forward(images)), &logits, TOLERANCE);
+        expect_equal(name, &values(frozen.forward(images.clone())), &logits, TOLERANCE);
+        let compiled = frozen.compile(Precision::F32)?;
+        expect_equal(name, &values(compiled.forward(images)), &logits, TOLERANCE);
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! From logits to ranked labels.
+//! From logits to ranked labels; where in a picture an answer is ([`HeatMap`], [`grad_cam`]); and what
+//! a network's layers are to others ([`FeatureSettings`], [`PerceptualDistance`]).
 
 mod drawing;
 mod features;
