@@ -346,7 +346,11 @@ fn save(pixels: Tensor<B, 4>, path: &Path) -> Result<()> {
 
 /// `out.png` as `out-0025.png`.
 fn numbered(path: &Path, step: usize) -> PathBuf {
-    let [stem, extension] = [path.file_stem(), path.extension()]
-        .map(|part| part.unwrap_or_default().to_string_lossy().into_owned());
-    path.with_file_name(format!("{stem}-{step:04}.{extension}"))
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{step:04}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
