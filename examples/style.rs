@@ -118,6 +118,7 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     let progress = Progress::new(steps);
     let mut picture = Picture { pixels: Param::from_tensor(start) };
     let mut slope = painter.slope(&picture)?;
+    progress.at(0, slope.loss);
     // The tolerances would end what has not begun: losses are small numbers.
     let optimiser = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
     let mut optimiser = optimiser
@@ -137,8 +138,8 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
                     failed.get_or_insert(error);
                     slope.end()
                 });
+                progress.at(step, slope.loss);
             }
-            progress.at(step, slope.loss);
             (slope.loss, slope.gradients(&picture))
         });
         if let Some(error) = failed {

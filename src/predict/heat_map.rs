@@ -173,8 +173,8 @@ impl HeatMap {
     }
 
     /// The box around what is above a share of the map's range, 0 to 1, and connected with its
-    /// maximum. Zhou et al. 2016 (section 3.2) take a share of 0.2 and the largest connected part,
-    /// which is this one unless a weaker thing is larger. A flat map gives the whole picture, and so
+    /// maximum. Zhou et al. 2016 (section 3.2) take a share of 0.2, of a maximum above 0, and the
+    /// largest connected part, which is this one unless a weaker thing is larger. A flat map gives the whole picture, and so
     /// does a share of 0 or below, or NaN.
     pub fn localise(&self, share: f32) -> BoundingBox {
         /// Points a side that the map is looked at.
