@@ -63,7 +63,7 @@ struct Args {
     /// The layers that the style is compared in, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1")]
     style_layers: Vec<String>,
-    /// Also write the picture after every so many steps, as OUTPUT-0025.png.
+    /// Also write the picture as it begins, and after every so many steps: out-0025.png beside out.png.
     #[arg(long, default_value = "25")]
     every: NonZeroUsize,
     /// Start from noise, drawn by this seed, and not from the photo.
@@ -96,8 +96,6 @@ fn run(args: Args) -> Result<()> {
     let style = pixels(&open(&args.style, args.size)?);
     let weights = Weights::open(path)?;
     let painter = Painter::new(&args, &weights, pixels(&content), style)?;
-    // A place that cannot be written to is found now, and not minutes later.
-    save(&content, &args.output)?;
 
     let start = match args.seed {
         None => pixels(&content),
@@ -108,43 +106,50 @@ fn run(args: Args) -> Result<()> {
         }
     };
     let picture = paint(&painter, start, &args)?;
-    save(&picture, &args.output)
+    save(picture, &args.output)
 }
 
-/// Optimises the pixels. L-BFGS, as in the paper: after as many steps, Adam's picture is grainy still.
-fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<RgbImage> {
+/// Optimises the pixels by L-BFGS, as the paper does: after as many steps, Adam's picture is grainy
+/// still.
+fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B, 4>> {
     let (steps, every) = (args.steps.get(), args.every.get());
+    // A place that cannot be written to is found now, and not minutes later.
+    save(start.clone(), &numbered(&args.output, 0))?;
     let progress = Progress::new(steps);
     let mut picture = Picture { pixels: Param::from_tensor(start) };
+    let mut slope = painter.slope(&picture)?;
+    progress.at(0, slope.loss);
     // The tolerances would end what has not begun: losses are small numbers.
     let optimiser = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
-    let mut optimiser = optimiser.with_history_size(20).with_max_iter(every).init::<B>();
-    for done in (0..steps).step_by(every) {
-        let mut failed = None;
-        let mut step = done;
+    let mut optimiser = optimiser
+        .with_history_size(20)
+        .with_max_iter(every)
+        .with_max_eval(Some(every + 2))
+        .init::<B>();
+    for first in (0..steps).step_by(every) {
+        let (mut step, mut failed, mut has_moved) = (first, None, false);
         (picture, _) = optimiser.step(1.0, picture, |picture| {
-            match painter.loss_and_gradient(&picture) {
-                Ok((loss, gradient)) => {
-                    progress.at(step, loss);
-                    step += 1;
-                    (loss, gradient)
-                }
-                // No slope: the optimiser stops.
-                Err(error) => {
+            // The optimiser begins by asking what it was told last.
+            if std::mem::replace(&mut has_moved, true) {
+                step += 1;
+                let next = if step < steps { painter.slope(&picture) } else { Ok(slope.end()) };
+                // Where there is no slope, the optimiser stops.
+                slope = next.unwrap_or_else(|error| {
                     failed.get_or_insert(error);
-                    (0.0, picture.no_gradient())
-                }
+                    slope.end()
+                });
+                progress.at(step, slope.loss);
             }
+            (slope.loss, slope.gradients(&picture))
         });
         if let Some(error) = failed {
             return Err(format!("step {step}: {error}").into());
         }
-        let done = (done + every).min(steps);
-        if done < steps {
-            save(&image(picture.pixels.val())?, &numbered(&args.output, done))?;
+        if step < steps {
+            save(picture.pixels.val(), &numbered(&args.output, step))?;
         }
     }
-    image(picture.pixels.val())
+    Ok(picture.pixels.val())
 }
 
 /// What is optimised: `[1, 3, H, W]`, red, green and blue from 0 to 1.
@@ -153,10 +158,22 @@ struct Picture<B: Backend> {
     pixels: Param<Tensor<B, 4>>,
 }
 
-impl Picture<B> {
-    fn no_gradient(&self) -> GradientsParams {
+/// The loss of a picture, and where it rises.
+struct Slope {
+    loss: f64,
+    /// `[1, 3, H, W]`, times their number: of a picture's single values the loss hardly depends, and
+    /// burn's L-BFGS takes a curvature below 1e-10 for none.
+    gradient: Tensor<Flex, 4>,
+}
+
+impl Slope {
+    fn end(&self) -> Self {
+        Self { loss: self.loss, gradient: self.gradient.zeros_like() }
+    }
+
+    fn gradients(&self, picture: &Picture<B>) -> GradientsParams {
         let mut gradients = GradientsParams::new();
-        gradients.register(self.pixels.id, self.pixels.val().inner().zeros_like());
+        gradients.register(picture.pixels.id, self.gradient.clone());
         gradients
     }
 }
@@ -238,12 +255,14 @@ impl Painter {
         Ok(loss + roughness(pixels.clone()) * self.smoothness + invalid(pixels) * 10.0)
     }
 
-    fn loss_and_gradient(&self, picture: &Picture<B>) -> Result<(f64, GradientsParams)> {
-        let loss = self.loss(picture.pixels.val())?;
+    fn slope(&self, picture: &Picture<B>) -> Result<Slope> {
+        let pixels = picture.pixels.val();
+        let loss = self.loss(pixels.clone())?;
         let value = f64::from(loss.clone().into_scalar());
-        match value.is_finite() {
-            true => Ok((value, GradientsParams::from_grads(loss.backward(), picture))),
-            false => Err("the loss is not a number; are these the weights of that network?".into()),
+        let count = pixels.shape().num_elements() as f64;
+        match pixels.grad(&(loss * count).backward()) {
+            Some(gradient) if value.is_finite() => Ok(Slope { loss: value, gradient }),
+            _ => Err("the loss is not a number: a layer sees nothing, or overflows".into()),
         }
     }
 }
@@ -276,7 +295,7 @@ fn invalid(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     (pixels.clone() - pixels.clamp(0.0, 1.0)).square().mean()
 }
 
-/// A bar, or where there is no terminal a line every ten steps.
+/// A bar, or where there is no terminal a line for every tenth step.
 struct Progress(ProgressBar);
 
 impl Progress {
@@ -289,7 +308,7 @@ impl Progress {
     fn at(&self, step: usize, loss: f64) {
         self.0.set_position(step as u64);
         self.0.set_message(format!("loss {loss:.4}"));
-        if self.0.is_hidden() && step.is_multiple_of(10) {
+        if self.0.is_hidden() && step.is_multiple_of(10) && step > 0 {
             cli::complain(format!("step {step}: loss {loss:.4}\n"));
         }
     }
@@ -322,13 +341,17 @@ fn image(pixels: Tensor<B, 4>) -> Result<RgbImage> {
     }))
 }
 
-fn save(picture: &RgbImage, path: &Path) -> Result<()> {
-    picture.save(path).map_err(|error| format!("{}: {error}", path.display()).into())
+fn save(pixels: Tensor<B, 4>, path: &Path) -> Result<()> {
+    image(pixels)?.save(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// `out.png` as `out-0025.png`.
 fn numbered(path: &Path, step: usize) -> PathBuf {
-    let [stem, extension] = [path.file_stem(), path.extension()]
-        .map(|part| part.unwrap_or_default().to_string_lossy().into_owned());
-    path.with_file_name(format!("{stem}-{step:04}.{extension}"))
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{step:04}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }

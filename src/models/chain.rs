@@ -22,11 +22,11 @@ pub(super) type Values<'a> =
 pub(super) enum MapLayer<B: Backend> {
     Conv(Conv2d<B>),
     BatchNorm(BatchNorm<B>),
-    /// By its running statistics on every backend.
-    FrozenBatchNorm(BatchNorm<B>),
     Lrn(Lrn),
     MaxPool(MaxPool2d),
     Pointwise(Pointwise),
+    /// By its running statistics on every backend. Last, as binary records count variants.
+    FrozenBatchNorm(BatchNorm<B>),
 }
 
 /// A layer of the classifier: `[N, in]` to `[N, out]`.

@@ -14,6 +14,8 @@ impl<B: Backend> Network<B> {
     /// by it. On any other backend it changes nothing.
     ///
     /// A clone of a network shares its weights, so `network.clone().frozen()` takes no memory.
+    /// [`save`](Self::save) writes the same file; burn's record of a frozen batch norm is one of its
+    /// own, which loads into frozen networks only.
     pub fn frozen(mut self) -> Self {
         self.features = self.features.into_iter().map(MapLayer::frozen).collect();
         self.classifier = self.classifier.into_iter().map(VectorLayer::frozen).collect();

@@ -85,16 +85,17 @@ impl HeatMap {
         }
     }
 
-    /// The box: white, between two lines of ink, so that it shows on any ground.
+    /// The box: white, between two lines of ink, so that it shows on any ground. Left out where it
+    /// would hide all that is in it.
     fn mark(&self, canvas: &mut RgbImage, [width, height]: [u32; 2], above: u32, scale: u32) {
         let [left, top, right, bottom] = self.localise(self.share).on(width, height);
+        if (right - left).min(bottom - top) < 10 * scale {
+            return;
+        }
         let rings = [(0, INK), (scale, PAPER), (2 * scale, INK)];
         for (inset, colour) in rings {
             let (left, top) = (left + inset, top + inset);
-            let (right, bottom) = (right.saturating_sub(inset), bottom.saturating_sub(inset));
-            if right < left + scale || bottom < top + scale {
-                return;
-            }
+            let (right, bottom) = (right - inset, bottom - inset);
             let (across, down) = ([right - left, scale], [scale, bottom - top]);
             for (corner, sides) in [
                 ([left, top], across),

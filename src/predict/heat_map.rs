@@ -173,8 +173,9 @@ impl HeatMap {
     }
 
     /// The box around what is above a share of the map's range, 0 to 1, and connected with its
-    /// maximum. Zhou et al. 2016 (section 3.2) take a share of 0.2 and the largest connected part,
-    /// which is this one unless a weaker thing is larger. A flat map gives the whole picture.
+    /// maximum. Zhou et al. 2016 (section 3.2) take a share of 0.2, of a maximum above 0, and the
+    /// largest connected part, which is this one unless a weaker thing is larger. A flat map gives the whole picture, and so
+    /// does a share of 0 or below, or NaN.
     pub fn localise(&self, share: f32) -> BoundingBox {
         /// Points a side that the map is looked at.
         const MOST: usize = 256;
@@ -186,8 +187,7 @@ impl HeatMap {
             .collect();
         let best = (0..values.len()).fold(0, |a, b| if values[b] > values[a] { b } else { a });
         let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
-        // `max` makes a number of NaN.
-        let share = f64::from(share.max(0.0).min(1.0));
+        let share = if share.is_nan() { 0.0 } else { f64::from(share.clamp(0.0, 1.0)) };
         let threshold = smallest + share * (values[best] - smallest);
         let [left, top, right, bottom] = connected(&values, width, best, threshold);
         let (width, height) = (width as f64, height as f64);

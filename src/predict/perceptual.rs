@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// LPIPS takes pixels from -1 to 1, shifts and scales them by (-0.030, -0.088, -0.188) and
 /// (0.458, 0.448, 0.450): that is what [`Preset::imagenet`](crate::vision::Preset::imagenet) makes of
 /// the same pixels, so pictures are preprocessed as for torchvision's weights. Without
-/// [weights](Self::with_weights) this is the paper's unlearned variant (`lpips=False` in its code).
+/// [weights](Self::with_weights) this is the variant without learned ones (`lpips=False` in its authors' code).
 ///
 /// ```
 /// use alexnet_vgg::{backend::Cpu, models::{Vgg, VggConfig}, predict::PerceptualDistance};
