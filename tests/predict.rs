@@ -114,6 +114,12 @@ fn sets_of_views_are_what_the_papers_say() {
     let of_dense: f64 = both.weights()[..6].iter().sum();
     assert!((of_dense - 0.5).abs() < 1e-12);
     assert!((both.weights().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    // Beside others, both halves together count as so many views.
+    let with_two = both.with(Views::rotated(10.0)).with(Views::rotated(-10.0));
+    assert!((with_two.weights()[157] - 1.0 / 158.0).abs() < 1e-12);
+    // The three scales of a set become the one that is asked for, and their weights one.
+    let smaller = Views::multi_crop(&Views::SCALES).at_scales(&[300]);
+    assert_eq!((count(&smaller), smaller.as_slice()[0].weight), (50, 3.0));
     let paper = |name| Views::paper(&NetworkConfig::by_name(name).expect("known").architecture());
     assert_eq!(paper("alexnet_paper"), Views::ten_crop());
     assert_eq!(paper("vgg19_bn"), Views::dense().at_scales(&[256, 384, 512]));
@@ -131,6 +137,7 @@ fn sets_of_views_are_what_the_papers_say() {
         vec![],
         vec![View { weight: 0.0, ..view }],
         vec![View { weight: f64::NAN, ..view }],
+        vec![View { weight: f64::MAX, ..view }; 2],
         vec![View { scale: Some(0), ..view }],
         vec![View { crop: Crop::Grid { row: 2, column: 0, of: 2 }, ..view }],
     ] {
@@ -308,6 +315,23 @@ fn thinned_networks_are_the_same_on_every_way() {
         let ours = McDropout { passes: 1, seed: 0 }.logits(&kept, &images, shape).expect("valid");
         assert!(largest_difference(&ours, &logits, magnitude(&logits)) < TOLERANCE);
     }
+    // A NaN does not get lost on the way, and slices of other lengths are no tensors.
+    let table = VggConfig::vgg11().with_width(0.05).with_num_classes(9).architecture();
+    let network = formula::network::<Cpu>(table.clone(), &device);
+    let models: [&dyn Model; 2] = [&network, &compiled(table, Precision::F32)];
+    for model in models {
+        let mut images = vec![0.5; 2 * 3 * 32 * 32];
+        images[7] = f32::NAN;
+        let shape = [2, 3, 32, 32];
+        let logits = McDropout { passes: 3, seed: 0 }.logits(model, &images, shape).expect("valid");
+        for (index, logit) in logits.iter().enumerate() {
+            assert_eq!(logit.is_nan(), index % 18 < 9, "{index}: {logit}");
+        }
+        let wrong = [model.logits(&images[1..], shape), model.pooled(&images, [3, 3, 32, 32])];
+        for wrong in wrong.into_iter().chain([model.classify(0..1, &images)]) {
+            assert!(matches!(wrong, Err(Error::InputShape { .. })), "{wrong:?}");
+        }
+    }
     let without = compiled(
         VggConfig::vgg11().with_width(0.05).architecture().without_classifier(),
         Precision::F32,
@@ -360,6 +384,14 @@ fn an_answer_is_the_mean_of_its_views() {
     let best = answer.ranked[0].class;
     let agreeing = answer.views.iter().filter(|view| view.class == best).count();
     assert!((answer.agreement - agreeing as f64 / 12.0).abs() < 1e-9);
+    // Of equal shares of a vote, that with the larger probability is first.
+    let vote = Classifier::builder(model.clone()).views(views).fusion(Fusion::Vote).top_k(12);
+    let vote = vote.build().expect("valid").classify(&photo).expect("an answer");
+    for pair in vote.ranked.windows(2) {
+        let [first, second] = [&pair[0], &pair[1]];
+        let more_likely = expected[first.class] >= expected[second.class] - 1e-6;
+        assert!(first.probability > second.probability || more_likely, "{pair:?}");
+    }
     assert_eq!(answer.views[9].view, "centre hflip");
     assert_eq!(answer.ranked[0].label, format!("class {best}"));
 }

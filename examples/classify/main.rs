@@ -59,8 +59,8 @@ struct Args {
     #[arg(long, default_value_t)]
     fusion: Fusion,
     /// Passes with dropout left on: mean probabilities, and how far they are apart.
-    #[arg(long, value_name = "PASSES")]
-    mc_dropout: Option<usize>,
+    #[arg(long, value_name = "PASSES", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    mc_dropout: Option<u16>,
     /// Seed of dropout, and of an untrained network.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -112,12 +112,20 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         None => Labels::for_classes(args.num_classes),
     };
     labels.expect_classes(args.num_classes)?;
+    if let Some(class) = args.heatmap_class.filter(|class| *class >= args.num_classes) {
+        return Err(format!(
+            "--heatmap-class: expected 0 to {}, found {class}",
+            args.num_classes - 1
+        )
+        .into());
+    }
     let mut members = vec![Member::first(&args, table)?];
     for path in &args.ensemble {
         members.push(Member::of_file(&args, path)?);
     }
     // Before half a gigabyte is read.
     for member in &members {
+        labels.expect_classes(member.table.num_classes()?)?;
         member.preset.expect_views(&args.views_of(&member.table)?)?;
     }
     if members[0].weights.is_none() && !args.json {
@@ -238,7 +246,7 @@ impl Classify<'_, '_> {
             .labels(self.labels.clone())
             .top_k(args.top_k.get());
         if let Some(passes) = args.mc_dropout {
-            builder = builder.dropout(McDropout { passes, seed: args.seed });
+            builder = builder.dropout(McDropout { passes: passes.into(), seed: args.seed });
         }
         let classifier = builder.build()?;
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -270,10 +278,14 @@ impl Classify<'_, '_> {
 
 impl Args {
     fn views_of(&self, table: &Architecture) -> alexnet_vgg::Result<Views> {
-        let views = match self.views.as_str() {
-            "paper" => Views::paper(table),
-            names => names.parse()?,
+        let named = |name: &str| match name.trim() {
+            "paper" => Ok(Views::paper(table)),
+            name => name.parse(),
         };
+        let mut sets = self.views.split('+').map(named);
+        let first = sets.next().unwrap_or_else(|| Ok(Views::center()))?;
+        let views =
+            sets.try_fold(first, |views, set| Ok::<_, alexnet_vgg::Error>(views.with(set?)))?;
         let turned = self.rotate.iter().flat_map(|&degrees| [degrees, -degrees]);
         let views = turned.fold(views, |views, degrees| views.with(Views::rotated(degrees)));
         Ok(views.at_scales(&self.scales))

@@ -59,6 +59,10 @@ impl<'a> Speaker<'a> {
         answer: alexnet_vgg::Result<Answer>,
     ) -> Result<(), Box<dyn Error>> {
         self.progress.inc(1);
+        // One of the networks before has said why not.
+        if self.failed.iter().any(|(known, _)| *known == photo) {
+            return Ok(());
+        }
         let answer = match (answer, self.earlier.get_mut(photo)) {
             (Ok(answer), Some(answers)) => {
                 answers.push(answer);
@@ -71,11 +75,6 @@ impl<'a> Speaker<'a> {
         };
         match answer {
             Ok(answer) => self.says(&self.photos[photo], &answer),
-            Err(error) if self.failed.iter().any(|(known, _)| *known == photo) => {
-                // The first network has said so.
-                drop(error);
-                Ok(())
-            }
             Err(error) => {
                 if self.json {
                     let line = serde_json::json!({
@@ -104,7 +103,8 @@ impl<'a> Speaker<'a> {
     pub fn finish(self) -> Result<(), Box<dyn Error>> {
         self.progress.finish_and_clear();
         for (photo, error) in &self.failed {
-            cli::complain(format!("{}: {error}\n", self.photos[*photo].display()));
+            let photo = self.photos[*photo].display().to_string();
+            cli::complain(format!("{}: {error}\n", printable(&photo)));
         }
         match self.failed.len() {
             0 => Ok(()),
@@ -124,7 +124,7 @@ fn percent(probability: f32, spread: Option<f32>) -> String {
 }
 
 fn in_full(photo: &str, answer: &Answer) -> String {
-    let mut text = format!("{photo}\n");
+    let mut text = format!("{}\n", printable(photo));
     for guess in &answer.ranked {
         let percent = percent(guess.probability, guess.spread);
         text += &format!("  {percent}  {}\n", printable(&guess.label));
@@ -157,6 +157,7 @@ fn in_a_line(photo: &str, answer: &Answer) -> String {
         1 => String::new(),
         count => format!("  [{:.0} % of {count} views]", answer.agreement * 100.0),
     };
+    let photo = printable(photo);
     format!("{photo}  {}{agreement}\n", guesses.collect::<Vec<_>>().join(", "))
 }
 

@@ -8,7 +8,7 @@
 //! the cache, once for all columns.
 #![allow(unsafe_code)]
 
-use super::linear::{Activation, RUN, Run, Weights};
+use super::linear::{Activation, Bits, RUN, Run, Weights};
 use super::map::Map;
 use super::maps::average;
 use super::product::{Target, Walk, product};
@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// Columns that go through the classifier at once. A run of so many stays in the second cache (256 KB)
 /// while all rows of an item are multiplied with it; for fewer, the weights would be read too often.
 pub(super) const COLUMNS_AT_ONCE: usize = 128;
+
+/// Numbers of a column that are multiplied before they are added to the rest, a whole part of a run: so
+/// many of a group stay in the first cache (16 KB) while the rows go by.
+const PART: usize = 256;
 
 /// Rows of weights of an item: whole tiles of the microkernel on every instruction set.
 const ROWS: usize = 84;
@@ -57,11 +61,17 @@ impl Columns {
         (group * self.width * BLOCK * self.rows(), self.width.min(blocks))
     }
 
-    /// Where a feature of a column lies; the next column's is behind it, up to the end of the group.
-    fn at(&self, feature: usize, column: usize) -> usize {
+    /// Where the first feature of a column lies, and the numbers from one to the next.
+    fn of_column(&self, column: usize) -> (usize, usize) {
         let of_a_group = self.width * BLOCK;
         let (start, width) = self.group(column / of_a_group);
-        start + feature * width * BLOCK + column % of_a_group
+        (start + column % of_a_group, width * BLOCK)
+    }
+
+    /// Where a feature of a column lies.
+    fn at(&self, feature: usize, column: usize) -> usize {
+        let (first, step) = self.of_column(column);
+        first + feature * step
     }
 }
 
@@ -87,19 +97,31 @@ impl Stage for Windows {
         let (from, to) = (memory.place(map.buffer), memory.place(self.columns.buffer));
         let [rows, columns] = self.places;
         let size = [rows + height - 1, columns + width - 1];
+        let is_as_large = size == [map.height, map.width];
         let channels = map.interleave.min(map.channels - item * map.interleave);
-        for i in 0..height * width {
-            for column in 0..self.columns.count {
-                let place = self.first + column;
-                let (image, y, x) =
-                    (place / (rows * columns), place / columns % rows, place % columns);
+        for column in 0..self.columns.count {
+            let place = self.first + column;
+            let (image, y, x) = (place / (rows * columns), place / columns % rows, place % columns);
+            let (first, step) = self.columns.of_column(column);
+            for i in 0..height * width {
                 let cell = [y + i / width, x + i % width];
+                let pixel = from.add(map.at(image, item, cell[0], cell[1]));
+                let mut values = [0.0; BLOCK];
                 // SAFETY: inside the map, which this stage only reads.
-                let values = unsafe { average(map, from, [image, item], cell, size) };
+                unsafe {
+                    match is_as_large {
+                        true => {
+                            for (lane, value) in values.iter_mut().enumerate().take(channels) {
+                                *value = pixel.add(lane).get();
+                            }
+                        }
+                        false => values = average(map, from, [image, item], cell, size),
+                    }
+                }
                 for (lane, &value) in values.iter().enumerate().take(channels) {
                     let feature = (item * map.interleave + lane) * height * width + i;
                     // SAFETY: inside the columns, and this channel is this item's.
-                    unsafe { to.add(self.columns.at(feature, column)).set(value) }
+                    unsafe { to.add(first + feature * step).set(value) }
                 }
             }
         }
@@ -183,7 +205,7 @@ impl Stage for LinearColumns {
     }
 
     fn own(&self) -> usize {
-        ROWS * RUN + Self::products(self.weights.isa)
+        ROWS * PART + Self::products(self.weights.isa)
     }
 
     fn run(&self, item: usize, worker: usize, memory: &Memory) {
@@ -207,10 +229,10 @@ unsafe fn multiply<S: Simd>(stage: &LinearColumns, item: usize, places: [Place; 
     let first = item * ROWS;
     let rows = ROWS.min(w.outputs - first);
     let row = w.inputs.next_multiple_of(BLOCK);
-    let (decoded, products) = (own, own.add(ROWS * RUN));
+    let (decoded, products) = (own, own.add(ROWS * PART));
     let mut start = 0;
     while start < row {
-        let length = RUN.min(row - start);
+        let length = PART.min(row - start);
         // SAFETY: the caller's.
         unsafe { decode::<S>(w, [first, rows], [start, length], decoded) };
         for group in 0..stage.input.groups() {
@@ -238,7 +260,7 @@ unsafe fn multiply<S: Simd>(stage: &LinearColumns, item: usize, places: [Place; 
     }
 }
 
-/// A run of some rows as `f32`, as the microkernel walks it: `[run / 16][row][16]`.
+/// A part of some rows as `f32`, as the microkernel walks it: `[part / 16][row][16]`.
 ///
 /// # Safety
 /// As for [`multiply`].
@@ -249,16 +271,29 @@ unsafe fn decode<S: Simd>(
     [start, length]: [usize; 2],
     decoded: Place,
 ) {
-    // SAFETY: the caller's.
-    unsafe {
-        for r in 0..rows {
-            let run = Run { row: first + r, start, length };
+    for r in 0..rows {
+        let run = Run { row: first + r, start, length };
+        let row = decoded.add(r * BLOCK);
+        // SAFETY: the caller's.
+        unsafe {
             let scale = run.scale::<S>(w, 0);
-            for i in (0..length).step_by(BLOCK) {
-                let values = S::mul(run.load::<S>(w, 0, i), scale);
-                decoded.add(i * rows + r * BLOCK).store::<S>(values);
-                // Memory is not to wait for arithmetic: the same run of the next item's rows.
-                run.place(w, ROWS, i).prefetch::<S>();
+            // Asked once for a row, not for each vector. Memory is not to wait for arithmetic: the next
+            // part of the row comes meanwhile.
+            match w.bits {
+                Bits::Sixteen => {
+                    for i in (0..length).step_by(BLOCK) {
+                        let integers = run.place(w, 0, i).load_i16::<S>();
+                        row.add(i * rows).store::<S>(S::mul(integers, scale));
+                        run.place(w, 0, length + i).prefetch::<S>();
+                    }
+                }
+                Bits::TwentyFour => {
+                    for i in (0..length).step_by(BLOCK) {
+                        let integers = run.place(w, 0, i).load_i24::<S>();
+                        row.add(i * rows).store::<S>(S::mul(integers, scale));
+                        run.place(w, 0, length + i).prefetch::<S>();
+                    }
+                }
             }
         }
     }

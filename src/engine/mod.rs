@@ -171,9 +171,9 @@ const VECTORS_AT_ONCE: usize = columns::COLUMNS_AT_ONCE;
 /// Plans that are kept, each with its memory.
 const MOST_PLANS: usize = 16;
 
-/// Bytes of passes beyond which plans that were not used lately are dropped: photos of all sizes, seen
-/// whole, would keep gigabytes.
-const MOST_BYTES: usize = 512 << 20;
+/// Bytes of memory beyond which plans that were not used lately are dropped: photos of all sizes, seen
+/// whole, would keep gigabytes. (VGG's three scales take 800 MiB, eight images of 224x224 470.)
+const MOST_BYTES: usize = 1 << 30;
 
 /// The output of a layer: see [`Compiled::taps`].
 #[derive(Clone, Debug, PartialEq)]
@@ -267,8 +267,8 @@ impl Compiled {
     /// `[N, num_classes]`. An image with a NaN or an infinity in it gets NaN logits.
     ///
     /// The first calls with a shape plan it and take its memory; later ones allocate nothing (a rayon
-    /// pool does, for its jobs), unless as many calls run at once as never before. The plans of sixteen
-    /// shapes are kept, with their memory.
+    /// pool does, for its jobs), unless as many calls run at once as never before. The plans of up to sixteen
+    /// shapes are kept, with their memory, as long as that is below 1 GiB: those that were used last.
     ///
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels, an empty batch, or slices of other
@@ -520,7 +520,7 @@ fn in_use() -> Error {
 }
 
 /// Zeros of a shape, or an error where memory does not hold them.
-fn zeros(shape: &[usize]) -> Result<Vec<f32>> {
+pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>> {
     let length = shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(dim));
     let mut zeros = Vec::new();
     match length.map(|length| (length, zeros.try_reserve_exact(length))) {

@@ -16,7 +16,7 @@ use super::simd::BLOCK;
 use super::stage::{Memory, Stage};
 use super::winograd::{Fused, Multiply, Phases, Restore, Transform, Winograd};
 use crate::error::{Error, Result};
-use crate::models::{Layer, Part, Shape, Step};
+use crate::models::{Layer, Part, Shape, Step, places};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a layer has at run time; by the index of its step.
@@ -119,9 +119,12 @@ impl Plan {
         Ok(Pass::new(self.stages.clone(), memory))
     }
 
-    /// Bytes that a pass takes.
+    /// Bytes of the maps and vectors of a pass.
     pub fn bytes(&self) -> usize {
-        4 * self.lengths.iter().sum::<usize>()
+        self.lengths
+            .iter()
+            .fold(0, |all: usize, &length| all.saturating_add(length))
+            .saturating_mul(4)
     }
 
     pub fn give_back(&self, pass: Arc<Pass>) {
@@ -277,8 +280,7 @@ impl<'a> Planner<'a> {
         else {
             return Err(contradiction(self.steps[index].layer));
         };
-        let places =
-            [(height, window[0]), (width, window[1])].map(|(cells, w)| cells.max(w) - w + 1);
+        let places = places([height, width], window);
         let features = channels * window[0] * window[1];
         let draft = move |planner: &mut Self, first: usize, columns: Columns| {
             planner.drafts.push(Box::new(move |maps| {

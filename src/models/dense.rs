@@ -61,14 +61,15 @@ impl<B: Backend> Network<B> {
         Tensor::cat(bands.collect(), 2) + not_a_number
     }
 
-    /// Layers of the classifier, by their indices in forward order.
+    /// Layers of the classifier, by their indices in forward order. NaN stays NaN.
     pub(crate) fn classifier_layers(
         &self,
         layers: Range<usize>,
         vectors: Tensor<B, 2>,
     ) -> Tensor<B, 2> {
+        let not_a_number = (vectors.clone().detach() * 0.0).sum_dim(1);
         let first = self.features.len() + 1;
         let layers = self.classifier.iter().skip(layers.start - first).take(layers.len());
-        layers.fold(vectors, |x, layer| layer.forward(x))
+        layers.fold(vectors, |x, layer| layer.forward(x)) + not_a_number
     }
 }

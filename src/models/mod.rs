@@ -32,6 +32,7 @@ pub use layers::{Linear, Lrn};
 pub use network::{AlexNet, Network, Tap, Vgg};
 pub use registry::NetworkConfig;
 pub(crate) use row::product;
+pub(crate) use table::places;
 pub use table::{
     Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
     WeightInit,

@@ -156,14 +156,7 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// [`Error::Setting`] if they want another: the answers would be wrong, without a sign of it.
     pub fn expect_preset(&self, preset: &Preset) -> Result<()> {
-        match &self.preset {
-            Some(wanted) if wanted != preset => Err(Error::Setting {
-                place: format!("preset of {}", self.architecture.name),
-                expected: format!("{:?}, which the weights were trained with", wanted.name),
-                found: format!("{:?}", preset.name),
-            }),
-            _ => Ok(()),
-        }
+        preset.expect_is(self.preset.as_ref(), &self.architecture.name)
     }
 
     /// The logits: `[N, C, H, W]` to `[N, num_classes]`.

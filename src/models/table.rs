@@ -347,6 +347,12 @@ impl Role {
     }
 }
 
+/// Rows and columns of places where a window lies on a map of `[height, width]` cells, which becomes as
+/// large as the window if it is smaller.
+pub(crate) fn places(cells: [usize; 2], window: [usize; 2]) -> [usize; 2] {
+    std::array::from_fn(|axis| cells[axis].max(window[axis]) - window[axis] + 1)
+}
+
 impl Architecture {
     /// The layers in forward order with their names, shapes and parameters for an input of
     /// `[height, width]`.
@@ -462,8 +468,7 @@ impl Architecture {
         let steps = self.walk(size)?;
         let pooled = steps.iter().find(|step| step.part == Part::AvgPool).map(|step| step.input);
         match pooled {
-            Some(Shape::Map([_, h, w])) => Ok([(h, self.pool[0]), (w, self.pool[1])]
-                .map(|(cells, window)| cells.max(window) - window + 1)),
+            Some(Shape::Map([_, h, w])) => Ok(places([h, w], self.pool)),
             // Every walk goes through the pool.
             _ => Ok([1, 1]),
         }

@@ -8,7 +8,8 @@ use serde::Serialize;
 /// What a [`Classifier`](super::Classifier) says about a photo.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// The most probable classes, best first; of equal ones that with the smaller index first.
+    /// The most probable classes, best first; of equal shares of a vote that with the larger mean
+    /// probability first, of equal ones that with the smaller index.
     pub ranked: Vec<Guess>,
     /// Of every class; together 1.
     pub probabilities: Vec<f32>,
@@ -51,15 +52,18 @@ pub struct Opinion {
 }
 
 impl Answer {
+    /// Ranked by the probabilities, and where they are equal by the second values.
     pub(super) fn new(
         labels: &Labels,
         top_k: usize,
-        probabilities: Vec<f32>,
+        [probabilities, second]: [&[f64]; 2],
         spread: Vec<f32>,
         views: Vec<Opinion>,
     ) -> Self {
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let by = |values: &[f64], a: usize, b: usize| values[b].total_cmp(&values[a]);
+        order.sort_by(|&a, &b| by(probabilities, a, b).then(by(second, a, b)));
+        let probabilities: Vec<f32> = probabilities.iter().map(|&p| p as f32).collect();
         let ranked: Vec<Guess> = (order.iter().take(top_k))
             .map(|&class| Guess {
                 label: labels.get(class).into(),
@@ -96,14 +100,13 @@ impl Answer {
         labels.expect_classes(classes)?;
         let count = answers.len() as f64;
         let mean = |class: usize| {
-            let sum: f64 = answers.iter().map(|a| f64::from(a.probabilities[class])).sum();
-            (sum / count) as f32
+            answers.iter().map(|a| f64::from(a.probabilities[class])).sum::<f64>() / count
         };
         let views = answers.iter().flat_map(|answer| &answer.views);
         let views = views.map(|view| Opinion { weight: view.weight / count, ..view.clone() });
         let top_k = answers.iter().map(|answer| answer.ranked.len()).max().unwrap_or(0);
-        let probabilities = (0..classes).map(mean).collect();
-        Ok(Self::new(labels, top_k, probabilities, Vec::new(), views.collect()))
+        let probabilities: Vec<f64> = (0..classes).map(mean).collect();
+        Ok(Self::new(labels, top_k, [&probabilities; 2], Vec::new(), views.collect()))
     }
 }
 

@@ -4,6 +4,7 @@ use super::answer::{Answer, Opinion};
 use super::dropout::McDropout;
 use super::fusion::{Fusion, softmax};
 use super::{HeatMap, Labels, Model};
+use crate::engine::Values;
 use crate::error::{Error, Result};
 use crate::vision::{self, Crop, Pose, Preset, RgbImage, Shown, View, Views};
 use std::path::Path;
@@ -98,16 +99,10 @@ impl ClassifierBuilder {
     /// pictures; [`Error::Table`].
     pub fn build(self) -> Result<Classifier> {
         let stated = self.model.preset();
-        let preset = match (self.preset, stated) {
-            (Some(asked), Some(stated)) if asked != *stated => {
-                return Err(Error::Setting {
-                    place: format!("preset of {}", self.model.architecture().name),
-                    expected: format!("{:?}, which the weights were trained with", stated.name),
-                    found: format!("{:?}", asked.name),
-                });
-            }
-            (asked, stated) => asked.or(stated.cloned()).unwrap_or_else(Preset::imagenet),
-        };
+        if let Some(asked) = &self.preset {
+            asked.expect_is(stated, &self.model.architecture().name)?;
+        }
+        let preset = self.preset.or(stated.cloned()).unwrap_or_else(Preset::imagenet);
         preset.expect_views(&self.views)?;
         let classes = self.model.architecture().num_classes()?;
         let labels = self.labels.unwrap_or_else(|| Labels::for_classes(classes));
@@ -169,8 +164,8 @@ impl Classifier {
     /// What is in a photo.
     ///
     /// # Errors
-    /// [`Error::Picture`] for a photo so narrow that resizing it would take gigabytes,
-    /// [`Error::NotFinite`] if the network answers with what is no number, and those of the network.
+    /// [`Error::Picture`] for a photo so narrow that resizing it would take gigabytes, or that is shown
+    /// whole and then has more than four million pixels; [`Error::NotFinite`] if the network answers with what is no number, and those of the network.
     pub fn classify(&self, photo: &RgbImage) -> Result<Answer> {
         let shown = self.settings.preset.views(photo, &self.settings.views)?;
         let mut answers = self.answers(&[shown])?;
@@ -190,8 +185,8 @@ impl Classifier {
     /// [drawn](HeatMap::draw) over the photo.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a class that there is not, or a scale of 0 or above 4096 pixels; and as for
-    /// [`classify`](Self::classify).
+    /// [`Error::Setting`] for a class that there is not, or a scale of 0 or above 4096 pixels (from 2049 on
+    /// every photo has too many); and as for [`classify`](Self::classify).
     pub fn heat_map(&self, photo: &RgbImage, class: usize, scale: u32) -> Result<HeatMap> {
         let architecture = self.model.architecture();
         let classes = architecture.num_classes()?;
@@ -208,9 +203,9 @@ impl Classifier {
         let whole = shown.wholes.first().ok_or_else(no_answer)?;
         let [height, width] = whole.size;
         let maps = self.model.score_maps(&whole.values, [1, 3, height, width])?;
-        let size = [maps.shape[2], maps.shape[3]];
-        let scores = maps.values.chunks(size[0] * size[1]).nth(class).ok_or_else(no_answer)?;
-        HeatMap::of_scores(architecture, scores, size, whole.size)
+        let [_, rows, columns] = expect_maps(&maps, classes)?;
+        let scores = maps.values.chunks(rows * columns).nth(class).ok_or_else(no_answer)?;
+        HeatMap::of_scores(architecture, scores, [rows, columns], whole.size)
     }
 
     /// The answers to photos that were made ready; the outer error is the network's, for all of them.
@@ -225,7 +220,8 @@ impl Classifier {
             let wholes = photo.wholes.iter().map(|whole| {
                 let shape = [1, 3, whole.size[0], whole.size[1]];
                 let maps = self.model.score_maps(&whole.values, shape)?;
-                Ok(mean_score(&maps.values, classes))
+                let [_, rows, columns] = expect_maps(&maps, classes)?;
+                Ok(mean_score(&maps.values, rows * columns))
             });
             let wholes = wholes.collect::<Result<Vec<Vec<f32>>>>()?;
             let of_pass = |pass: usize| {
@@ -256,10 +252,14 @@ impl Classifier {
             }
         };
         let shape = [images.len() / (3 * side * side), 3, side, side];
-        match (shape[0], self.settings.dropout) {
-            (0, _) => Ok(Vec::new()),
-            (_, Some(dropout)) => dropout.logits(&*self.model, images, shape),
-            (_, None) => self.model.logits(images, shape),
+        let (logits, passes) = match (shape[0], self.settings.dropout) {
+            (0, _) => return Ok(Vec::new()),
+            (_, Some(dropout)) => (dropout.logits(&*self.model, images, shape)?, dropout.passes),
+            (_, None) => (self.model.logits(images, shape)?, 1),
+        };
+        match logits.len() == passes * shape[0] * self.model.architecture().num_classes()? {
+            true => Ok(logits),
+            false => Err(no_answer()),
         }
     }
 }
@@ -278,18 +278,31 @@ impl Settings {
             Ok(Opinion::new(&self.labels, names, weight, &mean))
         });
         let opinions = opinions.collect::<Result<Vec<Opinion>>>()?;
-        let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
         let spread = match self.dropout {
-            Some(_) => narrow(deviation),
+            Some(_) => deviation.into_iter().map(|value| value as f32).collect(),
             None => Vec::new(),
         };
-        Ok(Answer::new(&self.labels, self.top_k, narrow(mean), spread, opinions))
+        // Shares of a vote are often equal.
+        let second = passes.iter().map(|logits| Fusion::default().fuse(logits, &self.weights));
+        let (second, _) = mean_and_deviation(&second.collect::<Result<Vec<_>>>()?);
+        Ok(Answer::new(&self.labels, self.top_k, [&mean, &second], spread, opinions))
+    }
+}
+
+/// Classes, rows and columns of the score maps of one picture.
+fn expect_maps(maps: &Values, classes: usize) -> Result<[usize; 3]> {
+    match maps.shape[..] {
+        [1, of, rows, columns]
+            if of == classes && rows * columns > 0 && maps.values.len() == of * rows * columns =>
+        {
+            Ok([of, rows, columns])
+        }
+        _ => Err(no_answer()),
     }
 }
 
 /// The scores of `[classes, rows, columns]`, averaged over space (VGG paper, section 3.2).
-fn mean_score(map: &[f32], classes: usize) -> Vec<f32> {
-    let places = (map.len() / classes.max(1)).max(1);
+fn mean_score(map: &[f32], places: usize) -> Vec<f32> {
     let mean = |scores: &[f32]| {
         (scores.iter().map(|&score| f64::from(score)).sum::<f64>() / places as f64) as f32
     };
@@ -310,7 +323,10 @@ fn mean_and_deviation(passes: &[Vec<f64>]) -> (Vec<f64>, Vec<f64>) {
     (mean, deviation.into_iter().map(f64::sqrt).collect())
 }
 
-/// A model that returns fewer logits than it was asked for.
+/// A model of somebody's own that does not give what it was asked for.
 fn no_answer() -> Error {
-    Error::Backend { backend: "model".into(), reason: "it gave fewer logits than asked for".into() }
+    Error::Backend {
+        backend: "model".into(),
+        reason: "it gave another number of logits than it was asked for".into(),
+    }
 }

@@ -22,6 +22,12 @@ pub struct McDropout {
     pub seed: u64,
 }
 
+/// Vectors that go through the classifier at once: as many as the engine takes.
+const VECTORS_AT_ONCE: usize = 128;
+
+/// Passes of all images together: their logits are in memory together.
+const MOST_VECTORS: usize = 100_000;
+
 impl McDropout {
     pub(super) fn validate(&self) -> Result<()> {
         const MOST: usize = 10_000;
@@ -38,8 +44,8 @@ impl McDropout {
     /// The logits of every thinned network: `[N, C, H, W]`, flat, to `[passes, N, num_classes]`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no passes, and for a network without dropout in its classifier; and those
-    /// of the model.
+    /// [`Error::Setting`] for no passes, more than 100,000 for all images together, and a network without
+    /// dropout in its classifier; and those of the model.
     pub fn logits<M: Model + ?Sized>(
         &self,
         model: &M,
@@ -63,21 +69,36 @@ impl McDropout {
                 found: architecture.name.clone(),
             });
         };
+        let images_and_passes = shape[0].saturating_mul(self.passes);
+        if images_and_passes > MOST_VECTORS {
+            return Err(Error::Setting {
+                place: "passes with dropout".into(),
+                expected: format!("at most {MOST_VECTORS} for all images together"),
+                found: images_and_passes.to_string(),
+            });
+        }
         let pooled = model.pooled(images, shape)?;
         let once = model.classify(first..first_dropout, &pooled)?;
-        let mut vectors = once.repeat(self.passes);
-        let ends = dropouts[1..].iter().map(|(index, _)| *index).chain([steps.len()]);
-        for (&(index, p), end) in dropouts.iter().zip(ends) {
-            let length = vectors.len() / self.passes / shape[0].max(1);
-            for (pass, vectors) in vectors.chunks_mut((length * shape[0]).max(1)).enumerate() {
-                let mask = self.mask(pass, index, p, length);
-                for vector in vectors.chunks_mut(length) {
-                    vector.iter_mut().zip(&mask).for_each(|(value, factor)| *value *= factor);
+        let at_once = (VECTORS_AT_ONCE / shape[0].max(1)).max(1);
+        let mut logits = Vec::new();
+        for pass in (0..self.passes).step_by(at_once) {
+            let passes = pass..self.passes.min(pass + at_once);
+            let mut vectors = once.repeat(passes.len());
+            let ends = dropouts[1..].iter().map(|(index, _)| *index).chain([steps.len()]);
+            for (&(index, p), end) in dropouts.iter().zip(ends) {
+                let of_pass = vectors.len() / passes.len();
+                let length = (of_pass / shape[0].max(1)).max(1);
+                for (pass, vectors) in passes.clone().zip(vectors.chunks_mut(of_pass.max(1))) {
+                    let mask = self.mask(pass, index, p, length);
+                    for vector in vectors.chunks_mut(length) {
+                        vector.iter_mut().zip(&mask).for_each(|(value, factor)| *value *= factor);
+                    }
                 }
+                vectors = model.classify(index + 1..end, &vectors)?;
             }
-            vectors = model.classify(index + 1..end, &vectors)?;
+            logits.append(&mut vectors);
         }
-        Ok(vectors)
+        Ok(logits)
     }
 
     /// What a dropout multiplies by in a pass: 0 with probability `p`, so much more than 1 otherwise that

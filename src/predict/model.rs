@@ -1,8 +1,8 @@
 //! What a classifier needs of a network, whichever way it is computed.
 
 use crate::backend;
-use crate::engine::{Compiled, Values};
-use crate::error::Result;
+use crate::engine::{Compiled, Values, zeros};
+use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Part};
 use crate::vision::Preset;
 use burn::module::Module;
@@ -56,7 +56,7 @@ impl Model for Compiled {
     }
 
     fn logits(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
-        let mut logits = vec![0.0; shape[0] * self.architecture().num_classes()?];
+        let mut logits = zeros(&[shape[0], self.architecture().num_classes()?])?;
         self.run(images, shape, &mut logits)?;
         Ok(logits)
     }
@@ -75,10 +75,33 @@ impl Model for Compiled {
     }
 }
 
+/// Images that burn gets at once: as many as the engine takes.
+const IMAGES_AT_ONCE: usize = 8;
+/// Vectors that burn gets at once.
+const VECTORS_AT_ONCE: usize = 128;
+
 impl<B: Backend> Network<B> {
-    fn tensor(&self, images: &[f32], shape: [usize; 4]) -> Tensor<B, 4> {
-        let device = self.devices().into_iter().next().unwrap_or_default();
-        Tensor::from_data(TensorData::new(images.to_vec(), shape), &device)
+    fn device(&self) -> B::Device {
+        self.devices().into_iter().next().unwrap_or_default()
+    }
+
+    /// Images, flat, as burn's tensors of a few each.
+    fn parts(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<Tensor<B, 4>>> {
+        let [batch, channels, height, width] = shape;
+        let values = shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(dim));
+        if batch == 0 || values != Some(images.len()) {
+            return Err(Error::InputShape {
+                network: self.architecture().name.clone(),
+                expected: format!("as many values as {shape:?} has"),
+                found: vec![images.len()],
+            });
+        }
+        let (device, image) = (self.device(), images.len() / batch);
+        let part = |part: &[f32]| {
+            let shape = [part.len() / image.max(1), channels, height, width];
+            Tensor::from_data(TensorData::new(part.to_vec(), shape), &device)
+        };
+        Ok(images.chunks((image * IMAGES_AT_ONCE).max(1)).map(part).collect())
     }
 }
 
@@ -96,19 +119,30 @@ impl<B: Backend> Model for Network<B> {
     }
 
     fn logits(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
-        read(self.try_forward(self.tensor(images, shape))?)
+        let mut logits = Vec::new();
+        for part in self.parts(images, shape)? {
+            logits.extend(read(self.try_forward(part)?)?);
+        }
+        Ok(logits)
     }
 
     fn score_maps(&self, images: &[f32], shape: [usize; 4]) -> Result<Values> {
-        let maps = self.score_maps(self.tensor(images, shape))?;
-        Ok(Values { shape: maps.dims().to_vec(), values: read(maps)? })
+        let mut all = Values { shape: Vec::new(), values: Vec::new() };
+        for part in self.parts(images, shape)? {
+            let maps = self.score_maps(part)?;
+            let [_, classes, rows, columns] = maps.dims();
+            all.shape = vec![shape[0], classes, rows, columns];
+            all.values.extend(read(maps)?);
+        }
+        Ok(all)
     }
 
     fn pooled(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
-        let taps = self.taps(self.tensor(images, shape), &[Part::AvgPool.to_string()])?;
         let mut values = Vec::new();
-        for tap in taps {
-            values.extend(tap.into_data()?.iter::<f32>());
+        for part in self.parts(images, shape)? {
+            for tap in self.taps(part, &[Part::AvgPool.to_string()])? {
+                values.extend(tap.into_data()?.iter::<f32>());
+            }
         }
         Ok(values)
     }
@@ -117,9 +151,14 @@ impl<B: Backend> Model for Network<B> {
         if layers.is_empty() {
             return Ok(vectors.to_vec());
         }
-        let shape = self.architecture().expect_vectors(&layers, vectors.len())?;
-        let device = self.devices().into_iter().next().unwrap_or_default();
-        let vectors = Tensor::from_data(TensorData::new(vectors.to_vec(), shape), &device);
-        read(self.classifier_layers(layers, vectors))
+        let [_, features] = self.architecture().expect_vectors(&layers, vectors.len())?;
+        let device = self.device();
+        let mut all = Vec::new();
+        for part in vectors.chunks((features * VECTORS_AT_ONCE).max(1)) {
+            let shape = [part.len() / features.max(1), features];
+            let part = Tensor::from_data(TensorData::new(part.to_vec(), shape), &device);
+            all.extend(read(self.classifier_layers(layers.clone(), part))?);
+        }
+        Ok(all)
     }
 }

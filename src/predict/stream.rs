@@ -11,15 +11,26 @@ use std::sync::mpsc::sync_channel;
 /// read once for all squares among them.
 const VIEWS_AT_ONCE: usize = 8;
 
+/// Photos that are read at once, at most.
+const MOST_READERS: usize = 64;
+
+fn not_started(error: impl std::fmt::Display) -> Error {
+    Error::Backend {
+        backend: "readers".into(),
+        reason: format!("a thread could not be started: {error}"),
+    }
+}
+
 impl Classifier {
     /// What is in each of these files, in their order: `each` is called with the index of a file and its
     /// answer, as soon as it is there; a file that cannot be read does not stop the others. It returns
     /// `false` to end early.
     ///
-    /// `readers` threads decode and resize while this one waits for the network; as many photos are in
-    /// memory as go through the network at once, twice, whatever the number of files. Photos with fewer
-    /// than eight views go through together, always the same ones: a file's answer does not depend on
-    /// time or threads. (In its last bits it may depend on its neighbours.)
+    /// `readers` threads decode and resize while this one waits for the network. In memory are the photos
+    /// that are at the network and as many that are ready for it or being read, whatever the number of
+    /// files; of those being read, one a reader, also the original. Photos with fewer than eight views go
+    /// through together (eight of one view, four of two), always the same ones: a file's answer does not
+    /// depend on time or threads. (In its last bits it may depend on its neighbours.)
     ///
     /// # Errors
     /// [`Error::Setting`] for no readers, [`Error::Backend`] if a thread could not be started. What is
@@ -38,35 +49,39 @@ impl Classifier {
             });
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
-        let pool = pool.map_err(|error| Error::Backend {
-            backend: "readers".into(),
-            reason: format!("a thread could not be started: {error}"),
-        })?;
+        let pool = pool.map_err(not_started)?;
         let at_once = (VIEWS_AT_ONCE / self.views().as_slice().len().max(1)).max(1);
         let ready = |file: &P| self.preset().views(&decode_file(file)?, self.views());
-        // One part waits while the next is being read.
-        let (sender, parts) = sync_channel::<Vec<Result<Shown>>>(1);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for part in files.chunks(at_once) {
-                    let part = pool.install(|| part.par_iter().map(ready).collect());
-                    if sender.send(part).is_err() {
-                        break;
+        // So many that every reader has one.
+        let read_at_once = at_once * readers.min(MOST_READERS).div_ceil(at_once);
+        // Nothing waits in it: what is ready is held by its sender.
+        let (sender, parts) = sync_channel::<Vec<Result<Shown>>>(0);
+        let read = || {
+            for files in files.chunks(read_at_once) {
+                let photos: Vec<_> = pool.install(|| files.par_iter().map(ready).collect());
+                let mut photos = photos.into_iter().peekable();
+                while photos.peek().is_some() {
+                    if sender.send(photos.by_ref().take(at_once).collect()).is_err() {
+                        return;
                     }
                 }
-                drop(sender);
-            });
+            }
+            drop(sender);
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("readers".into());
+            thread.spawn_scoped(scope, read).map_err(not_started)?;
             let mut index = 0;
             for part in parts {
                 for answer in self.answers_in_order(part) {
                     if !each(index, answer) {
-                        return;
+                        return Ok(());
                     }
                     index += 1;
                 }
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The network's answers where there was a photo, and its error to all of them where it failed.

@@ -107,6 +107,18 @@ impl Preset {
         Ok(())
     }
 
+    /// `Ok` if it is the preset that a network's weights were trained with, or if nobody knows that.
+    pub(crate) fn expect_is(&self, trained_with: Option<&Self>, network: &str) -> Result<()> {
+        match trained_with {
+            Some(wanted) if wanted != self => Err(Error::Setting {
+                place: format!("preset of {network}"),
+                expected: format!("{:?}, which the weights were trained with", wanted.name),
+                found: format!("{:?}", self.name),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The pixels that the network will see: resized and cropped, not yet normalised.
     ///
     /// Resizing is Pillow's antialiased bilinear, which torchvision uses, to the bit: the triangle

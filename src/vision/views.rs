@@ -117,6 +117,10 @@ impl Views {
         if !(1..=MOST_VIEWS).contains(&self.0.len()) {
             return wrong("1 to 1000 views", self.0.len().to_string());
         }
+        let all: f64 = self.0.iter().map(|view| view.weight).sum();
+        if !all.is_finite() {
+            return wrong("weights with a finite sum", all.to_string());
+        }
         for view in &self.0 {
             view.pose.validate()?;
             if !(view.weight.is_finite() && view.weight > 0.0) {
@@ -205,20 +209,33 @@ impl Views {
         Self(poses.into_iter().flat_map(of_pose).collect())
     }
 
-    /// Every view at every scale (short side in pixels) instead of its own; as it is for no scales.
-    pub fn at_scales(self, scales: &[u32]) -> Self {
+    /// Every view at every scale (short side in pixels) instead of its own; as it is for no scales. Views
+    /// that differed in nothing else become one, with the weight of all.
+    pub fn at_scales(mut self, scales: &[u32]) -> Self {
         if scales.is_empty() {
             return self;
         }
+        let mut distinct: Vec<View> = Vec::new();
+        for view in self.0 {
+            let same = |known: &&mut View| (known.pose, known.crop) == (view.pose, view.crop);
+            match distinct.iter_mut().find(same) {
+                Some(known) => known.weight += view.weight,
+                None => distinct.push(view),
+            }
+        }
+        self.0 = distinct;
         let at = |&scale| self.0.iter().map(move |&view| View { scale: Some(scale), ..view });
         Self(scales.iter().flat_map(at).collect())
     }
 
     /// These and others, each set with half of the weight: VGG averages its two ways of testing so.
     pub fn and(self, others: Self) -> Self {
+        // Together they weigh as much as so many views usually do, also beside others.
+        let count = (self.0.len() + others.0.len()) as f64;
         let half = |views: Self| {
             let all: f64 = views.0.iter().map(|view| view.weight).sum();
-            views.0.into_iter().map(move |view| View { weight: view.weight / all / 2.0, ..view })
+            let weight = move |view: &View| view.weight / all * count / 2.0;
+            views.0.into_iter().map(move |view| View { weight: weight(&view), ..view })
         };
         Self(half(self).chain(half(others)).collect())
     }
@@ -284,6 +301,13 @@ impl std::str::FromStr for Views {
 /// Pixels of a picture that is shown whole: VGG's first maps take 256 bytes for each of them, and a photo
 /// that is long and narrow would have millions at the usual scales.
 const MOST_WHOLE: u64 = 1 << 22;
+
+/// Whole pictures of one photo, which are in memory together.
+const MOST_WHOLES: usize = 64;
+
+/// Pixels of all squares of one photo, which are in memory together: 12 bytes each, as the network takes
+/// them. VGG's 150 have 7.5 million.
+const MOST_PIXELS: u64 = 40_000_000;
 
 /// The squares of a grid that anybody could want in a row.
 const LARGEST_GRID: u32 = 100;
@@ -357,24 +381,35 @@ impl Preset {
         Ok(posed.pixels([window.left, window.top], [window.width, window.height]))
     }
 
-    /// `Ok` if both are valid and every square fits into its scale.
+    /// `Ok` if both are valid, every square fits into its scale, and the views of one photo are no more
+    /// than 64 whole pictures and 40 million pixels in squares.
     ///
     /// # Errors
     /// [`Error::Setting`].
     pub fn expect_views(&self, views: &Views) -> Result<()> {
         self.validate()?;
         views.validate()?;
-        let fits = |view: &&View| {
+        let wrong = |expected: String, found: String| {
+            Err(Error::Setting { place: "views".into(), expected, found })
+        };
+        let is_too_small = |view: &&View| {
             view.crop != Crop::Whole && view.scale.is_some_and(|scale| scale < self.crop)
         };
-        match views.0.iter().find(fits) {
-            None => Ok(()),
-            Some(view) => Err(Error::Setting {
-                place: "views".into(),
-                expected: format!("a scale of at least the crop, {}", self.crop),
-                found: view.to_string(),
-            }),
+        if let Some(view) = views.0.iter().find(is_too_small) {
+            let expected = format!("a scale of at least the crop, {}", self.crop);
+            return wrong(expected, view.to_string());
         }
+        let wholes = views.0.iter().filter(|view| view.crop == Crop::Whole).count();
+        let pixels = u64::from(self.crop).pow(2) * (views.0.len() - wholes) as u64;
+        if wholes > MOST_WHOLES || pixels > MOST_PIXELS {
+            return wrong(
+                format!(
+                    "at most {MOST_WHOLES} whole pictures, and {MOST_PIXELS} pixels in squares"
+                ),
+                format!("{wholes} and {pixels}"),
+            );
+        }
+        Ok(())
     }
 
     /// The pixels of a posed picture that a crop shows.
