@@ -228,6 +228,27 @@ fn dense_evaluation_of_every_network_is_the_plain_pass_where_it_must_be() {
     }
 }
 
+/// Columns and rows of the same packed weights, in both precisions and on every instruction set.
+#[test]
+fn columns_give_what_rows_give() {
+    let config = NetworkConfig::by_name("alexnet").expect("known").with_width(0.08);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let options = CompileOptions { precision, isa: Some(isa), ..Default::default() };
+            let engine = compiled(config.clone().with_num_classes(101).architecture(), options);
+            for batch in [1, 7, 33] {
+                let shape = [batch, 3, 70, 64];
+                let images = formula::fill("input", &shape, 0..batch);
+                let rows = Model::logits(&engine, &images, shape).expect("valid");
+                let columns = engine.score_maps(&images, shape).expect("valid");
+                assert_eq!(columns.shape, [batch, 101, 1, 1]);
+                let apart = largest_difference(&columns.values, &rows, magnitude(&rows));
+                assert!(apart < TOLERANCE, "{isa}, {precision}, {batch}: {apart:e}");
+            }
+        }
+    }
+}
+
 /// A dropout and a linear layer on `[inputs]`.
 fn linear_with_dropout(inputs: usize, p: f64) -> Architecture {
     let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };

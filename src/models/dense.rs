@@ -9,8 +9,8 @@ use std::ops::Range;
 
 impl<B: Backend> Network<B> {
     /// Dense evaluation (VGG paper, section 3.2): the class scores at every place, `[N, C, H, W]` to
-    /// `[N, num_classes, rows, columns]`, as many places as [`Architecture::score_map`] says. The first
-    /// linear layer becomes a convolution with a window as large as [`Architecture::pool`], the others
+    /// `[N, num_classes, rows, columns]`, as many places as [`Architecture::score_map`](super::Architecture::score_map) says. The first
+    /// linear layer becomes a convolution with a window as large as [`Architecture::pool`](super::Architecture::pool), the others
     /// 1×1 convolutions, with the same weights, of which there is no copy. Averaged over its places, a
     /// map is the logits of the whole picture. Up to the size that the network was designed for there
     /// is one place, and its scores are those of [`try_forward`](Self::try_forward).

@@ -59,6 +59,15 @@ pub struct ClassifierBuilder {
     dropout: Option<McDropout>,
 }
 
+impl std::fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Classifier")
+            .field("network", &self.model.architecture().name)
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
 impl ClassifierBuilder {
     /// How photos become input. Default: as the weights' file says, or [`Preset::imagenet`].
     pub fn preset(self, preset: Preset) -> Self {

@@ -102,7 +102,7 @@ impl Classifier {
             // Whose fault it was, the photos one by one will say.
             Err(_) => {
                 let one = |photo| self.answers(std::slice::from_ref(photo));
-                let one = |photo| one(photo).map_or_else(|e| vec![Err(e)], |answers| answers);
+                let one = |photo| one(photo).unwrap_or_else(|error| vec![Err(error)]);
                 shown.iter().flat_map(one).collect::<Vec<_>>().into_iter()
             }
         };

@@ -2,10 +2,11 @@
 //! file that it can tell from others.
 
 use alexnet_vgg::backend::{self, Cpu};
+use alexnet_vgg::engine::Precision;
 use alexnet_vgg::models::{AlexNet, AlexNetConfig, Network, NetworkConfig, VggConfig};
-use alexnet_vgg::predict::top_k;
+use alexnet_vgg::predict::{Classifier, Labels, top_k};
 use alexnet_vgg::summary::Summary;
-use alexnet_vgg::vision::{self, Preset};
+use alexnet_vgg::vision::{self, Preset, Views};
 use alexnet_vgg::{Error, Result};
 use burn::tensor::Tensor;
 
@@ -19,6 +20,16 @@ fn main() -> Result<()> {
     let logits = backend::read(vgg.try_forward(images.clone())?)?;
     let logits: Vec<f32> = logits.iter::<f32>().collect();
     println!("vgg11, untrained: {:?}", top_k(&logits, 3)?);
+
+    // A classifier that threads share, on the compiled engine.
+    fn shared<T: Send + Sync>(it: T) -> T {
+        it
+    }
+    let compiled = config.init::<Cpu>(&device).compile(Precision::F32)?;
+    let labels = Labels::new((0..10).map(|digit| format!("digit {digit}")));
+    let classifier = Classifier::builder(compiled).labels(labels).views(Views::ten_crop());
+    let answer = shared(classifier.build()?).classify_file(photo)?;
+    println!("{} by {} views: {}", answer.ranked[0].label, answer.views.len(), answer.agreement);
 
     let alexnet: AlexNet<Cpu> = AlexNetConfig::paper().with_width(0.25).init(&device);
     let taps = alexnet.taps(images.clone(), &["norm1", "conv5", "fc7"])?;
