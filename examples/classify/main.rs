@@ -128,11 +128,15 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         labels.expect_classes(member.table.num_classes()?)?;
         member.preset.expect_views(&args.views_of(&member.table)?)?;
     }
-    if members[0].weights.is_none() && !args.json {
-        cli::print(format!(
+    if members[0].weights.is_none() {
+        let warning = format!(
             "No --weights: this {} is untrained, its weights are random, and its answer means nothing.\n\n",
             members[0].table.name
-        ))?;
+        );
+        match args.json {
+            true => cli::complain(warning),
+            false => cli::print(warning)?,
+        }
     }
     let mut heatmap = args.heatmap.clone();
     let mut speaker = Speaker::new(&photos, &labels, args.json, members.len());
