@@ -16,12 +16,12 @@ use super::simd::{BLOCK, Isa, Place, Simd, dispatch};
 use super::stage::{Memory, Stage};
 use std::sync::Arc;
 
-/// Columns that go through the classifier at once. A run of so many stays in the second cache (256 KB)
+/// Columns that go through the classifier at once. A part of so many stays in the second cache (128 KB)
 /// while all rows of an item are multiplied with it; for fewer, the weights would be read too often.
 pub(super) const COLUMNS_AT_ONCE: usize = 128;
 
 /// Numbers of a column that are multiplied before they are added to the rest, a whole part of a run: so
-/// many of a group stay in the first cache (16 KB) while the rows go by.
+/// many of a group (32 KB) are near while the rows go by.
 const PART: usize = 256;
 
 /// Rows of weights of an item: whole tiles of the microkernel on every instruction set.

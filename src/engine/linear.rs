@@ -29,9 +29,6 @@ const TOGETHER: usize = 3;
 /// Images of an item's round: what their sums take stays in the first cache.
 const IMAGES: usize = 32;
 
-/// Images whose numbers stay in the cache by themselves.
-const FEW: usize = 8;
-
 /// How many bits a weight has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bits {
@@ -224,29 +221,21 @@ unsafe fn multiply<S: Simd>(stage: &Linear, item: usize, input: Place, output: P
             for i in 0..rows * images {
                 sums.add(i * BLOCK).store::<S>(S::splat(0.0));
             }
-            // A few images wait for memory, which likes to read rows from one end to the other. Many wait
-            // for their own numbers, a run of which all rows take while it is in the cache.
-            let group = if images <= FEW { TOGETHER } else { ROWS };
-            let mut from = 0;
-            while from < rows {
-                let to = rows.min(from + group);
+            let mut r = 0;
+            while r < rows {
+                let together = if rows - r >= TOGETHER { TOGETHER } else { 1 };
+                let sums = sums.add(r * images * BLOCK);
                 let mut start = 0;
                 while start < row {
-                    let mut r = from;
-                    while r < to {
-                        let run = Run { row: first + r, start, length: RUN.min(row - start) };
-                        let places = [x.add(start), decoded, sums.add(r * images * BLOCK)];
-                        if to - r >= TOGETHER {
-                            images_of_a_run::<S, TOGETHER>(w, run, images, places);
-                            r += TOGETHER;
-                        } else {
-                            images_of_a_run::<S, 1>(w, run, images, places);
-                            r += 1;
-                        }
+                    let run = Run { row: first + r, start, length: RUN.min(row - start) };
+                    let places = [x.add(start), decoded, sums];
+                    match together {
+                        TOGETHER => images_of_a_run::<S, TOGETHER>(w, run, images, places),
+                        _ => images_of_a_run::<S, 1>(w, run, images, places),
                     }
                     start += RUN;
                 }
-                from = to;
+                r += together;
             }
             for i in 0..rows * images {
                 let (r, n) = (i / images, i % images);
@@ -300,7 +289,7 @@ impl Run {
     /// # Safety
     /// As for [`scale`](Self::scale); and `S` must be available.
     #[inline(always)]
-    pub unsafe fn load<S: Simd>(self, w: &Weights, r: usize, i: usize) -> S::Vector {
+    unsafe fn load<S: Simd>(self, w: &Weights, r: usize, i: usize) -> S::Vector {
         let at = self.place(w, r, i);
         // SAFETY: the caller's.
         unsafe {

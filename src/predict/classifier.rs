@@ -276,24 +276,31 @@ impl Classifier {
 impl Settings {
     /// From the logits of each view in each pass.
     fn answer(&self, network: &str, passes: &[Vec<&[f32]>]) -> Result<Answer> {
-        let fused = passes.iter().map(|logits| self.fusion.fuse(logits, &self.weights));
-        let fused = fused.collect::<Result<Vec<Vec<f64>>>>()?;
-        let (mean, deviation) = mean_and_deviation(&fused);
+        // Of each view in each pass, once.
+        let of_pass = |logits: &Vec<&[f32]>| {
+            logits.iter().map(|logits| softmax(logits)).collect::<Result<_>>()
+        };
+        let probabilities: Vec<Vec<Vec<f64>>> =
+            passes.iter().map(of_pass).collect::<Result<_>>()?;
+        let fused = |fusion: Fusion| {
+            let passes = passes.iter().zip(&probabilities);
+            let fused = passes.map(|(logits, of)| fusion.fuse(logits, of, &self.weights));
+            mean_and_deviation(&fused.collect::<Vec<_>>())
+        };
+        let (mean, deviation) = fused(self.fusion);
         let opinions = self.views.as_slice().iter().zip(&self.weights).enumerate();
         let opinions = opinions.map(|(index, (view, &weight))| {
-            let of_passes = passes.iter().map(|logits| softmax(logits[index]));
-            let (mean, _) = mean_and_deviation(&of_passes.collect::<Result<Vec<_>>>()?);
-            let names = [network.to_string(), view.to_string()];
-            Ok(Opinion::new(&self.labels, names, weight, &mean))
+            let of_passes: Vec<_> = probabilities.iter().map(|pass| pass[index].clone()).collect();
+            let (mean, _) = mean_and_deviation(&of_passes);
+            Opinion::new(&self.labels, [network.to_string(), view.to_string()], weight, &mean)
         });
-        let opinions = opinions.collect::<Result<Vec<Opinion>>>()?;
+        let opinions = opinions.collect();
         let spread = match self.dropout {
             Some(_) => deviation.into_iter().map(|value| value as f32).collect(),
             None => Vec::new(),
         };
         // Shares of a vote are often equal.
-        let second = passes.iter().map(|logits| Fusion::default().fuse(logits, &self.weights));
-        let (second, _) = mean_and_deviation(&second.collect::<Result<Vec<_>>>()?);
+        let (second, _) = fused(Fusion::MeanProbability);
         Ok(Answer::new(&self.labels, self.top_k, [&mean, &second], spread, opinions))
     }
 }

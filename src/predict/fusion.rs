@@ -68,14 +68,14 @@ fn softmax_of(logits: &[f64]) -> Vec<f64> {
 }
 
 impl Fusion {
-    /// One set of probabilities, together 1, from the logits of each view; `weights` are shares,
-    /// together 1.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] if a logit is.
-    pub(super) fn fuse(self, logits: &[&[f32]], weights: &[f64]) -> Result<Vec<f64>> {
-        let probabilities = logits.iter().map(|logits| softmax(logits));
-        let probabilities = probabilities.collect::<Result<Vec<_>>>()?;
+    /// One set of probabilities, together 1, from the finite logits and the probabilities of each view;
+    /// `weights` are shares, together 1.
+    pub(super) fn fuse(
+        self,
+        logits: &[&[f32]],
+        probabilities: &[Vec<f64>],
+        weights: &[f64],
+    ) -> Vec<f64> {
         let classes = logits.first().map_or(0, |logits| logits.len());
         let mean = |of_view: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
             let sum = |class| {
@@ -83,9 +83,8 @@ impl Fusion {
             };
             (0..classes).map(sum).collect()
         };
-        let mean_probability = || mean(&|view, class| probabilities[view][class]);
-        Ok(match self {
-            Fusion::MeanProbability => mean_probability(),
+        match self {
+            Fusion::MeanProbability => mean(&|view, class| probabilities[view][class]),
             Fusion::MeanLogit => softmax_of(&mean(&|view, class| f64::from(logits[view][class]))),
             Fusion::GeometricMean => {
                 // No probability is 0 for a logarithm: the smallest number there is.
@@ -96,7 +95,7 @@ impl Fusion {
                 let best: Vec<usize> = probabilities.iter().map(|of| best(of)).collect();
                 mean(&|view, class| f64::from(u8::from(best[view] == class)))
             }
-        })
+        }
     }
 }
 
@@ -122,6 +121,12 @@ mod tests {
         assert!(apart < TOLERANCE, "{a:?} for {b:?}");
     }
 
+    fn fuse(fusion: Fusion, logits: &[&[f32]], weights: &[f64]) -> Result<Vec<f64>> {
+        let probabilities =
+            logits.iter().map(|logits| softmax(logits)).collect::<Result<Vec<_>>>()?;
+        Ok(fusion.fuse(logits, &probabilities, weights))
+    }
+
     /// Two views of two classes: probabilities 0.8 and 0.2, then 0.4 and 0.6.
     fn logits() -> [[f32; 2]; 2] {
         [[4f32.ln(), 0.0], [2f32.ln(), 3f32.ln()]]
@@ -132,7 +137,7 @@ mod tests {
         let logits = logits();
         let logits: Vec<&[f32]> = logits.iter().map(|logits| &logits[..]).collect();
         let of =
-            |fusion: Fusion, weights: [f64; 2]| fusion.fuse(&logits, &weights).expect("finite");
+            |fusion: Fusion, weights: [f64; 2]| fuse(fusion, &logits, &weights).expect("finite");
         // The logits are logarithms in f32.
         let rounded =
             |fused: Vec<f64>| fused.iter().map(|p| (p * 1e6).round() / 1e6).collect::<Vec<_>>();
@@ -152,9 +157,9 @@ mod tests {
     fn extreme_logits_stay_numbers_and_nan_is_an_error() {
         for fusion in Fusion::ALL {
             let extreme: [&[f32]; 2] = [&[3e38, -3e38], &[-3e38, 3e38]];
-            let fused = fusion.fuse(&extreme, &[0.5, 0.5]).expect("finite");
+            let fused = fuse(fusion, &extreme, &[0.5, 0.5]).expect("finite");
             assert!((fused.iter().sum::<f64>() - 1.0).abs() < TOLERANCE, "{fusion}: {fused:?}");
-            let wrong = fusion.fuse(&[&[0.0, f32::NAN]], &[1.0]);
+            let wrong = fuse(fusion, &[&[0.0, f32::NAN]], &[1.0]);
             assert!(matches!(wrong, Err(Error::NotFinite { first: 1, .. })));
             assert_eq!(fusion.to_string().parse::<Fusion>().expect("its name"), fusion);
         }

@@ -1,7 +1,7 @@
 //! Which part of a picture an answer comes from (Grad-CAM, Selvaraju et al. 2017).
 
+use super::model::read;
 use super::{expect_finite, heat_map::HeatMap};
-use crate::backend;
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Layer, Network, Tap};
 use burn::module::AutodiffModule;
@@ -116,10 +116,4 @@ fn no_map(table: &Architecture, found: String) -> Error {
         expected: "a layer of the features that the logits depend on".into(),
         found,
     }
-}
-
-fn read<B: burn::tensor::backend::Backend, const D: usize>(
-    tensor: Tensor<B, D>,
-) -> Result<Vec<f32>> {
-    Ok(backend::read(tensor)?.iter::<f32>().collect())
 }

@@ -105,7 +105,8 @@ impl<B: Backend> Network<B> {
     }
 }
 
-fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
+/// A tensor's values, read from its device.
+pub(super) fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
     Ok(backend::read(tensor)?.iter::<f32>().collect())
 }
 
