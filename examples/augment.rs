@@ -16,20 +16,13 @@ mod cli;
 use alexnet_vgg::vision::augment::{
     Augmentation, ColourStatistics, Operation, PrincipalColours, Sample, apply,
 };
-use alexnet_vgg::vision::{self, RgbImage};
+use alexnet_vgg::vision::{self, Captioned, ContactSheet, RgbImage};
 use clap::Parser;
-use image::{ImageFormat, Rgb, imageops};
+use image::ImageFormat;
 use rayon::prelude::*;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// A place on the sheet, in pixels, and what is between two of them.
-const CELL: u32 = 224;
-const GAP: u32 = 8;
-const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
-/// A sheet of 256 MiB.
-const MOST_PIXELS: u64 = (256 << 20) / 3;
 
 #[derive(Parser)]
 #[command(about = "A contact sheet of augmented photos")]
@@ -73,7 +66,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         augmentation = augmentation.with_colours(principal_colours(folder)?);
     }
     augmentation.validate()?;
-    let mut rows = Vec::new();
+    let mut sheet = ContactSheet::default();
     for (path, index) in args.photos.iter().zip(0..) {
         let photo = vision::decode_file(path)?;
         let samples = (0..args.count).map(|epoch| Sample { seed: args.seed, epoch, index });
@@ -82,14 +75,16 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
             for sample in samples {
                 let drawn = augmentation.draw(photo.dimensions(), sample)?;
                 cli::print(format!("  {}: {}\n", sample.epoch, in_words(&drawn)))?;
-                rows.push(stages(&photo, &drawn)?);
+                sheet.push(stages(&photo, &drawn)?)?;
             }
         } else {
-            rows.extend(grid(&photo, &augmentation, samples)?);
+            for row in grid(&photo, &augmentation, samples)? {
+                sheet.push(row)?;
+            }
         }
-        size(&rows)?;
     }
-    sheet(&rows)?
+    sheet
+        .draw()
         .save_with_format(&args.output, ImageFormat::Png)
         .map_err(|error| format!("{}: {error}", args.output.display()))?;
     cli::print(format!("{}: {}\n", args.output.display(), augmentation.name))?;
@@ -139,55 +134,22 @@ fn grid(
     photo: &RgbImage,
     augmentation: &Augmentation,
     samples: impl Iterator<Item = Sample>,
-) -> Result<Vec<Vec<RgbImage>>, Box<dyn Error>> {
-    let mut cells = vec![fitted(photo)?];
+) -> alexnet_vgg::Result<Vec<Vec<Captioned>>> {
+    let mut cells = vec![cell(photo)?];
     for sample in samples {
-        cells.push(fitted(&augmentation.picture(photo, sample)?)?);
+        cells.push(cell(&augmentation.picture(photo, sample)?)?);
     }
     let columns = (cells.len() as f64).sqrt().ceil() as usize;
-    Ok(cells.chunks(columns).map(<[RgbImage]>::to_vec).collect())
+    Ok(cells.chunks(columns).map(<[Captioned]>::to_vec).collect())
 }
 
 /// The photo after none of the operations, after the first, and so on.
-fn stages(photo: &RgbImage, drawn: &[Operation]) -> Result<Vec<RgbImage>, Box<dyn Error>> {
-    (0..=drawn.len()).map(|done| fitted(&apply(photo, &drawn[..done])?)).collect()
+fn stages(photo: &RgbImage, drawn: &[Operation]) -> alexnet_vgg::Result<Vec<Captioned>> {
+    (0..=drawn.len()).map(|done| cell(&apply(photo, &drawn[..done])?)).collect()
 }
 
-/// As large as a cell, by its longer side.
-fn fitted(picture: &RgbImage) -> Result<RgbImage, Box<dyn Error>> {
-    let (width, height) = picture.dimensions();
-    let longer = u64::from(width.max(height));
-    let [width, height] = [width, height]
-        .map(|side| (u64::from(side) * u64::from(CELL) / longer).clamp(1, CELL.into()) as u32);
-    Ok(apply(picture, &[Operation::Resize { width, height }])?)
-}
-
-/// Width and height of the sheet, in pixels.
-fn size(rows: &[Vec<RgbImage>]) -> Result<(u32, u32), Box<dyn Error>> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let side = |cells: usize| GAP as u64 + cells as u64 * u64::from(CELL + GAP);
-    let (width, height) = (side(columns), side(rows.len()));
-    if width.saturating_mul(height) > MOST_PIXELS {
-        return Err(
-            format!("a sheet of {width}x{height} pixels is too large; ask for fewer").into()
-        );
-    }
-    Ok((width as u32, height as u32))
-}
-
-fn sheet(rows: &[Vec<RgbImage>]) -> Result<RgbImage, Box<dyn Error>> {
-    let (width, height) = size(rows)?;
-    let mut sheet = RgbImage::from_pixel(width, height, BACKGROUND);
-    for (row, y) in rows.iter().zip(0..) {
-        for (cell, x) in row.iter().zip(0..) {
-            let centred = |cells: i64, side: u32| {
-                i64::from(GAP) + cells * i64::from(CELL + GAP) + i64::from((CELL - side) / 2)
-            };
-            let (left, top) = (centred(x, cell.width()), centred(y, cell.height()));
-            imageops::replace(&mut sheet, cell, left, top);
-        }
-    }
-    Ok(sheet)
+fn cell(picture: &RgbImage) -> alexnet_vgg::Result<Captioned> {
+    Captioned::new(picture, [""; 0])
 }
 
 fn in_words(operations: &[Operation]) -> String {

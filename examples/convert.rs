@@ -9,7 +9,7 @@
 mod cli;
 
 use alexnet_vgg::models::{Architecture, NetworkConfig};
-use alexnet_vgg::vision::Preset;
+use alexnet_vgg::vision::{Labels, Preset};
 use alexnet_vgg::weights::{Dtype, Format, Naming, SaveOptions, Weights};
 use clap::{Parser, ValueEnum};
 use std::error::Error;
@@ -35,6 +35,9 @@ struct Args {
     /// does not say yet: imagenet or caffe.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
+    /// The names of the classes, one a line, to write into a safetensors file that does not say yet.
+    #[arg(long)]
+    labels: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,7 +69,13 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         return Err(text.into());
     }
     let preset = stated.or(args.preset);
-    let options = SaveOptions { dtype, naming: args.to, preset: preset.clone() };
+    let labels = args.labels.map(Labels::read).transpose()?;
+    if let (Some(stated), Some(asked)) = (weights.labels()?, &labels)
+        && stated != *asked
+    {
+        return Err("the weights state other labels than --labels".into());
+    }
+    let options = SaveOptions { dtype, naming: args.to, preset, labels };
     weights.convert(&table, &args.output, &options)?;
     cli::print(format!(
         "{}: {}, {}, names as in {from}\n{}: {}, {dtype}, names as in {}\n",
@@ -77,11 +86,20 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         ending(&args.output),
         args.to
     ))?;
-    if let Some(preset) = preset
-        && ending(&args.output) != Format::Safetensors
-    {
-        let name = preset.name;
-        cli::complain(format!("note: PyTorch's files have no place for preset {name}\n"));
+    if ending(&args.output) != Format::Safetensors {
+        left_out(&weights, &options)?;
+    }
+    Ok(())
+}
+
+/// What PyTorch's files have no place for.
+fn left_out(weights: &Weights, options: &SaveOptions) -> Result<(), Box<dyn Error>> {
+    if let Some(preset) = &options.preset {
+        cli::complain(format!("note: PyTorch's files have no place for preset {}\n", preset.name));
+    }
+    if let Some(labels) = weights.labels()?.as_ref().or(options.labels.as_ref()) {
+        let count = labels.count();
+        cli::complain(format!("note: PyTorch's files have no place for the {count} labels\n"));
     }
     Ok(())
 }

@@ -76,7 +76,12 @@ fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
         cli::print(format!("  inside: {}\n", printable(note)))?;
     }
     cli::print(format!("  network: {}\n", identity(weights.identify()?)))?;
-    for (key, value) in weights.metadata() {
+    if let Some(labels) = weights.labels()? {
+        let first = labels.names().iter().take(5).map(|name| printable(name)).collect::<Vec<_>>();
+        let more = if labels.count() > first.len() { ", ..." } else { "" };
+        cli::print(format!("  {} labels: {}{more}\n", labels.count(), first.join(", ")))?;
+    }
+    for (key, value) in weights.metadata().filter(|(key, _)| *key != "labels") {
         cli::print(format!("  {} = {}\n", printable(key), printable(value)))?;
     }
     let width = weights.tensors().map(|tensor| tensor.name.len()).max().unwrap_or(0).min(60);

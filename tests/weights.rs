@@ -4,8 +4,9 @@ mod formula;
 
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
+use alexnet_vgg::engine::{Compiled, Precision};
 use alexnet_vgg::models::*;
-use alexnet_vgg::vision::Preset;
+use alexnet_vgg::vision::{Labels, Preset};
 use alexnet_vgg::weights::{Naming, SaveOptions, Weights};
 use burn::tensor::{Tensor, TensorData};
 use half::{bf16, f16};
@@ -74,6 +75,23 @@ fn differences(tensors: &Tensors) -> Vec<String> {
             differences
         }
         other => panic!("{:?}", other.map(|_| "loaded")),
+    }
+}
+
+/// The length of the header comes first, and its bytes can be those of another format.
+#[test]
+fn a_header_of_any_length_is_one() {
+    let header = |spaces: usize| {
+        let tensor = r#""w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+        format!("{{{tensor}{}}}", " ".repeat(spaces))
+    };
+    // 0x80 is the first byte of a pickle, 2 to 4 its protocol.
+    for length in [128, 640, 896, 1152, 1280] {
+        let json = header(length - header(0).len());
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.bytes().chain([0; 4]));
+        let weights = Weights::from_bytes("w.safetensors", bytes).expect("a safetensors file");
+        assert_eq!(weights.values("w").expect("a value"), [0.0], "{length}");
     }
 }
 
@@ -374,6 +392,71 @@ fn the_preset_goes_with_the_weights() {
     for wrong in ["{}", "{\"name\": 3}", "keras", "{"] {
         let error = stating(wrong).map(drop).expect_err(wrong);
         assert!(matches!(error, Error::Setting { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_labels_go_with_the_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let (path, device) = (file("small.safetensors"), Default::default());
+    let days = Labels::new(["Mo", "Di", "Mi", "Do", "Fr", "Sa", "\"So\" \n日曜日"]);
+    let network = formula::network::<B>(small(), &device);
+    assert_eq!(network.labels(), None);
+    let network = network.with_labels(days.clone());
+    network.save(&path).expect("a writable folder");
+
+    let weights = Weights::open(&path).expect("ours");
+    assert_eq!(weights.labels().expect("ours"), Some(days.clone()));
+    let loaded = Network::<B>::from_weights(small(), &weights, &device).expect("ours");
+    assert_eq!(loaded.labels(), Some(&days));
+    assert_eq!(loaded.compile(Precision::F32).expect("a network").labels(), Some(&days));
+    let compiled = Compiled::from_weights(small(), &weights, Precision::F32).expect("ours");
+    assert_eq!(compiled.labels(), Some(&days));
+    weights
+        .convert(
+            &small(),
+            file("half.safetensors"),
+            &SaveOptions { dtype: Dtype::F16, ..SaveOptions::default() },
+        )
+        .expect("half");
+    let half = Weights::open(file("half.safetensors")).expect("ours");
+    assert_eq!(half.labels().expect("ours"), Some(days));
+    // Another classifier has other classes.
+    let table = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(3);
+    let features = Network::<B>::features_from_weights(table, &weights, &device).expect("features");
+    assert_eq!(features.labels(), None);
+}
+
+#[test]
+fn labels_that_do_not_fit_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stating = |labels: &str| {
+        let metadata = HashMap::from([("labels".to_string(), labels.to_string())]);
+        let bytes = serialized(&tensors(&small()), Some(metadata));
+        let error =
+            Network::<B>::load(small(), written(folder.path(), &bytes), &Default::default());
+        error.map(drop).expect_err(labels).to_string()
+    };
+    let long = format!("[\"a\", \"{}\"]", "b".repeat(513));
+    for (labels, says) in [
+        ("[\"a\", \"b\"]", "labels: expected 7, one for each class of the network, found 2"),
+        ("[]", "expected 7"),
+        (&long, "at most 512 bytes, found bbbb"),
+        ("a, b, c, d, e, f, g", "a list of names as JSON"),
+        ("[1, 2, 3, 4, 5, 6, 7]", "a list of names as JSON"),
+        ("{\"a\": 1}", "a list of names as JSON"),
+        ("", "a list of names as JSON"),
+    ] {
+        let error = stating(labels);
+        assert!(error.contains("weights.safetensors") && error.contains(says), "{error}");
+    }
+    // What could not be read again is not written.
+    let network = formula::network::<B>(small(), &Default::default());
+    for labels in [Labels::for_classes(8), Labels::new(vec!["c".repeat(513); 7])] {
+        let path = folder.path().join("new.safetensors");
+        let error = network.clone().with_labels(labels).save(&path).expect_err("not to be read");
+        assert!(matches!(error, Error::Setting { .. }) && !path.exists(), "{error}");
     }
 }
 

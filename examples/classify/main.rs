@@ -1,6 +1,6 @@
 //! Says what is in photos.
 //!
-//!     cargo run --release --example classify -- photo.jpg --model vgg16 --weights vgg16.safetensors
+//!     cargo run --release --example classify -- photo.jpg --weights vgg16.safetensors
 //!     cargo run --release --features hub --example classify -- photo.jpg --model vgg16 --pretrained
 //!     cargo run --release --example classify -- folder --views ten-crop --weights vgg16.safetensors
 #![recursion_limit = "256"]
@@ -15,7 +15,7 @@ use alexnet_vgg::backend::{BackendName, Job};
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
 use alexnet_vgg::predict::{Classifier, Fusion, Labels, McDropout, Model};
-use alexnet_vgg::vision::{Preset, RgbImage, Views};
+use alexnet_vgg::vision::{Preset, RgbImage};
 use alexnet_vgg::weights::Weights;
 use burn::tensor::backend::Backend;
 use clap::Parser;
@@ -23,7 +23,7 @@ use heat::Method;
 use speak::Speaker;
 use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -32,8 +32,8 @@ struct Args {
     /// Photos (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM), folders of them, or patterns such as 'a/**/*.jpg'.
     #[arg(required = true)]
     photos: Vec<String>,
-    #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
-    model: NetworkConfig,
+    #[arg(long, help = cli::networks("The network; default: the one that the weights are of, or vgg16"), value_parser = NetworkConfig::by_name)]
+    model: Option<NetworkConfig>,
     /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
     #[arg(long)]
     weights: Option<PathBuf>,
@@ -44,17 +44,8 @@ struct Args {
     /// a time.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     ensemble: Vec<PathBuf>,
-    /// What is shown of each photo: center, flips, ten-crop, dense, multi-crop, both, paper (as the
-    /// network's own paper tested), hflip, vflip, transpose, transverse, rotate:DEGREES; or several
-    /// with + between them.
-    #[arg(long, default_value = "center")]
-    views: String,
-    /// Short sides that photos are resized to, such as 256,384,512: all views at each of them.
-    #[arg(long, value_delimiter = ',')]
-    scales: Vec<u32>,
-    /// Besides the other views the centre, turned by so many degrees both ways; several with commas.
-    #[arg(long, value_delimiter = ',', value_name = "DEGREES")]
-    rotate: Vec<f64>,
+    #[command(flatten)]
+    views: cli::views::ViewsArgs,
     /// How views become one answer: mean-probability, mean-logit, geometric-mean or vote.
     #[arg(long, default_value_t)]
     fusion: Fusion,
@@ -71,12 +62,13 @@ struct Args {
     /// weights file says, or imagenet.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// Names of the classes, one a line. Default: ImageNet's, if there are 1000 classes.
+    /// Names of the classes, one a line. Default: what the weights file says, or ImageNet's, if there are
+    /// 1000 classes.
     #[arg(long)]
     labels: Option<PathBuf>,
-    /// Classes of the network.
-    #[arg(long, default_value_t = 1000)]
-    num_classes: usize,
+    /// Classes of the network. Default: as many as the weights have, or 1000.
+    #[arg(long)]
+    num_classes: Option<usize>,
     /// Where in the photo (one) the class is seen, drawn over it: a picture file to write.
     #[arg(long, value_name = "OUT.png")]
     heatmap: Option<PathBuf>,
@@ -105,28 +97,19 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if args.heatmap.is_some() && photos.len() != 1 {
         return Err(format!("--heatmap takes one photo, found {}", photos.len()).into());
     }
-    let table = args.model.clone().with_num_classes(args.num_classes).architecture();
-    table.steps()?;
-    let labels = match &args.labels {
-        Some(path) => Labels::read(path)?,
-        None => Labels::for_classes(args.num_classes),
-    };
-    labels.expect_classes(args.num_classes)?;
-    if let Some(class) = args.heatmap_class.filter(|class| *class >= args.num_classes) {
-        return Err(format!(
-            "--heatmap-class: expected 0 to {}, found {class}",
-            args.num_classes - 1
-        )
-        .into());
-    }
-    let mut members = vec![Member::first(&args, table)?];
+    let mut members = vec![Member::first(&args)?];
     for path in &args.ensemble {
-        members.push(Member::of_file(&args, path)?);
+        members.push(Member::of_file(&args, path, None)?);
+    }
+    let labels = labels(&args, &members)?;
+    if let Some(class) = args.heatmap_class.filter(|class| *class >= labels.count()) {
+        let last = labels.count() - 1;
+        return Err(format!("--heatmap-class: expected 0 to {last}, found {class}").into());
     }
     // Before half a gigabyte is read.
     for member in &members {
         labels.expect_classes(member.table.num_classes()?)?;
-        member.preset.expect_views(&args.views_of(&member.table)?)?;
+        member.preset.expect_views(&args.views.of(&member.table)?)?;
     }
     if members[0].weights.is_none() {
         let warning = format!(
@@ -157,46 +140,61 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     speaker.finish()
 }
 
+/// The names of the classes: those that are asked for, or those that a network was trained with.
+fn labels(args: &Args, members: &[Member]) -> Result<Labels, Box<dyn Error>> {
+    if let Some(path) = &args.labels {
+        return Ok(Labels::read(path)?);
+    }
+    let mut stated = members.iter().filter_map(|member| member.labels.as_ref());
+    match stated.next() {
+        Some(labels) if stated.all(|other| other == labels) => Ok(labels.clone()),
+        Some(_) => {
+            Err("the networks of an ensemble were trained with different classes, or orders of \
+            them; --labels FILE says what they are"
+                .into())
+        }
+        None => Ok(Labels::for_classes(members[0].table.num_classes()?)),
+    }
+}
+
 /// A network of the ensemble; most have but one.
 struct Member {
     table: Architecture,
     weights: Option<PathBuf>,
     preset: Preset,
+    labels: Option<Labels>,
 }
 
 impl Member {
-    fn first(args: &Args, table: Architecture) -> Result<Self, Box<dyn Error>> {
+    fn first(args: &Args) -> Result<Self, Box<dyn Error>> {
+        if let Some(path) = &args.weights {
+            return Self::of_file(args, path, args.model.as_ref());
+        }
+        let config = args.model.clone().map_or_else(|| NetworkConfig::by_name("vgg16"), Ok)?;
+        let table = config.with_num_classes(args.num_classes.unwrap_or(1000)).architecture();
         let asked = args.preset.clone();
-        let (weights, preset) = match (args.pretrained, &args.weights) {
-            (true, _) => pretrained(&table, asked).map(|(path, preset)| (Some(path), preset))?,
-            (false, Some(path)) => {
-                (Some(path.clone()), preset(asked, Weights::open(path)?.preset()?)?)
-            }
-            (false, None) => (None, preset(asked, None)?),
+        let (weights, preset) = match args.pretrained {
+            true => pretrained(&table, asked).map(|(path, preset)| (Some(path), preset))?,
+            false => (None, cli::trained::preset(asked, None)?),
         };
-        Ok(Self { table, weights, preset })
+        Ok(Self { table, weights, preset, labels: None })
     }
 
     /// A file says itself which network it is of.
-    fn of_file(args: &Args, path: &PathBuf) -> Result<Self, Box<dyn Error>> {
+    fn of_file(
+        args: &Args,
+        path: &Path,
+        asked: Option<&NetworkConfig>,
+    ) -> Result<Self, Box<dyn Error>> {
         let file = Weights::open(path)?;
-        let preset = preset(args.preset.clone(), file.preset()?)?;
-        let found = file.identify()?.filter(|found| !found.features_only);
-        let networks = found.map_or(Vec::new(), |found| found.networks);
-        match &networks[..] {
-            [network] => {
-                Ok(Self { table: network.architecture(), weights: Some(path.clone()), preset })
-            }
-            several => {
-                let names: Vec<String> =
-                    several.iter().map(|network| network.architecture().name).collect();
-                Err(format!(
-                    "{}: expected the weights of one known network, found those of {names:?}",
-                    path.display()
-                )
-                .into())
-            }
-        }
+        let preset = cli::trained::preset(args.preset.clone(), file.preset()?)?;
+        let config = cli::trained::network(&file, path, asked)?;
+        let config = match args.num_classes {
+            Some(classes) => config.with_num_classes(classes),
+            None => config,
+        };
+        let (table, labels) = (config.architecture(), file.labels()?);
+        Ok(Self { table, weights: Some(path.into()), preset, labels })
     }
 }
 
@@ -245,7 +243,7 @@ impl Classify<'_, '_> {
         let args = self.args;
         let mut builder = Classifier::builder(model)
             .preset(self.member.preset.clone())
-            .views(args.views_of(&self.member.table)?)
+            .views(args.views.of(&self.member.table)?)
             .fusion(args.fusion)
             .labels(self.labels.clone())
             .top_k(args.top_k.get());
@@ -266,10 +264,10 @@ impl Classify<'_, '_> {
             let preset = classifier.preset().clone();
             let map = |photo: &RgbImage| match args.heatmap_by {
                 Method::Dense => {
-                    classifier.heat_map(photo, class, heat::scale(&preset, &args.scales))
+                    classifier.heat_map(photo, class, heat::scale(&preset, &args.views.scales))
                 }
                 Method::GradCam => {
-                    let Member { table, weights, preset } = &self.member;
+                    let Member { table, weights, preset, .. } = &self.member;
                     B::seed(device, args.seed);
                     heat::grad_cam::<B>(table, weights.as_deref(), preset, photo, class, device)
                 }
@@ -277,22 +275,6 @@ impl Classify<'_, '_> {
             result = heat::draw(&self.photos[0], self.labels, class, output, args.heatmap_by, map);
         }
         Ok(result)
-    }
-}
-
-impl Args {
-    fn views_of(&self, table: &Architecture) -> alexnet_vgg::Result<Views> {
-        let named = |name: &str| match name.trim() {
-            "paper" => Ok(Views::paper(table)),
-            name => name.parse(),
-        };
-        let mut sets = self.views.split('+').map(named);
-        let first = sets.next().unwrap_or_else(|| Ok(Views::center()))?;
-        let views =
-            sets.try_fold(first, |views, set| Ok::<_, alexnet_vgg::Error>(views.with(set?)))?;
-        let turned = self.rotate.iter().flat_map(|&degrees| [degrees, -degrees]);
-        let views = turned.fold(views, |views, degrees| views.with(Views::rotated(degrees)));
-        Ok(views.at_scales(&self.scales))
     }
 }
 
@@ -305,23 +287,11 @@ fn pretrained(
     use alexnet_vgg::hub::{self, Published};
     let published = Published::of(table)?;
     // Before half a gigabyte is fetched.
-    let preset = preset(asked, Some(published.preset()?))?;
+    let preset = cli::trained::preset(asked, Some(published.preset()?))?;
     Ok((hub::fetch(published)?, preset))
 }
 
 #[cfg(not(feature = "hub"))]
 fn pretrained(_: &Architecture, _: Option<Preset>) -> Result<(PathBuf, Preset), Box<dyn Error>> {
     Err("--pretrained needs the package's feature `hub`: cargo run --features hub ...".into())
-}
-
-/// The weights know best what they were trained on.
-fn preset(asked: Option<Preset>, stated: Option<Preset>) -> Result<Preset, Box<dyn Error>> {
-    match (asked, stated) {
-        (Some(asked), Some(stated)) if asked != stated => Err(format!(
-            "the weights were trained with preset {}, --preset asks for {}",
-            stated.name, asked.name
-        )
-        .into()),
-        (asked, stated) => Ok(asked.or(stated).unwrap_or_else(Preset::imagenet)),
-    }
 }

@@ -4,6 +4,9 @@
 // Every example takes what it needs.
 #![allow(dead_code)]
 
+pub mod trained;
+pub mod views;
+
 use alexnet_vgg::engine::{CompileOptions, Isa, Precision, Threads};
 use alexnet_vgg::models::NetworkConfig;
 use clap::Args;

@@ -57,7 +57,7 @@ pub use simd::Isa;
 use crate::backend;
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Parameter};
-use crate::vision::Preset;
+use crate::vision::{Labels, Preset};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use cost::Machine;
@@ -140,6 +140,7 @@ pub struct Compiled {
 struct Inner {
     architecture: Architecture,
     preset: Option<Preset>,
+    labels: Option<Labels>,
     machine: Machine,
     workers: usize,
     team: Team,
@@ -191,10 +192,10 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// As for [`Compiled::from_values`].
     pub fn compile(self, options: impl Into<CompileOptions>) -> Result<Compiled> {
-        let preset = self.preset().cloned();
+        let (preset, labels) = (self.preset().cloned(), self.labels().cloned());
         let architecture = self.architecture().clone();
         let values = |parameter: &Parameter, rows| self.values(parameter, rows);
-        Ok(Compiled::from_values(architecture, options, values)?.with_preset(preset))
+        Ok(Compiled::from_values(architecture, options, values)?.stating(preset, labels))
     }
 }
 
@@ -230,6 +231,7 @@ impl Compiled {
         let inner = Inner {
             architecture,
             preset: None,
+            labels: None,
             machine: Machine::this(isa),
             workers,
             team: Team::new(&options.threads)?,
@@ -255,9 +257,14 @@ impl Compiled {
         self.inner.preset.as_ref()
     }
 
-    pub(crate) fn with_preset(self, preset: Option<Preset>) -> Self {
+    /// The names of the classes, if the file that the weights came from says them.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.inner.labels.as_ref()
+    }
+
+    pub(crate) fn stating(self, preset: Option<Preset>, labels: Option<Labels>) -> Self {
         match Arc::try_unwrap(self.inner) {
-            Ok(inner) => Self { inner: Arc::new(Inner { preset, ..inner }) },
+            Ok(inner) => Self { inner: Arc::new(Inner { preset, labels, ..inner }) },
             // Nobody else has it yet.
             Err(inner) => Self { inner },
         }

@@ -84,7 +84,7 @@ impl ClassifierBuilder {
         Self { fusion, ..self }
     }
 
-    /// The names of the classes. Default: [`Labels::for_classes`].
+    /// The names of the classes. Default: as the weights' file says, or [`Labels::for_classes`].
     pub fn labels(self, labels: Labels) -> Self {
         Self { labels: Some(labels), ..self }
     }
@@ -114,7 +114,8 @@ impl ClassifierBuilder {
         let preset = self.preset.or(stated.cloned()).unwrap_or_else(Preset::imagenet);
         preset.expect_views(&self.views)?;
         let classes = self.model.architecture().num_classes()?;
-        let labels = self.labels.unwrap_or_else(|| Labels::for_classes(classes));
+        let labels = self.labels.or(self.model.labels().cloned());
+        let labels = labels.unwrap_or_else(|| Labels::for_classes(classes));
         labels.expect_classes(classes)?;
         if self.top_k == 0 {
             return Err(Error::Setting {

@@ -2,8 +2,8 @@
 //! legend below.
 
 use super::heat_map::HeatMap;
-use super::lettering;
 use crate::error::{Error, Result};
+use crate::vision::lettering;
 use image::{Rgb, RgbImage};
 
 /// From the smallest to the largest number: evenly spaced in Oklab's lightness, 0.18 to 0.95, from

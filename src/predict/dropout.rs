@@ -8,9 +8,7 @@
 
 use super::model::Model;
 use crate::error::{Error, Result};
-use crate::models::{Layer, Part};
-use rand::rngs::ChaCha8Rng;
-use rand::{Rng, SeedableRng};
+use crate::models::{Layer, Part, mask};
 use serde::{Deserialize, Serialize};
 
 /// Passes with dropout.
@@ -89,7 +87,8 @@ impl McDropout {
                 let of_pass = vectors.len() / passes.len();
                 let length = (of_pass / shape[0].max(1)).max(1);
                 for (pass, vectors) in passes.clone().zip(vectors.chunks_mut(of_pass.max(1))) {
-                    let mask = self.mask(pass, index, p, length);
+                    let key = [self.seed, pass as u64, index as u64, 0];
+                    let mask: Vec<f32> = mask(key, p, length).collect();
                     for vector in vectors.chunks_mut(length) {
                         vector.iter_mut().zip(&mask).for_each(|(value, factor)| *value *= factor);
                     }
@@ -99,21 +98,5 @@ impl McDropout {
             logits.append(&mut vectors);
         }
         Ok(logits)
-    }
-
-    /// What a dropout multiplies by in a pass: 0 with probability `p`, so much more than 1 otherwise that
-    /// the mean is 1.
-    fn mask(&self, pass: usize, layer: usize, p: f64, length: usize) -> Vec<f32> {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&(pass as u64).to_le_bytes());
-        key[16..24].copy_from_slice(&(layer as u64).to_le_bytes());
-        let mut random = ChaCha8Rng::from_seed(key);
-        // Of 2^32 numbers, those below are dropped.
-        let dropped = (p * 2f64.powi(32)) as u64;
-        let kept = (1.0 / (1.0 - p)) as f32;
-        (0..length)
-            .map(|_| if u64::from(random.next_u32()) < dropped { 0.0 } else { kept })
-            .collect()
     }
 }

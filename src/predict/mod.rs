@@ -4,10 +4,10 @@
 //!   files, decoded while the network is busy; `answer`: what it says.
 //! - `fusion`: from several views to one answer; `dropout`: from several thinned networks;
 //!   [`Answer::mean`]: from several networks.
-//! - [`HeatMap`] (`heat_map`): where in the picture a class is seen, drawn by `drawing` and `lettering`;
+//! - [`HeatMap`] (`heat_map`): where in the picture a class is seen, drawn by `drawing`;
 //!   `grad_cam`: such a map by gradients.
 //! - `features`: vectors for searching; `perceptual`: how alike two pictures look to a network.
-//! - `model`: what all of them need of a network; `labels`: the names of its classes.
+//! - `model`: what all of them need of a network; [`Labels`]: the names of its classes.
 //! - [`top_k`]: from one image's logits, for who has his own way to them.
 
 mod answer;
@@ -18,8 +18,6 @@ mod features;
 mod fusion;
 mod grad_cam;
 mod heat_map;
-mod labels;
-mod lettering;
 mod model;
 mod perceptual;
 mod stream;
@@ -31,9 +29,10 @@ pub use features::{FeatureSettings, Pooling, cosine_similarity};
 pub use fusion::Fusion;
 pub use grad_cam::grad_cam;
 pub use heat_map::{BoundingBox, HeatMap};
-pub use labels::Labels;
 pub use model::Model;
 pub use perceptual::PerceptualDistance;
+
+pub use crate::vision::Labels;
 
 use crate::error::{Error, Result};
 use fusion::softmax;

@@ -4,8 +4,7 @@ use crate::backend;
 use crate::engine::{Compiled, Values, zeros};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Part};
-use crate::vision::Preset;
-use burn::module::Module;
+use crate::vision::{Labels, Preset};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use std::ops::Range;
@@ -18,6 +17,11 @@ pub trait Model: Send + Sync {
 
     /// The preprocessing that its weights want, if that is known.
     fn preset(&self) -> Option<&Preset>;
+
+    /// The names of its classes, if they are known.
+    fn labels(&self) -> Option<&Labels> {
+        None
+    }
 
     /// `[N, C, H, W]`, flat, to `[N, num_classes]`.
     ///
@@ -55,6 +59,10 @@ impl Model for Compiled {
         self.preset()
     }
 
+    fn labels(&self) -> Option<&Labels> {
+        self.labels()
+    }
+
     fn logits(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
         let mut logits = zeros(&[shape[0], self.architecture().num_classes()?])?;
         self.run(images, shape, &mut logits)?;
@@ -81,10 +89,6 @@ const IMAGES_AT_ONCE: usize = 8;
 const VECTORS_AT_ONCE: usize = 128;
 
 impl<B: Backend> Network<B> {
-    fn device(&self) -> B::Device {
-        self.devices().into_iter().next().unwrap_or_default()
-    }
-
     /// Images, flat, as burn's tensors of a few each.
     fn parts(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<Tensor<B, 4>>> {
         let [batch, channels, height, width] = shape;
@@ -117,6 +121,10 @@ impl<B: Backend> Model for Network<B> {
 
     fn preset(&self) -> Option<&Preset> {
         self.preset()
+    }
+
+    fn labels(&self) -> Option<&Labels> {
+        self.labels()
     }
 
     fn logits(&self, images: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {

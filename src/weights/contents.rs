@@ -14,8 +14,8 @@ pub(super) const MOST_HEADER: u64 = 8 << 20;
 pub(super) const MOST_TENSORS: usize = 1 << 14;
 /// How often a file's bytes may be a tensor's.
 const MOST_SHARED: u64 = 4;
-/// Bytes of a tensor's name, prefixes included.
-const LONGEST_NAME: usize = 512;
+/// Bytes of a tensor's name, prefixes included, or of a class's.
+pub(super) const LONGEST_NAME: usize = 512;
 
 /// Refuses names that would cost more than their tensors.
 pub(super) fn expect_name(name: &str) -> Result<(), Wrong> {
@@ -78,6 +78,9 @@ impl Contents {
             pytorch::zip::contents(source)?
         } else if pytorch::legacy::is_legacy(&start) {
             pytorch::legacy::contents(source)?
+        } else if start[JSON_AT - 4..=JSON_AT] == *b"\0\0\0\0{" {
+            // A header of 640 bytes begins as a pickle does.
+            safetensors::contents(source)?
         } else if let Some(found) = not_weights(&start) {
             return Err(source.wrong("weights", Wrong::new("a safetensors or PyTorch file", found)));
         } else if length > JSON_AT && start[JSON_AT] != b'{' {

@@ -17,12 +17,14 @@ impl<B: Backend> Network<B> {
     /// names of torchvision, timm, the papers or the tutorials. f16, bf16 and f64 become f32.
     ///
     /// The file is read piece by piece into place, so that loading takes little more memory than the
-    /// weights themselves. The [preset](Self::preset) that the file states comes along.
+    /// weights themselves. The [preset](Self::preset) and the [labels](Self::labels) that the file states
+    /// come along.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`](crate::Error::WeightsMismatch) with every tensor that is missing,
     /// extra, mis-shaped or mistyped; [`Error::NotFinite`](crate::Error::NotFinite) for a tensor with
-    /// NaN or infinity in it; as for [`Weights::open`] and [`Network::new`].
+    /// NaN or infinity in it; [`Error::Setting`](crate::Error::Setting) for labels that are not as many as
+    /// the classes; as for [`Weights::open`] and [`Network::new`].
     pub fn load(
         architecture: impl Into<Architecture>,
         path: impl AsRef<Path>,
@@ -44,7 +46,8 @@ impl<B: Backend> Network<B> {
     }
 
     /// A network whose features have the weights of a file, and whose classifier is fresh: the start
-    /// of transfer learning. The file may hold a classifier, of any shape; it is not read.
+    /// of transfer learning. The file may hold a classifier, of any shape; it is not read, and neither
+    /// are its labels.
     ///
     /// # Errors
     /// As for [`load`](Self::load).
@@ -134,6 +137,16 @@ impl Weights {
     /// [`Error::WeightsFormat`](crate::Error::WeightsFormat) if there is no such tensor or it has
     /// another type, [`Error::NotFinite`](crate::Error::NotFinite), and those of reading.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
+        self.rows_of(name, None)
+    }
+
+    /// Rows of the first dimension of the tensor of that name, as [`values`](Self::values) gives all.
+    #[cfg(feature = "train")]
+    pub(crate) fn values_of_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        self.rows_of(name, Some(rows))
+    }
+
+    fn rows_of(&self, name: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>> {
         let tensor = self.contents.tensors.iter().find(|tensor| tensor.name == name);
         let Some(tensor) = tensor else {
             return Err(self.wrong(Wrong::new(format!("a tensor {name:?}"), "none of that name")));
@@ -142,9 +155,14 @@ impl Weights {
             let expected = format!("F32, F16, BF16 or F64 as {name:?}");
             return Err(self.wrong(Wrong::new(expected, tensor.dtype.to_string())));
         }
-        let rows = tensor.shape().first().copied().unwrap_or(1);
+        let count = tensor.shape().first().copied().unwrap_or(1);
+        let rows = rows.unwrap_or(0..count);
+        if rows.start > rows.end || rows.end > count {
+            let expected = format!("rows {rows:?} of {name:?}");
+            return Err(self.wrong(Wrong::new(expected, count.to_string())));
+        }
         let mut seen = Seen::default();
-        let values = tensor.rows(&self.source, 0..rows, &mut seen)?;
+        let values = tensor.rows(&self.source, rows, &mut seen)?;
         self.verify_at(tensor.first_byte(), &seen)?;
         Ok(values)
     }
@@ -157,6 +175,7 @@ impl Weights {
     ) -> Result<Network<B>> {
         let preset = self.preset()?;
         let reading = self.read_as(&architecture, wanted)?;
+        let labels = self.labels_of(&architecture, wanted)?;
         let mut seen = Seen::default();
         let network = Network::build(architecture, device, &mut |parameter, rows| match reading
             .tensors
@@ -166,7 +185,7 @@ impl Weights {
             false => Ok(None),
         })?;
         self.verify_rest(&seen)?;
-        Ok(network.with_preset(preset))
+        Ok(network.with_preset(preset).with_labels(labels))
     }
 
     fn compiled(
@@ -177,12 +196,13 @@ impl Weights {
     ) -> Result<Compiled> {
         let preset = self.preset()?;
         let reading = self.read_as(&architecture, wanted)?;
+        let labels = self.labels_of(&architecture, wanted)?;
         let mut seen = Seen::default();
         let compiled = Compiled::from_values(architecture, options, |parameter, rows| {
             self.rows(&reading, parameter, rows, &mut seen)
         })?;
         self.verify_rest(&seen)?;
-        Ok(compiled.with_preset(preset))
+        Ok(compiled.stating(preset, labels))
     }
 
     /// Rows of a parameter that the reading has.

@@ -12,6 +12,7 @@
 mod checksum;
 mod contents;
 mod identify;
+mod labels;
 mod layout;
 mod load;
 mod naming;
@@ -26,6 +27,8 @@ pub use ::safetensors::tensor::Dtype;
 pub use contents::Format;
 pub use identify::Identity;
 pub use naming::Naming;
+#[cfg(feature = "train")]
+pub(crate) use safetensors::header as safetensors_header;
 pub use save::SaveOptions;
 
 use crate::error::{Error, Result};
@@ -124,13 +127,18 @@ impl Weights {
                 })
                 .and_then(|preset: Preset| preset.validate().map(|()| preset)),
         };
-        preset.map(Some).map_err(|error| match error {
+        preset.map(Some).map_err(|error| self.in_this_file(error))
+    }
+
+    /// A setting that the file states, with the file as its place.
+    fn in_this_file(&self, error: Error) -> Error {
+        match error {
             Error::Setting { place, expected, found } => {
                 let place = format!("{}: {place}", self.source.place().display());
                 Error::Setting { place, expected, found }
             }
             other => other,
-        })
+        }
     }
 
     fn wrong(&self, wrong: Wrong) -> Error {
@@ -138,6 +146,7 @@ impl Weights {
     }
 }
 
-/// Under which a file's metadata has the preset, and the network's name.
+/// Under which a file's metadata has the preset, the names of the classes, and the network's name.
 const PRESET: &str = "preset";
+const LABELS: &str = "labels";
 const NETWORK: &str = "network";

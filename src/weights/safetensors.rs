@@ -92,13 +92,26 @@ fn parse(json: &[u8], data: u64, data_start: u64) -> Result<Contents, Wrong> {
 pub(super) fn write(plan: &Plan, path: &Path, out: &mut dyn Write, values: Values) -> Result<()> {
     let mut tensors: Vec<&Planned> = plan.tensors.iter().collect();
     tensors.sort_by_key(|tensor| tensor.dtype(plan) != Dtype::I64);
+    let entries = tensors.iter();
+    let entries =
+        entries.map(|tensor| (tensor.name.clone(), tensor.dtype(plan), tensor.shape.clone()));
+    let header = header(path, plan.metadata(), entries)?;
+    out.write_all(&header).map_err(Error::io(path))?;
+    tensors.into_iter().try_for_each(|tensor| tensor.write(plan, path, out, values))
+}
+
+/// What stands before the tensors' bytes, which follow in the given order: name, type and shape of each.
+/// `path` is for messages.
+pub(crate) fn header(
+    path: &Path,
+    metadata: impl IntoIterator<Item = (String, String)>,
+    tensors: impl IntoIterator<Item = (String, Dtype, Vec<usize>)>,
+) -> Result<Vec<u8>> {
     let mut end = 0;
-    let infos = tensors.iter().map(|tensor| {
+    let infos = tensors.into_iter().map(|(name, dtype, shape)| {
         let start = end;
-        end += tensor.bytes(plan) as usize;
-        let dtype = tensor.dtype(plan);
-        let info = TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) };
-        (tensor.name.clone(), info)
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        (name, TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
     let invalid = |found: String| Error::WeightsFormat {
         path: path.into(),
@@ -107,17 +120,24 @@ pub(super) fn write(plan: &Plan, path: &Path, out: &mut dyn Write, values: Value
         found,
     };
     let infos = infos.collect();
-    let header = Metadata::new(Some(plan.metadata().into_iter().collect()), infos)
+    let header = Metadata::new(Some(metadata.into_iter().collect()), infos)
         .map_err(|error| invalid(error.to_string()))?;
     // By way of a value, which sorts: the same weights give the same bytes.
     let mut json = serde_json::to_value(&header)
         .and_then(|header| serde_json::to_vec(&header))
         .map_err(|error| invalid(error.to_string()))?;
     json.resize(json.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
-    out.write_all(&(json.len() as u64).to_le_bytes())
-        .and_then(|()| out.write_all(&json))
-        .map_err(Error::io(path))?;
-    tensors.into_iter().try_for_each(|tensor| tensor.write(plan, path, out, values))
+    if json.len() as u64 > MOST_JSON {
+        // Labels and the history of a run have no bound of their own.
+        return Err(Error::Setting {
+            place: format!("{}: labels or history", path.display()),
+            expected: format!("a header of at most {MOST_JSON} bytes with them"),
+            found: json.len().to_string(),
+        });
+    }
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut json);
+    Ok(bytes)
 }
 
 /// The first key that a JSON object has twice. Parsers keep the last of them in silence.

@@ -2,12 +2,13 @@
 //! a file is whole or not there.
 
 use super::checksum::Seen;
+use super::labels;
 use super::naming::Naming;
 use super::reading::{Reading, Wanted};
-use super::{Dtype, Format, NETWORK, PRESET, Weights, pytorch, safetensors};
+use super::{Dtype, Format, LABELS, NETWORK, PRESET, Weights, pytorch, safetensors};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network, Parameter};
-use crate::vision::Preset;
+use crate::vision::{Labels, Preset};
 use crate::whole_file;
 use burn::tensor::backend::Backend;
 use half::{bf16, f16};
@@ -25,11 +26,22 @@ pub struct SaveOptions {
     /// The preprocessing that the weights want, where the network or the file to convert does not
     /// say: safetensors files keep it.
     pub preset: Option<Preset>,
+    /// The names of the classes, likewise.
+    pub labels: Option<Labels>,
 }
 
 impl Default for SaveOptions {
     fn default() -> Self {
-        Self { dtype: Dtype::F32, naming: Naming::Torchvision, preset: None }
+        Self { dtype: Dtype::F32, naming: Naming::Torchvision, preset: None, labels: None }
+    }
+}
+
+impl SaveOptions {
+    /// What the weights state goes before what is asked for.
+    fn stating(&self, preset: Option<&Preset>, labels: Option<&Labels>) -> Self {
+        let preset = preset.or(self.preset.as_ref()).cloned();
+        let labels = labels.or(self.labels.as_ref()).cloned();
+        Self { preset, labels, ..self.clone() }
     }
 }
 
@@ -38,6 +50,7 @@ pub(super) struct Plan {
     pub network: String,
     pub dtype: Dtype,
     pub preset: Option<Preset>,
+    pub labels: Option<Labels>,
     /// In the order in which they are written.
     pub tensors: Vec<Planned>,
 }
@@ -61,11 +74,12 @@ pub(super) type Values<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Resu
 impl<B: Backend> Network<B> {
     /// Writes the weights as f32 with torchvision's names: as a state dict of PyTorch if the path
     /// ends in `.pth` or `.pt`, as safetensors if it ends in `.safetensors`. In safetensors go the
-    /// network's name and its [preset](Self::preset), too.
+    /// network's name, its [preset](Self::preset) and its [labels](Self::labels), too.
     ///
     /// # Errors
     /// [`Error::Setting`] for another ending, [`Error::Io`], and [`Error::Backend`] if the device
-    /// fails. A file that was there before then still is.
+    /// fails; [`Error::Setting`] for labels that are not as many as the classes, or longer than a file
+    /// may have them. A file that was there before then still is.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.save_as(path, &SaveOptions::default())
     }
@@ -76,7 +90,8 @@ impl<B: Backend> Network<B> {
     /// As for [`save`](Self::save), and [`Error::Setting`] for another type than f32, f16 and bf16,
     /// or for a value that is beyond the type's range.
     pub fn save_as(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
-        let plan = Plan::new(self.architecture(), options, self.preset(), &|_| Ok(0))?;
+        let options = options.stating(self.preset(), self.labels());
+        let plan = Plan::new(self.architecture(), &options, &|_| Ok(0))?;
         let path = path.as_ref();
         let format = format(path)?;
         whole_file::replace(path, |out| {
@@ -99,7 +114,9 @@ impl Weights {
     ) -> Result<()> {
         let reading = self.read_as(architecture, Wanted::All)?;
         let counter = |key: &str| self.counter(&reading, key);
-        let plan = Plan::new(architecture, options, self.preset()?.as_ref(), &counter)?;
+        let labels = self.labels_of(architecture, Wanted::All)?;
+        let options = options.stating(self.preset()?.as_ref(), labels.as_ref());
+        let plan = Plan::new(architecture, &options, &counter)?;
         let path = path.as_ref();
         let format = format(path)?;
         whole_file::replace(path, |out| {
@@ -139,7 +156,6 @@ impl Plan {
     fn new(
         architecture: &Architecture,
         options: &SaveOptions,
-        preset: Option<&Preset>,
         counter: &dyn Fn(&str) -> Result<i64>,
     ) -> Result<Self> {
         let named = options.naming.tensors(architecture)?;
@@ -159,9 +175,10 @@ impl Plan {
         let dtype = options.dtype;
         match dtype {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
-                let preset = preset.or(options.preset.as_ref()).cloned();
+                let (preset, labels) = (options.preset.clone(), options.labels.clone());
                 preset.iter().try_for_each(Preset::validate)?;
-                Ok(Self { network: architecture.name.clone(), dtype, preset, tensors })
+                labels.iter().try_for_each(|labels| labels::expect(labels, architecture))?;
+                Ok(Self { network: architecture.name.clone(), dtype, preset, labels, tensors })
             }
             other => Err(Error::Setting {
                 place: "type of the weights".into(),
@@ -202,6 +219,9 @@ impl Plan {
             };
             metadata.push((PRESET.into(), text));
         }
+        if let Some(labels) = &self.labels {
+            metadata.push((LABELS.into(), labels::to_json(labels)));
+        }
         metadata
     }
 }
@@ -216,10 +236,6 @@ impl Planned {
 
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&dim| dim as u64).product()
-    }
-
-    pub fn bytes(&self, plan: &Plan) -> u64 {
-        self.elements() * (self.dtype(plan).bitsize() / 8) as u64
     }
 
     /// The values, in pieces.

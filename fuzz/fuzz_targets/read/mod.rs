@@ -15,6 +15,7 @@ pub fn read(bytes: &[u8]) {
     }
     let _ = weights.verify();
     let _ = weights.preset();
+    let _ = weights.labels();
     // It walks all tables, which takes a hundred times as long as the rest.
     if bytes.len() % 1024 == 7 {
         let _ = weights.identify();

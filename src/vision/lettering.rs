@@ -9,12 +9,12 @@ const COLUMNS: usize = 5;
 const ROWS: usize = 8;
 
 /// Height of a line in pixels, where a dot of a letter takes `scale`.
-pub(super) fn height(scale: u32) -> u32 {
+pub(crate) fn height(scale: u32) -> u32 {
     ROWS as u32 * scale
 }
 
 /// Width of a text in pixels.
-pub(super) fn width(text: &str, scale: u32) -> u32 {
+pub(crate) fn width(text: &str, scale: u32) -> u32 {
     // One column is between two characters.
     let columns = text.chars().count() * (COLUMNS + 1);
     u32::try_from(columns.saturating_sub(1)).unwrap_or(u32::MAX).saturating_mul(scale)
@@ -22,7 +22,7 @@ pub(super) fn width(text: &str, scale: u32) -> u32 {
 
 /// A text in lines of at most `pixels`, broken between words. What `most` lines have no room for is
 /// left out, with dots in its place.
-pub(super) fn lines(text: &str, pixels: u32, scale: u32, most: usize) -> Vec<String> {
+pub(crate) fn lines(text: &str, pixels: u32, scale: u32, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let is_last = lines.len() == most;
@@ -36,7 +36,8 @@ pub(super) fn lines(text: &str, pixels: u32, scale: u32, most: usize) -> Vec<Str
     lines.iter().map(|line| cut(line, pixels, scale)).collect()
 }
 
-fn cut(text: &str, pixels: u32, scale: u32) -> String {
+/// As much of a text as `pixels` have room for, with dots in place of the rest.
+pub(crate) fn cut(text: &str, pixels: u32, scale: u32) -> String {
     if width(text, scale) <= pixels {
         return text.into();
     }
@@ -46,7 +47,7 @@ fn cut(text: &str, pixels: u32, scale: u32) -> String {
 
 /// Writes a text with its upper left corner at `[x, y]`. What reaches beyond the canvas is left out,
 /// and what is not ASCII becomes `?`.
-pub(super) fn write(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], scale: u32, ink: Rgb<u8>) {
+pub(crate) fn write(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], scale: u32, ink: Rgb<u8>) {
     for (i, character) in text.chars().enumerate() {
         for (row, column) in dots(character) {
             let left = x + (i * (COLUMNS + 1) + column) as u32 * scale;
@@ -56,7 +57,7 @@ pub(super) fn write(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], scale: 
 }
 
 /// A rectangle at `[x, y]`, as far as it lies on the canvas.
-pub(super) fn fill(canvas: &mut RgbImage, [x, y]: [u32; 2], [w, h]: [u32; 2], colour: Rgb<u8>) {
+pub(crate) fn fill(canvas: &mut RgbImage, [x, y]: [u32; 2], [w, h]: [u32; 2], colour: Rgb<u8>) {
     let (right, bottom) = (x.saturating_add(w), y.saturating_add(h));
     for y in y..bottom.min(canvas.height()) {
         for x in x..right.min(canvas.width()) {

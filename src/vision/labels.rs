@@ -1,7 +1,7 @@
 //! The names of the classes.
 
+use super::imagenet_labels;
 use crate::error::{Error, Result};
-use crate::vision::imagenet_labels;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +41,11 @@ impl Labels {
     /// The name of a class; empty if there is no such class.
     pub fn get(&self, class: usize) -> &str {
         self.0.get(class).map_or("", String::as_str)
+    }
+
+    /// All of them.
+    pub fn names(&self) -> &[String] {
+        &self.0
     }
 
     /// How many there are.
