@@ -88,6 +88,29 @@ pub enum Error {
         first: usize,
     },
 
+    /// A checkpoint is of another run than the one that should go on.
+    #[error("{}: a checkpoint of another run:{}", .path.display(), one_a_line(.differences))]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// In what the runs differ, one sentence each.
+        differences: Vec<String>,
+    },
+
+    /// Training came to a loss that is no number.
+    #[error("training ended at step {step}: expected a finite loss, found {loss}; {origin}{}",
+        .checkpoint.as_ref().map_or_else(String::new, |path| format!("; the last good checkpoint is {}", path.display())))]
+    Diverged {
+        /// Steps of the optimizer before it.
+        step: u64,
+        /// NaN or infinity.
+        loss: f64,
+        /// The layer where it began.
+        origin: String,
+        /// To go on from, with a smaller learning rate.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// A file could not be opened, read or written.
     #[error("{}: {source}", .path.display())]
     Io {

@@ -5,6 +5,16 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+const PREFIX: &str = ".alexnet-vgg-";
+const SUFFIX: &str = ".part";
+
+/// Whether it is such a file, whose writer may have been killed.
+#[cfg(feature = "train")]
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
 /// Lets `write` fill a file beside `path` and gives it that name at the end: whatever fails before,
 /// `path` stays what it was. Something else than a file, such as `/dev/stdout`, is written to as it
 /// is; a link stays, and what it points to is replaced.
@@ -49,7 +59,7 @@ fn beside(target: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     // the system takes off what its user does not give away. An old file's stay what they were.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.prefix(".alexnet-vgg-").suffix(".part").tempfile_in(folder)?;
+    let file = builder.prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder)?;
     if let Ok(old) = target.metadata() {
         file.as_file().set_permissions(old.permissions())?;
     }

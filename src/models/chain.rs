@@ -1,7 +1,7 @@
 //! burn's layers for the rows of a table: what they are, how they are built, how they answer.
 
+use super::batch_norm;
 use super::capacity::Capacity;
-use super::frozen;
 use super::layers::{Linear, Lrn};
 use super::table::{Fill, Layer, Parameter, Step};
 use crate::error::{Error, Result};
@@ -48,8 +48,12 @@ impl<B: Backend> MapLayer<B> {
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             MapLayer::Conv(conv) => conv.forward(x),
-            MapLayer::BatchNorm(norm) => norm.forward(x),
-            MapLayer::FrozenBatchNorm(norm) => frozen::batch_norm(norm, x),
+            MapLayer::BatchNorm(norm) if B::ad_enabled(&x.device()) => {
+                batch_norm::of_batch(norm, x)
+            }
+            MapLayer::BatchNorm(norm) | MapLayer::FrozenBatchNorm(norm) => {
+                batch_norm::by_running(norm, x)
+            }
             MapLayer::Lrn(lrn) => lrn.forward(x),
             MapLayer::MaxPool(pool) => pool.forward(x),
             MapLayer::Pointwise(pointwise) => pointwise.forward(x),

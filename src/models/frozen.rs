@@ -2,9 +2,9 @@
 
 use super::chain::{MapLayer, Pointwise, VectorLayer};
 use super::network::Network;
+#[cfg(feature = "train")]
+use crate::error::Result;
 use burn::module::Module;
-use burn::nn::BatchNorm;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 impl<B: Backend> Network<B> {
@@ -20,6 +20,30 @@ impl<B: Backend> Network<B> {
         self.features = self.features.into_iter().map(MapLayer::frozen).collect();
         self.classifier = self.classifier.into_iter().map(VectorLayer::frozen).collect();
         self.no_grad()
+    }
+}
+
+#[cfg(feature = "train")]
+impl<B: Backend> Network<B> {
+    /// The same network with some layers frozen, those all of whose parameters are: they ask for no
+    /// gradients, and their batch norm takes its running statistics. Dropout stays.
+    pub(crate) fn frozen_where(mut self, is_frozen: impl Fn(&str) -> bool) -> Result<Self> {
+        let steps = self.architecture().steps()?;
+        let frozen: Vec<bool> = (steps.iter())
+            .map(|step| {
+                let mut keys = step.parameters.iter().map(|parameter| parameter.key.as_str());
+                !step.parameters.is_empty() && keys.all(&is_frozen)
+            })
+            .collect();
+        let (maps, vectors) = frozen.split_at(self.features.len());
+        self.features = (self.features.into_iter().zip(maps))
+            .map(|(layer, &frozen)| if frozen { layer.frozen().no_grad() } else { layer })
+            .collect();
+        // The pool stands between them.
+        self.classifier = (self.classifier.into_iter().zip(&vectors[1..]))
+            .map(|(layer, &frozen)| if frozen { layer.no_grad() } else { layer })
+            .collect();
+        Ok(self)
     }
 }
 
@@ -52,15 +76,4 @@ impl Pointwise {
             other => other,
         }
     }
-}
-
-/// `[N, C, H, W]` by the running statistics, whatever the backend; burn's own forward decides by it.
-pub(super) fn batch_norm<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-    let by_channel = |values: Tensor<B, 1>| {
-        let [channels] = values.dims();
-        values.reshape([1, channels, 1, 1])
-    };
-    let deviation = (norm.running_var.value() + norm.epsilon).sqrt();
-    let normal = (x - by_channel(norm.running_mean.value())) / by_channel(deviation);
-    normal * by_channel(norm.gamma.val()) + by_channel(norm.beta.val())
 }

@@ -5,15 +5,17 @@
 //! - `alexnet`, `vgg`: the published networks, row by row.
 //! - `grid`: where the cells of a map lie in the input.
 //! - `network`: the burn module of any table, with its taps; `dense`: the same at every place of a large
-//!   picture; `chain`: its layers; `layers`: the two
-//!   that burn has otherwise; `frozen`: the same without training; `pieces`: how they cut their
-//!   weights; `values`: weights out of a network; `capacity`: what a device can hold.
+//!   picture; `chain`: its layers; `layers`, `batch_norm`:
+//!   those that burn has otherwise; `frozen`: the same without training; `thinned`: the pass of training; `pieces`: how they cut their
+//!   weights; `trained`, `values`: which tensors, and weights out of a network; `capacity`: what a device can hold.
 //! - `registry`: networks by name.
 
 mod alexnet;
+mod batch_norm;
 mod capacity;
 mod chain;
 mod dense;
+mod dropout;
 mod frozen;
 mod grid;
 mod layers;
@@ -23,10 +25,14 @@ mod pieces;
 mod registry;
 mod row;
 mod table;
+#[cfg(feature = "train")]
+mod thinned;
+mod trained;
 mod values;
 mod vgg;
 
 pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};
+pub(crate) use dropout::mask;
 pub use grid::Grid;
 pub use layers::{Linear, Lrn};
 pub use network::{AlexNet, Network, Tap, Vgg};
@@ -37,6 +43,7 @@ pub use table::{
     Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
     WeightInit,
 };
+pub use trained::Trained;
 pub use vgg::{VggConfig, VggConfiguration, VggInit};
 
 use burn::tensor::backend::Backend;

@@ -6,7 +6,7 @@ use super::chain::{Builder, MapLayer, Values, VectorLayer};
 use super::table::{Architecture, Layer, Parameter, Part, Shape, Step};
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::vision::Preset;
+use crate::vision::{Labels, Preset};
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::tensor::backend::Backend;
@@ -47,6 +47,8 @@ pub struct Network<B: Backend> {
     architecture: Architecture,
     #[module(skip)]
     preset: Option<Preset>,
+    #[module(skip)]
+    labels: Option<Labels>,
 }
 
 /// The output of a layer inside the network.
@@ -132,12 +134,33 @@ impl<B: Backend> Network<B> {
             classifier,
             architecture,
             preset: None,
+            labels: None,
         })
     }
 
     /// The table that this network was built from.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// Moves the network out, so that its weights can be worked on in place; a network of no layers
+    /// stays behind.
+    #[cfg(feature = "train")]
+    pub(crate) fn take(&mut self) -> Self {
+        let hollow = Self {
+            features: Vec::new(),
+            avgpool: self.avgpool.clone(),
+            classifier: Vec::new(),
+            architecture: self.architecture.clone(),
+            preset: None,
+            labels: None,
+        };
+        std::mem::replace(self, hollow)
+    }
+
+    /// Where it is.
+    pub(crate) fn device(&self) -> B::Device {
+        self.devices().into_iter().next().unwrap_or_default()
     }
 
     /// The preprocessing that the weights want, if the file that they came from says so.
@@ -149,6 +172,23 @@ impl<B: Backend> Network<B> {
     /// into the file.
     pub fn with_preset(self, preset: impl Into<Option<Preset>>) -> Self {
         Self { preset: preset.into(), ..self }
+    }
+
+    /// The names of the classes, if the file that the weights came from says them.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    /// The same network, and what its classes are called: as many names as there are logits.
+    /// [`save`](Self::save) writes them into the file.
+    pub fn with_labels(self, labels: impl Into<Option<Labels>>) -> Self {
+        Self { labels: labels.into(), ..self }
+    }
+
+    /// The same network with the preset and the labels of another one.
+    #[cfg(feature = "train")]
+    pub(crate) fn stating<C: Backend>(self, like: &Network<C>) -> Self {
+        self.with_preset(like.preset.clone()).with_labels(like.labels.clone())
     }
 
     /// `Ok` if images preprocessed by `preset` are what the weights want, or if nobody knows.
@@ -297,7 +337,7 @@ impl<B: Backend> Network<B> {
     }
 
     /// Averaging over windows of one pixel is the identity: no pass over the memory for that.
-    fn pool(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(super) fn pool(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, _, h, w] = maps.dims();
         match [h, w] == self.avgpool.output_size {
             true => maps,

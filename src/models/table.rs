@@ -53,8 +53,7 @@ pub enum Layer {
         init: Init,
     },
     /// Batch normalisation (Ioffe and Szegedy, 2015), epsilon 1e-5, momentum 0.1 as in torchvision.
-    /// In training, burn's running variance is that of the batch itself; PyTorch multiplies it by
-    /// n / (n - 1).
+    /// As there, the running variance learns n / (n - 1) of the batch's.
     BatchNorm,
     /// `max(x, 0)`.
     Relu,

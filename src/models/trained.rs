@@ -1,0 +1,67 @@
+//! Which of burn's tensors a parameter of the table is in.
+
+use super::chain::{MapLayer, VectorLayer};
+use super::network::Network;
+use super::table::{Parameter, Part, Role};
+use crate::error::Result;
+use burn::module::ParamId;
+use burn::tensor::backend::Backend;
+
+/// A parameter that training changes, and where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The table's.
+    pub parameter: Parameter,
+    /// burn's tensors that hold it, one for each of its [`pieces`](Parameter::pieces). Other processes
+    /// have other ids for the same parameter: only its key is the same everywhere.
+    pub ids: Vec<ParamId>,
+}
+
+impl<B: Backend> Network<B> {
+    /// The parameters that training changes, in forward order, with burn's ids.
+    ///
+    /// # Errors
+    /// [`Error::Table`](crate::Error::Table) if the table is contradictory, which that of a network is
+    /// not.
+    pub fn trained(&self) -> Result<Vec<Trained>> {
+        let mut trained = Vec::new();
+        for (index, step) in self.architecture().steps()?.into_iter().enumerate() {
+            for parameter in step.parameters.into_iter().filter(|own| own.role.is_trained()) {
+                let ids = match step.part {
+                    Part::Classifier => {
+                        self.classifier[index - self.features.len() - 1].ids(parameter.role)
+                    }
+                    _ => self.features[index].ids(parameter.role),
+                };
+                trained.push(Trained { parameter, ids });
+            }
+        }
+        Ok(trained)
+    }
+}
+
+impl<B: Backend> MapLayer<B> {
+    fn ids(&self, role: Role) -> Vec<ParamId> {
+        match (self, role) {
+            (Self::Conv(conv), Role::Weight) => vec![conv.weight.id],
+            (Self::Conv(conv), Role::Bias) => conv.bias.iter().map(|bias| bias.id).collect(),
+            (Self::BatchNorm(norm) | Self::FrozenBatchNorm(norm), Role::Weight) => {
+                vec![norm.gamma.id]
+            }
+            (Self::BatchNorm(norm) | Self::FrozenBatchNorm(norm), Role::Bias) => vec![norm.beta.id],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<B: Backend> VectorLayer<B> {
+    fn ids(&self, role: Role) -> Vec<ParamId> {
+        match (self, role) {
+            (Self::Linear(linear), Role::Weight) => {
+                linear.weight.iter().map(|rows| rows.id).collect()
+            }
+            (Self::Linear(linear), Role::Bias) => vec![linear.bias.id],
+            _ => Vec::new(),
+        }
+    }
+}
