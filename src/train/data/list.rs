@@ -1,0 +1,272 @@
+//! Which pictures there are, and of what class each is.
+
+use super::{Broken, csv, folder};
+use crate::error::{Error, Result};
+use crate::vision::augment::{ColourStatistics, PrincipalColours};
+use crate::vision::decode_file;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// Picture files and their classes. None is read before it is needed.
+///
+/// ```no_run
+/// use alexnet_vgg::train::PictureList;
+///
+/// let (train, valid) = match PictureList::open("flowers")? {
+///     (train, Some(valid)) => (train, valid),
+///     (all, None) => all.split(0.1, 0)?,
+/// };
+/// println!("{} pictures of {:?}, {} to validate", train.len(), train.labels(), valid.len());
+/// # Ok::<(), alexnet_vgg::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PictureList {
+    /// Where it was read from, for messages.
+    pub(super) source: PathBuf,
+    /// What the files are relative to.
+    pub(super) folder: PathBuf,
+    pub(super) labels: Vec<String>,
+    pub(super) files: Vec<File>,
+    /// Of each file, as an index of `labels`.
+    pub(super) classes: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    /// With slashes on every system.
+    name: String,
+    bytes: u64,
+}
+
+impl PictureList {
+    /// What is at `path`, for training and for validation: a folder that has `train` and one of `val`,
+    /// `valid`, `validation` and `test` (the first of them), each a folder of classes or, as `train.csv`,
+    /// a table; both have the training set's classes then. Else one list: a
+    /// [folder of classes](Self::folder) or a [CSV file](Self::csv).
+    ///
+    /// # Errors
+    /// As for those two, and [`Error::Setting`] for a class that only the validation set has.
+    pub fn open(path: impl AsRef<Path>) -> Result<(Self, Option<Self>)> {
+        let path = path.as_ref();
+        let part = |name: &str| {
+            let candidates = [path.join(name), path.join(format!("{name}.csv"))];
+            candidates.into_iter().find(|candidate| candidate.exists())
+        };
+        let valid = ["val", "valid", "validation", "test"].into_iter().find_map(part);
+        match part("train").zip(valid) {
+            Some((train, valid)) => {
+                let train = Self::read(&train)?.expect_two_classes()?;
+                let valid = Self::read(&valid)?.with_labels(train.labels())?;
+                Ok((train, Some(valid)))
+            }
+            None => Ok((Self::read(path)?.expect_two_classes()?, None)),
+        }
+    }
+
+    /// A folder with a folder for each class, as torchvision's `ImageFolder` reads it: the classes are
+    /// the folders' names, sorted, and their pictures are all files below, in its order, whose extension
+    /// is of a format that [`decode_file`] knows. Names that begin with a dot are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what cannot be read, [`Error::Setting`] for fewer than two classes, a class
+    /// without pictures, and names that are no UTF-8.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read_folder(path.as_ref())?.expect_two_classes()
+    }
+
+    /// A CSV file of two columns: the path of a picture, relative to the file's folder, and the name of
+    /// its class. The classes are sorted by name.
+    ///
+    /// The first line is a header if it says `path`, `file`, `filename` or `image`, and then `label` or
+    /// `class` (in small or large letters), and there is no file of that name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what cannot be read, a listed picture included, [`Error::Setting`] for another
+    /// table and for fewer than two classes.
+    pub fn csv(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read_csv(path.as_ref())?.expect_two_classes()
+    }
+
+    /// Your own: files, relative to `folder`, each with the name of its class. The classes are sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that is not there, [`Error::Setting`] for no files.
+    pub fn new(
+        folder: impl Into<PathBuf>,
+        pictures: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let folder = folder.into();
+        let (names, of): (Vec<String>, Vec<String>) = pictures.into_iter().unzip();
+        if names.is_empty() {
+            return Err(wrong(folder.display(), "pictures", "none"));
+        }
+        let mut labels: Vec<_> = of.iter().collect();
+        labels.sort();
+        labels.dedup();
+        // Each is there.
+        let class = |label| labels.binary_search(&label).unwrap_or_default();
+        let classes = of.iter().map(class).collect();
+        let labels = labels.into_iter().cloned().collect();
+        let file = |name: String| {
+            let path = folder.join(&name);
+            let bytes = path.metadata().map_err(Error::io(&path))?.len();
+            Ok(File { name, bytes })
+        };
+        let files = names.into_iter().map(file).collect::<Result<_>>()?;
+        Ok(Self { source: folder.clone(), folder, labels, files, classes })
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        match path.is_dir() {
+            true => Self::read_folder(path),
+            false => Self::read_csv(path),
+        }
+    }
+
+    fn read_folder(path: &Path) -> Result<Self> {
+        Self::new(path, folder::pictures(path)?)
+    }
+
+    fn read_csv(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let list = Self::new(folder, csv::pictures(path, folder)?)?;
+        Ok(Self { source: path.into(), ..list })
+    }
+
+    fn expect_two_classes(self) -> Result<Self> {
+        match &self.labels[..] {
+            [only] => {
+                let found = format!("one, `{only}`");
+                Err(wrong(self.source.display(), "at least two classes", found))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// The number of pictures.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there is no picture.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The names of the classes.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The class of each picture, an index of [`labels`](Self::labels).
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// The file of each picture, in their order.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = PathBuf> + '_ {
+        self.files.iter().map(|file| self.folder.join(&file.name))
+    }
+
+    /// The file of one picture.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn path(&self, index: usize) -> PathBuf {
+        self.folder.join(&self.files[index].name)
+    }
+
+    /// How many pictures each class has.
+    pub fn per_class(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.labels.len()];
+        self.classes.iter().for_each(|&class| counts[class] += 1);
+        counts
+    }
+
+    /// The same pictures with these classes, in this order, of which they may lack some: those of the
+    /// training set for a validation set, those of the weights for a test set.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a class that is not among them.
+    pub fn with_labels(mut self, labels: &[String]) -> Result<Self> {
+        let place = |label: &String| labels.iter().position(|other| other == label);
+        let places: Vec<_> = self.labels.iter().map(place).collect();
+        for class in &mut self.classes {
+            *class = places[*class].ok_or_else(|| {
+                let expected = format!("the classes {}", few_names(labels.iter()));
+                wrong(self.source.display(), &expected, format!("`{}`", self.labels[*class]))
+            })?;
+        }
+        self.labels = labels.to_vec();
+        Ok(self)
+    }
+
+    /// `Ok` if these are the classes, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the classes that are missing, or too many.
+    pub fn expect_labels(&self, labels: &[String]) -> Result<()> {
+        if self.labels == labels {
+            return Ok(());
+        }
+        let lacking: Vec<_> = labels.iter().filter(|l| !self.labels.contains(l)).collect();
+        let extra: Vec<_> = self.labels.iter().filter(|l| !labels.contains(l)).collect();
+        let found = match (lacking.is_empty(), extra.is_empty()) {
+            (true, true) => format!("another order: {}", few_names(self.labels.iter())),
+            (false, true) => format!("no {}", few_names(lacking)),
+            (true, false) => format!("also {}", few_names(extra)),
+            (false, false) => format!("no {}, but {}", few_names(lacking), few_names(extra)),
+        };
+        let expected = format!("the classes {}", few_names(labels.iter()));
+        Err(wrong(self.source.display(), &expected, found))
+    }
+
+    /// The principal components of all pixels of all pictures (AlexNet paper, section 4.1): each file is
+    /// read once, on rayon's threads.
+    ///
+    /// # Errors
+    /// Those of [`decode_file`], unless broken pictures are skipped; [`Error::Setting`] if no pixel is
+    /// left.
+    pub fn principal_colours(&self, broken: Broken) -> Result<PrincipalColours> {
+        let of = |file: &File| match decode_file(self.folder.join(&file.name)) {
+            Ok(photo) => Ok(ColourStatistics::of(&photo)),
+            Err(error) if broken.skips(&error) => Ok(ColourStatistics::default()),
+            Err(error) => Err(error),
+        };
+        let together = |mut all: ColourStatistics, other: ColourStatistics| {
+            all.merge(&other);
+            Ok(all)
+        };
+        let all = self.files.par_iter().map(of).try_reduce(ColourStatistics::default, together)?;
+        all.principal_colours()
+    }
+
+    /// The SHA-256 of the labels, and of each file's name, class and size.
+    pub(super) fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        // Names have no zero bytes.
+        self.labels.iter().for_each(|label| hash.update(format!("{label}\0")));
+        for (File { name, bytes }, class) in self.files.iter().zip(&self.classes) {
+            hash.update(format!("{name}\0{class}\0{bytes}\0"));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// In words, and not all of a thousand.
+fn few_names<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    const SHOWN: usize = 12;
+    let mut names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        let more = names.len() - SHOWN;
+        names.truncate(SHOWN);
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
+}
+
+pub(super) fn wrong(place: impl Display, expected: &str, found: impl Display) -> Error {
+    Error::Setting { place: place.to_string(), expected: expected.into(), found: found.to_string() }
+}
