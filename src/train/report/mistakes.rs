@@ -1,0 +1,73 @@
+//! The pictures that a network got wrong, to look at.
+
+use crate::error::Result;
+use crate::vision::{Captioned, ContactSheet, RgbImage, decode_file};
+use std::path::PathBuf;
+
+/// A picture that a network took for something else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// Its file.
+    pub file: PathBuf,
+    /// What it is.
+    pub actual: String,
+    /// What the network said.
+    pub predicted: String,
+    /// The probability that it gave to that, 0 to 1.
+    pub probability: f32,
+}
+
+impl Mistake {
+    /// Mistakes in their order, in about a square, each with what it is and what was said. One picture
+    /// is in memory at a time.
+    ///
+    /// # Errors
+    /// As for [`decode_file`], and as for [`ContactSheet::push`].
+    pub fn sheet(mistakes: &[Self]) -> Result<RgbImage> {
+        let columns = (mistakes.len() as f64).sqrt().ceil().max(1.0) as usize;
+        let mut sheet = ContactSheet::default();
+        for row in mistakes.chunks(columns) {
+            sheet.push(row.iter().map(Self::captioned).collect::<Result<_>>()?)?;
+        }
+        Ok(sheet.draw())
+    }
+
+    fn captioned(&self) -> Result<Captioned> {
+        let caption = [
+            format!("is {}", self.actual),
+            format!("said {}", self.predicted),
+            format!("{:.1} %", 100.0 * self.probability),
+        ];
+        Captioned::new(&decode_file(&self.file)?, caption)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn mistakes_are_shown_with_their_captions() {
+        const RED: Rgb<u8> = Rgb([200, 0, 0]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mistake = |side: u32| {
+            let file = folder.path().join(format!("{side}.png"));
+            RgbImage::from_pixel(side, 2 * side, RED).save(&file).expect("a writable folder");
+            let (actual, predicted) = ("a tabby cat of some renown".into(), "Egyptian cat".into());
+            Mistake { file, actual, predicted, probability: 0.97 }
+        };
+        let sheet = Mistake::sheet(&[5, 300, 40].map(mistake)).expect("pictures");
+        assert_eq!(sheet.dimensions(), (8 + 2 * 232, 8 + 2 * (232 + 60)));
+        // Half as wide as high, in the middle of their places, and words below.
+        assert_eq!(*sheet.get_pixel(8 + 112, 8 + 223), RED);
+        assert_eq!(*sheet.get_pixel(8 + 50, 8 + 112), Rgb([255; 3]));
+        let words = sheet.enumerate_pixels().filter(|(x, y, pixel)| {
+            *x < 232 && (8 + 224..8 + 224 + 60).contains(y) && pixel.0 == [0; 3]
+        });
+        assert!(words.count() > 300);
+        assert_eq!(Mistake::sheet(&[]).expect("nothing").dimensions(), (8, 8));
+        let missing = Mistake { file: "no such picture.png".into(), ..mistake(5) };
+        assert!(Mistake::sheet(&[missing]).is_err());
+    }
+}
