@@ -50,12 +50,14 @@
 //! | [`onnx`] | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalised batch; [`vision::augment`]: the same at random, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
+//! | `train` (a feature) | training by the papers' recipes, with checkpoints that survive anything |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
 //!
 //! # Features of the package
 //!
 //! `ndarray` (default) and `flex` are CPU backends, `wgpu` is the GPU. A crate that names the
-//! `wgpu` backend needs `#![recursion_limit = "256"]`. `hub` downloads published weights.
+//! `wgpu` backend needs `#![recursion_limit = "256"]`. `hub` downloads published weights,
+//! `train` trains.
 #![deny(unsafe_code, missing_docs)]
 #![recursion_limit = "256"]
 
@@ -69,6 +71,8 @@ pub mod onnx;
 pub mod predict;
 pub mod small_kernels;
 pub mod summary;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod vision;
 pub mod weights;
 mod whole_file;

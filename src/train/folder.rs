@@ -1,0 +1,32 @@
+//! The folder of a run, for one process alone.
+
+use crate::error::{Error, Result};
+use crate::whole_file;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+
+/// Makes the folder if it is not there, and keeps others from training in it as long as the result lives.
+/// What a killed run was writing when it ended is taken away.
+pub(super) fn take(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let path = folder.join(".lock");
+    let lock = File::create(&path).map_err(Error::io(&path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::Setting {
+                place: folder.display().to_string(),
+                expected: "a folder that no other process trains in".into(),
+                found: "one".into(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(Error::io(&path)(source)),
+    }
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        if whole_file::is_unfinished(&path) {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(lock)
+}

@@ -1,0 +1,177 @@
+//! Features computed once: what a classifier learns from while the layers before it stay as they are.
+//!
+//! They are in a safetensors file, so that a run that goes on has them, and are read from there: those of a
+//! hundred thousand pictures by VGG16 are 10 GB.
+
+use super::{Examples, Hooks};
+use crate::engine::{Compiled, Precision};
+use crate::error::{Error, Result};
+use crate::models::Network;
+use crate::vision::augment::Sample;
+use crate::weights::{Dtype, Weights, safetensors_header};
+use crate::whole_file;
+use burn::tensor::backend::Backend;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+
+const FEATURES: &str = "features";
+const READ: &str = "read";
+const IDENTITY: &str = "features_of";
+/// Examples that go through the network together.
+const AT_ONCE: usize = 16;
+
+/// The pooled features of examples, `[C, h, w]` each.
+pub(super) struct FeatureMaps {
+    examples: Arc<dyn Examples>,
+    shape: [usize; 3],
+    identity: Vec<(String, String)>,
+    file: Weights,
+    /// 1 for each example that was read, 0 for the others.
+    read: Vec<f32>,
+}
+
+impl FeatureMaps {
+    /// From the file at `path`, if it has the features of these examples by this network; computed and
+    /// written there, if not. `None` if that was interrupted.
+    pub fn of<B: Backend>(
+        network: &Network<B>,
+        examples: &Arc<dyn Examples>,
+        path: &Path,
+        hooks: &Hooks,
+    ) -> Result<Option<Self>> {
+        let table = network.architecture();
+        let engine = Compiled::from_values(
+            table.clone().without_classifier(),
+            Precision::F32,
+            |parameter, rows| network.values(parameter, rows),
+        )?;
+        let [height, width] = table.pool;
+        let channels = engine.architecture().num_classes()? / (height * width);
+        let mut identity = examples.identity();
+        identity.push(("features by".into(), hash(network)?));
+        let text = format!("{identity:?}");
+        let written = Weights::open(path)
+            .ok()
+            .filter(|file| file.metadata().any(|(key, value)| key == IDENTITY && value == text));
+        let file = match written {
+            Some(file) => file,
+            None => {
+                if !compute(&engine, examples.as_ref(), path, text, hooks)? {
+                    return Ok(None);
+                }
+                Weights::open(path)?
+            }
+        };
+        Ok(Some(Self {
+            read: file.values(READ)?,
+            examples: examples.clone(),
+            shape: [channels, height, width],
+            identity,
+            file,
+        }))
+    }
+}
+
+impl Examples for FeatureMaps {
+    fn labels(&self) -> &[String] {
+        self.examples.labels()
+    }
+
+    fn classes(&self) -> &[usize] {
+        self.examples.classes()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn read(&self, index: usize, _: Sample, out: &mut Vec<f32>) -> Result<()> {
+        if self.read.get(index) != Some(&1.0) {
+            return Err(Error::Picture {
+                place: self.name(index),
+                expected: "a picture that could be read when its features were computed".into(),
+                found: "another".into(),
+            });
+        }
+        out.append(&mut self.file.values_of_rows(FEATURES, index..index + 1)?);
+        Ok(())
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.examples.name(index)
+    }
+
+    fn identity(&self) -> Vec<(String, String)> {
+        self.identity.clone()
+    }
+}
+
+/// All features, in the order of the examples; then their file has its name. Whether it came to that.
+fn compute(
+    engine: &Compiled,
+    examples: &dyn Examples,
+    path: &Path,
+    identity: String,
+    hooks: &Hooks,
+) -> Result<bool> {
+    let width = engine.architecture().num_classes()?;
+    let [channels, height, side] = examples.shape();
+    let count = examples.classes().len();
+    let metadata = [(IDENTITY.to_string(), identity)];
+    let tensors = [(FEATURES, vec![count, width]), (READ, vec![count])];
+    let tensors = tensors.map(|(name, shape)| (name.to_string(), Dtype::F32, shape));
+    let header = safetensors_header(path, metadata, tensors)?;
+    let (mut read, mut stopped) = (vec![1f32; count], false);
+    let written = whole_file::replace(path, |out| {
+        out.write_all(&header).map_err(Error::io(path))?;
+        let mut features = vec![0.0; AT_ONCE * width];
+        for first in (0..count).step_by(AT_ONCE) {
+            stopped = hooks.interrupter.should_stop();
+            if stopped {
+                // So that no file is left.
+                return Err(Error::io(path)(std::io::ErrorKind::Interrupted.into()));
+            }
+            let places = first..count.min(first + AT_ONCE);
+            let images: Vec<Result<Vec<f32>>> = (places.clone().into_par_iter())
+                .map(|index| {
+                    let sample = Sample { seed: 0, epoch: 0, index: index as u64 };
+                    let mut values = Vec::new();
+                    examples.read(index, sample, &mut values).map(|()| values)
+                })
+                .collect();
+            let mut batch = Vec::new();
+            for (index, image) in places.clone().zip(images) {
+                match image {
+                    Ok(mut values) => batch.append(&mut values),
+                    Err(error) if hooks.broken.skips(&error) => {
+                        read[index] = 0.0;
+                        batch.resize(batch.len() + channels * height * side, 0.0);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let features = &mut features[..places.len() * width];
+            engine.run(&batch, [places.len(), channels, height, side], features)?;
+            out.write_all(bytemuck::cast_slice(features)).map_err(Error::io(path))?;
+        }
+        out.write_all(bytemuck::cast_slice(&read)).map_err(Error::io(path))
+    });
+    match stopped {
+        true => Ok(false),
+        false => written.map(|()| true),
+    }
+}
+
+/// Of the weights of the features.
+fn hash<B: Backend>(network: &Network<B>) -> Result<String> {
+    let mut hash = Sha256::new();
+    for parameter in network.architecture().clone().without_classifier().parameters()? {
+        hash.update(parameter.key.as_bytes());
+        for rows in parameter.pieces() {
+            hash.update(bytemuck::cast_slice(&network.values(&parameter, rows)?));
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
