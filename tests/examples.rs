@@ -5,7 +5,7 @@ mod formula;
 
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::models::*;
-use alexnet_vgg::vision;
+use alexnet_vgg::vision::{self, Labels, Preset};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -228,6 +228,189 @@ fn classify_answers_for_each_photo_or_says_why_not() {
     ] {
         fails("classify", &[&["--model", "alexnet"], arguments].concat(), says);
     }
+}
+
+/// A narrow network that says itself which it is, what its classes are called and what it wants.
+fn write_named(path: &Path, names: &[&str]) {
+    let config = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(names.len());
+    let preset = Preset { name: "small".into(), resize: 72, crop: 64, ..Preset::imagenet() };
+    let network: Network<Cpu> = Network::new(config, &Default::default()).expect("a network");
+    let network = network.with_preset(preset).with_labels(Labels::new(names.iter().copied()));
+    network.save(path).expect("a writable folder");
+}
+
+#[test]
+fn weights_say_what_their_classes_are_called() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (own, other, half) =
+        (file("own.safetensors"), file("other.safetensors"), file("half.safetensors"));
+    write_named(&own, &["cat", "rocket", "a\u{1b}[31m"]);
+    write_named(&other, &["rocket", "cat", "dog"]);
+    let base = ["examples/photos/cat.jpg", "--weights", text(&own)];
+    let said = succeeds("classify", &base);
+    assert_eq!(said.matches(" %  ").count(), 3, "{said}");
+    assert!(["cat", "rocket", "a\\u{1b}[31m"].iter().all(|name| said.contains(name)), "{said}");
+    succeeds("classify", &[&base[..], &["--ensemble", text(&own)]].concat());
+    for (arguments, says) in [
+        (["--ensemble", text(&other)], "different classes"),
+        (["--num-classes", "4"], "labels: expected 4"),
+        (["--model", "vgg13"], "not the weights of vgg13"),
+        (["--preset", "caffe"], "trained with preset small"),
+    ] {
+        fails("classify", &[&base[..], &arguments].concat(), says);
+    }
+
+    succeeds("convert", &[text(&own), text(&half), "--dtype", "f16"]);
+    let said = succeeds("inspect", &[text(&half)]);
+    assert!(said.contains("3 labels: cat, rocket, a\\u{1b}[31m\n"), "{said}");
+    std::fs::write(file("names.txt"), "1\n2\n3\n").expect("written");
+    let named = [text(&own), text(&half), "--labels", text(&file("names.txt"))].map(str::to_string);
+    fails("convert", &named.each_ref().map(String::as_str), "other labels");
+}
+
+/// Built with the feature `train` alone.
+#[test]
+fn evaluate_counts_what_is_right() {
+    if cfg!(not(feature = "train")) {
+        return eprintln!("skipped: it needs the feature `train`");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (weights, unnamed) = (file("named.safetensors"), file("unnamed.safetensors"));
+    write_named(&weights, &["cat", "cow", "rocket"]);
+    let three = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(3);
+    write_weights(&three.architecture(), &unnamed);
+    for name in ["cat", "rocket"] {
+        let class = file("data/test").join(name);
+        std::fs::create_dir_all(&class).expect("a folder");
+        let photo = format!("{name}.jpg");
+        std::fs::copy(format!("examples/photos/{photo}"), class.join(photo)).expect("copied");
+    }
+    std::fs::write(file("data/test/cat/broken.png"), "no picture").expect("written");
+
+    let (data, report) = (file("data"), file("report"));
+    let base = [text(&data), "--weights", text(&weights)];
+    let output = run("evaluate", &[&base[..], &["--output", text(&report)]].concat());
+    let [said, warned] =
+        [output.stdout, output.stderr].map(|it| String::from_utf8(it).expect("text"));
+    assert!(output.status.success(), "{warned}");
+    for part in ["vgg11_bn, preset small", "of 2)", "could not be classified: 1", "cow", "recall"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for part in ["broken.png", "no pictures of cow", "data/test"] {
+        assert!(warned.contains(part), "{part}: {warned}");
+    }
+    for name in ["confusion.png", "mistakes.png"] {
+        vision::decode_file(report.join(name)).expect("a picture");
+    }
+    let lines =
+        |name: &str| std::fs::read_to_string(report.join(name)).expect(name).lines().count();
+    assert_eq!((lines("classes.csv"), lines("predictions.csv")), (1 + 3, 1 + 2));
+    let said = succeeds("evaluate", &[&base[..], &["--json", "--views", "flips"]].concat());
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((&said["pictures"], said["broken"].as_array().map(Vec::len)), (&2.into(), Some(1)));
+
+    let empty = file("data/test/cat");
+    for (arguments, says) in [
+        (vec![text(&data), "--weights", text(&unnamed)], "has 2 folders"),
+        (vec!["examples", "--weights", text(&weights)], "pictures of this class"),
+        (vec![text(&empty), "--weights", text(&weights)], "a folder of pictures for each class"),
+        (vec!["no such folder", "--weights", text(&weights)], "no such folder"),
+        (vec![text(&data), "--weights", "Cargo.toml"], "not a valid"),
+        (vec![text(&data)], "--weights"),
+    ] {
+        fails("evaluate", &arguments, says);
+    }
+    std::fs::create_dir(file("data/test/dog")).expect("a folder");
+    std::fs::copy("examples/photos/cat.jpg", file("data/test/dog/dog.jpg")).expect("copied");
+    fails("evaluate", &base, "no class dog; its classes are cat, cow, rocket");
+    let said = succeeds("evaluate", &[text(&data), "--weights", text(&unnamed)]);
+    assert!(said.contains("dog"), "{said}");
+}
+
+/// Built with the feature `train` alone.
+#[test]
+fn train_leaves_a_network_that_names_its_classes_or_says_why_not() {
+    if cfg!(not(feature = "train")) {
+        return eprintln!("skipped: it needs the feature `train`");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let data = file("data");
+    for (class, shade) in [("dark", 30), ("light", 220)] {
+        std::fs::create_dir_all(data.join(class)).expect("a folder");
+        for index in 0..8 {
+            let pixel = image::Rgb([shade, shade + index, shade]);
+            let picture = image::RgbImage::from_pixel(40, 36, pixel);
+            picture.save(data.join(format!("{class}/{index}.png"))).expect("a picture");
+        }
+    }
+    let run_folder = file("run");
+    let model =
+        ["--model", "vgg11_bn", "--width", "0.05", "--input", "32", "--valid-share", "0.25"];
+    let small = [&[text(&data)][..], &model, &["--recipe", "small", "--batch", "4"]].concat();
+    let train = |more: &[&str], output: &Path| -> [String; 2] {
+        let mut command = example("train");
+        let output = command.args(&small).args(more).arg("--output").arg(output).output();
+        let output = output.expect("the example runs");
+        let [said, warned] =
+            [output.stdout, output.stderr].map(|it| String::from_utf8(it).expect("text"));
+        let status = if output.status.success() { "done" } else { "failed" };
+        [format!("{status} {said}"), warned]
+    };
+    let refused = |more: &[&str], output: &Path, says: &str| {
+        let [said, warned] = train(more, output);
+        assert!(said.starts_with("failed") && warned.contains(says), "{more:?}: {warned}");
+        assert!(!warned.contains("panicked"), "{more:?}: {warned}");
+    };
+    let [said, warned] = train(&["--epochs", "3"], &run_folder);
+    assert!(said.starts_with("done"), "{warned}");
+    for part in ["12 training and 4 validation pictures", "epoch 3:", "finished; best"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for name in ["curves.png", "confusion.png"] {
+        vision::decode_file(run_folder.join(name)).expect("a picture");
+    }
+    let lines = std::fs::read_to_string(run_folder.join("metrics.csv")).expect("metrics");
+    assert_eq!(lines.lines().count(), 1 + 3);
+    let best = run_folder.join("best.safetensors");
+    let cat = "examples/photos/cat.jpg";
+    let said = succeeds("classify", &[cat, "--weights", text(&best)]);
+    assert!(said.contains("dark") && said.contains("light"), "{said}");
+    let said = succeeds("evaluate", &[text(&data), "--weights", text(&best)]);
+    assert!(said.contains("of 16)"), "{said}");
+
+    // Its recipe is one to begin with, and its weights are, too.
+    let recipe = run_folder.join("recipe.toml");
+    let again = [text(&data), "--recipe", text(&recipe), "--weights", text(&best)];
+    let (tuned, head) = (file("tuned"), file("head"));
+    let again = [&again[..], &model, &["--epochs", "1", "--output", text(&tuned)]].concat();
+    succeeds("train", &again);
+    let head_only = [text(&data), "--recipe", "finetune", "--weights", text(&best)];
+    let freeze = ["--freeze", "features", "--epochs", "2", "--output", text(&head)];
+    succeeds("train", &[&head_only[..], &model, &freeze].concat());
+    assert!(head.join("best.safetensors").exists());
+
+    refused(&[], &run_folder, "no checkpoint of an earlier run");
+    refused(&[], &data.join("run"), "not within the data");
+    let new = file("new");
+    refused(&["--freeze", "feautres"], &new, "no layer `feautres`");
+    refused(&["--batch", "0"], &new, "batch");
+    refused(&["--rate", "nan"], &new, "learning rate");
+    refused(&["--input", "8"], &new, "too small");
+    refused(&["--weights", "Cargo.toml"], &new, "not a valid");
+    refused(&["--valid-share", "2"], &new, "share");
+    std::fs::write(data.join("dark/broken.jpg"), "no picture").expect("written");
+    refused(&["--valid-share", "0.4"], &file("stopped"), "broken.jpg");
+    let [said, warned] = train(&["--skip-broken", "--epochs", "1"], &file("skipped"));
+    assert!(
+        said.starts_with("done") && warned.contains("1 pictures could not be read"),
+        "{warned}"
+    );
+    let resume = [text(&data), "--resume", text(&new)];
+    fails("train", &[&resume[..], &model].concat(), "the checkpoint of a run");
+    fails("train", &[text(&data), "--recipe", "alexnet-2013"], "alexnet-2012, vgg-2014");
 }
 
 /// What is said before anything is fetched.
