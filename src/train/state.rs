@@ -94,7 +94,7 @@ impl State {
                 layers
                     .iter()
                     .enumerate()
-                    .map(move |(index, layer)| (format!("{part}.{index}"), format!("{layer:?}")))
+                    .map(move |(index, layer)| (format!("{part}.{index}"), layer.to_string()))
             });
             [("network".into(), of.network.name.clone())].into_iter().chain(listed).collect()
         };
