@@ -33,6 +33,8 @@ use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Trains AlexNet or VGG on your pictures; Ctrl-C saves, --resume goes on")]
+// Of an option that is given twice the last counts, so that a command can be changed at its end.
+#[command(args_override_self = true)]
 struct Args {
     /// A folder with a folder for each class; or one with `train` and `val` (or `valid`, `test`) in it, each
     /// like that; or a CSV file of path,label.
