@@ -6,7 +6,7 @@
 use super::{Examples, Hooks};
 use crate::engine::{Compiled, Precision};
 use crate::error::{Error, Result};
-use crate::models::Network;
+use crate::models::{Network, Parameter};
 use crate::vision::augment::Sample;
 use crate::weights::{Dtype, Weights, safetensors_header};
 use crate::whole_file;
@@ -41,14 +41,9 @@ impl FeatureMaps {
         path: &Path,
         hooks: &Hooks,
     ) -> Result<Option<Self>> {
-        let table = network.architecture();
-        let engine = Compiled::from_values(
-            table.clone().without_classifier(),
-            Precision::F32,
-            |parameter, rows| network.values(parameter, rows),
-        )?;
+        let table = network.architecture().clone().without_classifier();
         let [height, width] = table.pool;
-        let channels = engine.architecture().num_classes()? / (height * width);
+        let channels = table.num_classes()? / (height * width);
         let mut identity = examples.identity();
         identity.push(("features by".into(), hash(network)?));
         let text = format!("{identity:?}");
@@ -58,6 +53,8 @@ impl FeatureMaps {
         let file = match written {
             Some(file) => file,
             None => {
+                let values = |parameter: &Parameter, rows| network.values(parameter, rows);
+                let engine = Compiled::from_values(table, Precision::F32, values)?;
                 if !compute(&engine, examples.as_ref(), path, text, hooks)? {
                     return Ok(None);
                 }
@@ -173,5 +170,5 @@ fn hash<B: Backend>(network: &Network<B>) -> Result<String> {
             hash.update(bytemuck::cast_slice(&network.values(&parameter, rows)?));
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(super::hex(hash))
 }

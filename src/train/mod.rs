@@ -69,6 +69,7 @@ pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig, UpdateRule};
 
 use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
 
 /// `Ok` if a setting fits.
 fn setting(place: &str, fits: bool, expected: &str, found: impl ToString) -> Result<()> {
@@ -80,4 +81,9 @@ fn setting(place: &str, fits: bool, expected: &str, found: impl ToString) -> Res
             found: found.to_string(),
         }),
     }
+}
+
+/// A hash as people write it.
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -251,7 +251,7 @@ impl PictureList {
         for (File { name, bytes }, class) in self.files.iter().zip(&self.classes) {
             hash.update(format!("{name}\0{class}\0{bytes}\0"));
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::train::hex(hash)
     }
 }
 

@@ -4,11 +4,10 @@ use super::parts::Parts;
 use super::{Broken, Order};
 use crate::backend::Limits;
 use crate::error::{Error, Result};
-use crate::train::{Batch, Examples};
+use crate::train::{Batch, Examples, setting};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::backend::Backend;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,14 +95,14 @@ impl<B: Backend> Loader<B> {
         device: &B::Device,
     ) -> Result<Self> {
         let LoaderSettings { batch, parts, workers, .. } = settings;
-        expect(batch > 0, "batch", "at least 1", batch)?;
+        setting("batch", batch > 0, "at least 1", batch)?;
         let most = format!("1 to {batch}, the examples of a batch");
-        expect((1..=batch).contains(&parts), "parts of a batch", &most, parts)?;
-        expect(workers > 0, "workers", "at least 1", workers)?;
+        setting("parts of a batch", (1..=batch).contains(&parts), &most, parts)?;
+        setting("workers", workers > 0, "at least 1", workers)?;
         let (classes, labels) = (examples.classes(), examples.labels().len());
-        expect(!classes.is_empty(), "examples", "at least 1", 0)?;
+        setting("examples", !classes.is_empty(), "at least 1", 0)?;
         let largest = classes.iter().copied().max().unwrap_or_default();
-        expect(largest < labels, "examples", &format!("classes below {labels}"), largest)?;
+        setting("examples", largest < labels, &format!("classes below {labels}"), largest)?;
 
         let values: usize = examples.shape().iter().product();
         let part = batch.div_ceil(parts).min(classes.len()).saturating_mul(values);
@@ -161,7 +160,7 @@ impl<B: Backend> Loader<B> {
         let (first, others) = (broken.next(), broken.count());
         match first {
             Some(why) if others + 1 == self.range.len() => {
-                expect(false, "examples", "at least one that can be read", format!("none: {why}"))
+                setting("examples", false, "at least one that can be read", format!("none: {why}"))
             }
             _ => Ok(()),
         }
@@ -192,17 +191,6 @@ impl<B: Backend> Clone for Loader<B> {
             broken: self.broken.clone(),
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
         }
-    }
-}
-
-fn expect(holds: bool, place: &str, expected: &str, found: impl Display) -> Result<()> {
-    match holds {
-        true => Ok(()),
-        false => Err(Error::Setting {
-            place: place.into(),
-            expected: expected.into(),
-            found: found.to_string(),
-        }),
     }
 }
 
