@@ -299,7 +299,7 @@ fn wrong_inputs_are_errors() {
 
 #[test]
 fn what_is_not_a_number_reaches_the_logits() {
-    for (config, value) in NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY].repeat(7))
+    for (config, value) in NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY].repeat(8))
     {
         let table = match config {
             NetworkConfig::AlexNet(config) => config.with_width(0.05).architecture(),
@@ -335,6 +335,37 @@ fn sixteen_bits_are_close() {
     }
 }
 
+/// A group is its slice of the map, normalised by itself: within a vector of channels, over several, as
+/// narrow as a channel, with windows wider than a group.
+#[test]
+fn lrn_within_groups_is_that_of_slices() {
+    for (channels, groups, size) in
+        [(96, 2, 5), (256, 2, 5), (24, 2, 5), (40, 4, 7), (12, 12, 3), (60, 30, 9), (33, 3, 1)]
+    {
+        let table = |channels, groups| Architecture {
+            name: "lrn".into(),
+            input: [channels, 3, 5],
+            features: vec![Layer::Lrn { size, alpha: 0.2, beta: 0.75, k: 1.0, groups }],
+            pool: [3, 5],
+            classifier: Vec::new(),
+            numbering: Numbering::Sequential,
+        };
+        let shape = [2, channels, 3, 5];
+        let images = images(shape);
+        let of_slice = channels / groups * 15;
+        for isa in isas() {
+            let whole = answer(&compiled(table(channels, groups), on(isa)), &images, shape);
+            let slice = compiled(table(channels / groups, 1), on(isa));
+            let slices = images
+                .chunks(of_slice)
+                .flat_map(|values| answer(&slice, values, [1, channels / groups, 3, 5]));
+            let apart = difference(&whole, &slices.collect::<Vec<_>>());
+            // The same sums, of up to nine squares in another order.
+            assert!(apart < 1e-6, "{channels} in {groups} over {size} on {isa}: {apart:.1e}");
+        }
+    }
+}
+
 fn init() -> Init {
     Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault }
 }
@@ -361,12 +392,9 @@ fn layer() -> impl Strategy<Value = Layer> {
             init: init(),
         },
     );
-    let lrn = (0..4usize, prop_oneof![Just(0.75), Just(0.6)]).prop_map(|(half, beta)| Layer::Lrn {
-        size: 2 * half + 1,
-        alpha: 0.1,
-        beta,
-        k: 1.0,
-    });
+    let lrn = (0..4usize, prop_oneof![Just(0.75), Just(0.6)], 1..5usize).prop_map(
+        |(half, beta, groups)| Layer::Lrn { size: 2 * half + 1, alpha: 0.1, beta, k: 1.0, groups },
+    );
     let pool =
         (1..4usize, 1..4usize).prop_map(|(kernel, stride)| Layer::MaxPool { kernel, stride });
     prop_oneof![

@@ -13,7 +13,8 @@ const TOLERANCE: f64 = 1e-5;
 #[test]
 fn every_layer_of_every_network_equals_torch_on_ndarray() {
     let cases = torch::cases();
-    assert_eq!(cases.len(), NetworkConfig::all().len() + 5);
+    // alexnet_towers is alexnet_paper but for its LRN, which is held to slices.
+    assert_eq!(cases.len(), NetworkConfig::all().len() - 1 + 5);
     for case in cases {
         torch::compare::<alexnet_vgg::backend::NdArray>(&case, &Default::default(), TOLERANCE);
     }

@@ -92,6 +92,20 @@ fn lrn_is_burns_with_another_alpha() {
     }
 }
 
+/// A group is its slice of the channels, normalised by itself.
+#[test]
+fn lrn_within_groups_is_that_of_slices() {
+    let lrn = Lrn::new(5, 0.3, 0.75, 2.0);
+    let shape = [2, 12, 5, 4];
+    let x = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 3.0), &Default::default());
+    for groups in [1, 2, 3, 12] {
+        let slices = x.clone().chunk(groups, 1).into_iter().map(|slice| lrn.forward(slice));
+        let slices = Tensor::cat(slices.collect(), 1);
+        let apart = lrn.clone().with_groups(groups).forward(x.clone()) - slices;
+        assert_eq!(values(apart.abs().max()), [0.0], "{groups} groups");
+    }
+}
+
 /// By hand: 3x3 windows with stride 2 on 5x5 overlap in one row and column.
 #[test]
 fn overlapping_pools_overlap() {
@@ -156,7 +170,8 @@ fn gradient_of_lrn_equals_finite_differences() {
     let shape = [1, 8, 3, 3];
     for beta in [0.75, 0.6] {
         // Constants at which the normalisation matters.
-        let table = chain(vec![Layer::Lrn { size: 5, alpha: 0.2, beta, k: 1.0 }], [8, 3, 3]);
+        let table =
+            chain(vec![Layer::Lrn { size: 5, alpha: 0.2, beta, k: 1.0, groups: 1 }], [8, 3, 3]);
         let network = Network::<Ad>::new(table, &Default::default()).expect("valid");
         check_gradient(&network, formula::fill("input", &shape, 0..1), shape);
     }

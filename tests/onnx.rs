@@ -84,10 +84,9 @@ fn write_logits(path: &Path, network: &Network<B>, options: &Export) {
 /// Names, shapes and every bit, in PyTorch's order.
 fn expect_weights(name: &str, table: &Architecture, model: &ModelProto) {
     let graph = model.graph.as_ref().expect("a graph");
-    let weights =
-        graph.initializer.iter().filter(|tensor| !tensor.name.starts_with("avgpool.")).zip(
-            table.parameters().expect("valid").into_iter().map(Some).chain(std::iter::repeat(None)),
-        );
+    let weights = graph.initializer.iter().filter(|tensor| !is_constant(&tensor.name)).zip(
+        table.parameters().expect("valid").into_iter().map(Some).chain(std::iter::repeat(None)),
+    );
     let mut count = 0;
     for (tensor, p) in weights {
         let p = p.unwrap_or_else(|| panic!("{name}: {} too many", tensor.name));
@@ -100,6 +99,11 @@ fn expect_weights(name: &str, table: &Architecture, model: &ModelProto) {
         count += 1;
     }
     assert_eq!(count, table.parameters().expect("valid").len(), "{name}");
+}
+
+/// What an operator of ONNX's needs and the table does not have.
+fn is_constant(name: &str) -> bool {
+    name.starts_with("avgpool.") || name.ends_with(".apart") || name.ends_with(".together")
 }
 
 /// The chain is closed, and its nodes are the steps, but for those that do nothing.
@@ -116,7 +120,10 @@ fn expect_nodes(name: &str, table: &Architecture, options: &Export, model: &Mode
     let wanted = steps.iter().filter(does_nothing).map(|step| (&*step.key, &*step.name));
     let found = graph.node.iter().map(|node| (&*node.name, &*node.doc_string));
     let extra = ["flatten", "avgpool.narrowed"];
-    assert!(wanted.eq(found.filter(|(name, _)| !extra.contains(name))), "{name}");
+    let is_extra = |name: &str| {
+        extra.contains(&name) || [".groups", ".of_groups"].iter().any(|end| name.ends_with(end))
+    };
+    assert!(wanted.eq(found.filter(|(name, _)| !is_extra(name))), "{name}");
 
     let constants = graph.initializer.iter().map(|tensor| tensor.name.as_str());
     let mut known: HashSet<&str> = constants.chain(["input"]).collect();
@@ -201,7 +208,7 @@ fn a_batch_may_be_fixed_and_a_preset_kept() {
 fn tables_of_ones_own_are_exported() {
     let options = Export { input: Some([96, 96]), ..Export::default() };
     let mut lrn = table("alexnet_paper", [96, 96]);
-    let own = Layer::Lrn { size: 3, alpha: 0.02, beta: 0.6, k: 1.5 };
+    let own = Layer::Lrn { size: 3, alpha: 0.02, beta: 0.6, k: 1.5, groups: 1 };
     let is_lrn = |layer: &&mut Layer| matches!(layer, Layer::Lrn { .. });
     lrn.features.iter_mut().filter(is_lrn).for_each(|layer| *layer = own);
     let model = exported("own_lrn", &lrn, &options);
@@ -210,6 +217,13 @@ fn tables_of_ones_own_are_exported() {
     let constant = |name, value| (name, None, Some(value));
     let wanted = [constant("alpha", 0.06), constant("beta", 0.6), constant("bias", 1.5)];
     assert!(found.eq([("size", Some(3), None)].into_iter().chain(wanted)));
+
+    let Layer::Lrn { groups, .. } = &mut lrn.features[2] else { panic!("{lrn:?}") };
+    *groups = 5;
+    let model = exported("own_lrn_of_groups", &lrn, &options);
+    let constants = &model.graph.as_ref().expect("a graph").initializer;
+    let shapes = constants.iter().filter(|tensor| tensor.data_type == messages::INT64);
+    assert_eq!(shapes.count(), 2, "apart and together");
 
     let grey = AlexNetConfig::torchvision()
         .with_width(WIDTH)

@@ -13,11 +13,11 @@ fn summary(name: &str) -> Summary {
 
 #[test]
 fn parameters_and_multiply_adds_are_the_published_ones() {
-    // torchvision's documentation of its weights. It has no alexnet_paper, vgg11_lrn or vgg16_c:
-    // theirs are counted by hand, below.
+    // torchvision's documentation of its weights. It has no AlexNet of 2012, vgg11_lrn or vgg16_c: theirs are counted by hand, below.
     let published = [
         ("alexnet", 61_100_840, 0.714),
         ("alexnet_paper", 60_965_224, 0.724),
+        ("alexnet_towers", 60_965_224, 0.724),
         ("vgg11", 132_863_336, 7.609),
         ("vgg11_bn", 132_868_840, 7.609),
         ("vgg13", 133_047_848, 11.308),
@@ -79,6 +79,7 @@ fn the_papers_names_are_theirs() {
     for name in ["conv1_1", "conv3_3", "relu5_3", "pool5", "fc6", "fc8"] {
         assert!(vgg16_c.iter().any(|known| known == name), "{name} in {vgg16_c:?}");
     }
+    assert_eq!(names("alexnet_towers"), names("alexnet_paper"));
     let table = VggConfig::vgg16().architecture();
     assert_eq!(table.find("conv3_1").ok(), table.find("features.10").ok());
     let error = table.find("conv3_9").expect_err("no such layer").to_string();
@@ -154,6 +155,14 @@ fn contradictory_tables_are_errors_that_say_where() {
     }
     let error = table.steps().expect_err("2 does not divide 3").to_string();
     assert!(error.contains("features.0") && error.contains("groups"), "{error}");
+    for (groups, says) in [(0, "at least 1 group"), (5, "groups that divide 96 channels")] {
+        let mut table = AlexNetConfig::towers().architecture();
+        if let Layer::Lrn { groups: own, .. } = &mut table.features[2] {
+            *own = groups;
+        }
+        let error = table.steps().expect_err(says).to_string();
+        assert!(error.contains("features.2") && error.contains(says), "{error}");
+    }
     let table = vgg().architecture();
     for misplaced in [
         Layer::Linear { out: 7, init: table_init(&table) },
@@ -186,6 +195,12 @@ fn configs_and_tables_are_data() {
         let json = serde_json::to_string(&table).expect("serializable");
         assert_eq!(serde_json::from_str::<Architecture>(&json).expect("deserializable"), table);
     }
+    // A table from before an LRN had groups.
+    let older = r#"{ "Lrn": { "size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0 } }"#;
+    let layer: Layer = serde_json::from_str(older).expect("deserializable");
+    assert_eq!(layer, AlexNetConfig::paper().architecture().features[2]);
+    let grouped = AlexNetConfig::towers().architecture().features[2];
+    assert_eq!(grouped.to_string(), "LRN over 5, groups 2");
 }
 
 /// A chain of any windows, and what is published about them nowhere: counted by brute force.

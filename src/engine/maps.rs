@@ -143,6 +143,8 @@ pub(super) enum RowKind {
         alpha: f64,
         beta: f64,
         k: f64,
+        /// Channels of a group.
+        group: usize,
     },
     /// A batch norm that no convolution stands before: factor and summand of each channel, whole
     /// blocks.
@@ -201,11 +203,12 @@ unsafe fn row<S: Simd>(stage: &Row, item: usize, from: Place, to: Place, own: Pl
     let (image, y) = (item / output.height, item % output.height);
     // SAFETY: the caller's.
     unsafe {
-        if let RowKind::Lrn { size, alpha, beta, k } = stage.kind {
+        if let RowKind::Lrn { size, alpha, beta, k, group } = stage.kind {
             for x in 0..output.width {
                 let pixel = from.add(input.at(image, 0, y, x));
                 let result = to.add(output.at(image, 0, y, x));
-                normalise::<S>(stage, [size as f64, alpha, beta, k], pixel, result, own);
+                let window = Window { size, group };
+                normalise::<S>(stage, window, [alpha, beta, k], pixel, result, own);
             }
             return;
         }
@@ -270,6 +273,13 @@ unsafe fn pointwise<S: Simd>(kind: &RowKind, block: usize, value: S::Vector) -> 
     }
 }
 
+/// Whose squares an LRN adds up: those of `size` neighbours, within groups of so many channels.
+#[derive(Clone, Copy)]
+struct Window {
+    size: usize,
+    group: usize,
+}
+
 /// One pixel: `x / (k + alpha · Σ x²)^beta` over the neighbouring channels.
 ///
 /// # Safety
@@ -277,13 +287,14 @@ unsafe fn pointwise<S: Simd>(kind: &RowKind, block: usize, value: S::Vector) -> 
 #[inline(always)]
 unsafe fn normalise<S: Simd>(
     stage: &Row,
-    [size, alpha, beta, k]: [f64; 4],
+    window: Window,
+    [alpha, beta, k]: [f64; 3],
     pixel: Place,
     result: Place,
     own: Place,
 ) {
-    let size = size as usize;
-    let blocks = stage.input.blocks();
+    let size = window.size;
+    let (blocks, channels) = (stage.input.blocks(), stage.input.channels);
     let half = size / 2;
     let (from, to) = (stage.input.block_stride(), stage.output.block_stride());
     // SAFETY: the caller's.
@@ -301,6 +312,9 @@ unsafe fn normalise<S: Simd>(
             for i in 1..size {
                 sum = S::add(sum, own.add(block * BLOCK + i).load::<S>());
             }
+            if window.group < channels {
+                sum = within_groups::<S>(sum, window, channels, block, own.add(half));
+            }
             let scale = S::mul_add(sum, S::splat(alpha as f32), S::splat(k as f32));
             let power = if beta == 0.75 {
                 // s^¾ = √s · √√s
@@ -317,5 +331,38 @@ unsafe fn normalise<S: Simd>(
             let x = pixel.add(block * from).load::<S>();
             result.add(block * to).store::<S>(S::div(x, power));
         }
+    }
+}
+
+/// The sums of a block, those that reach over the end of their group once more, within it.
+///
+/// # Safety
+/// `S` must be available, and all `channels` squares there.
+#[inline(always)]
+unsafe fn within_groups<S: Simd>(
+    sum: S::Vector,
+    Window { size, group }: Window,
+    channels: usize,
+    block: usize,
+    squares: Place,
+) -> S::Vector {
+    let half = size / 2;
+    let own = block * BLOCK..((block + 1) * BLOCK).min(channels);
+    let mut sums = [0.0f32; BLOCK];
+    // SAFETY: the caller's; the array is as long as a vector.
+    unsafe {
+        S::store(sums.as_mut_ptr(), sum);
+        // The first end that a channel of this block can see.
+        let first = (own.start.saturating_sub(half) / group + 1) * group;
+        for end in (first..channels.min(own.end + half)).step_by(group) {
+            let near = own.start.max(end.saturating_sub(half))..own.end.min(end + half);
+            for channel in near {
+                let start = channel / group * group;
+                let seen = start.max(channel.saturating_sub(half))
+                    ..(start + group).min(channel + half + 1);
+                sums[channel - own.start] = seen.map(|other| squares.add(other).get()).sum();
+            }
+        }
+        S::load(sums.as_ptr())
     }
 }

@@ -399,8 +399,9 @@ impl<'a> Planner<'a> {
             (_, &Layer::MaxPool { kernel, stride }, Value::Map(_)) => {
                 self.row(index, RowKind::MaxPool { kernel, stride })
             }
-            (_, &Layer::Lrn { size, alpha, beta, k }, Value::Map(_)) => {
-                self.row(index, RowKind::Lrn { size, alpha, beta, k })
+            (_, &Layer::Lrn { size, alpha, beta, k, groups }, Value::Map(_)) => {
+                let group = step.input.channels() / groups;
+                self.row(index, RowKind::Lrn { size, alpha, beta, k, group })
             }
             (_, Layer::Relu, Value::Map(_)) => self.row(index, RowKind::Relu),
             (_, Layer::Tanh, Value::Map(_)) => self.row(index, RowKind::Tanh),

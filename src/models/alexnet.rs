@@ -56,6 +56,10 @@ pub struct AlexNetConfig {
     /// Local response normalisation after the first two ReLUs (section 3.3 of the paper).
     #[config(default = false)]
     pub lrn: bool,
+    /// LRN within each half of the channels, as the two GPUs of 2012 computed it; otherwise over all of
+    /// them, as every port to one device does.
+    #[config(default = false)]
+    pub lrn_within_groups: bool,
     /// The two-GPU split of conv2, conv4 and conv5 (section 3.5): two groups of channels.
     #[config(default = false)]
     pub groups: bool,
@@ -150,13 +154,23 @@ const NORMALISED: [bool; 5] = [true, true, false, false, false];
 /// ... and three are pooled.
 const POOLED: [bool; 5] = [true, true, false, false, true];
 /// Section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. VGG's A-LRN takes it over.
-pub(super) const LRN: Layer = Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0 };
+pub(super) const LRN: Layer = lrn(1);
 const HIDDEN: usize = 4096;
+
+const fn lrn(groups: usize) -> Layer {
+    Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, groups }
+}
 
 impl AlexNetConfig {
     /// The network of 2012, with all of its tricks.
     pub fn paper() -> Self {
         Self::new(AlexNetVariant::Paper).with_lrn(true).with_groups(true)
+    }
+
+    /// The network of 2012 as its two GPUs computed it (section 3.5): [`paper`](Self::paper), but each
+    /// half of the channels is normalised by itself. [`Towers`](super::Towers) runs it on two devices.
+    pub fn towers() -> Self {
+        Self::paper().with_lrn_within_groups(true)
     }
 
     /// The network whose weights torchvision publishes.
@@ -181,7 +195,7 @@ impl AlexNetConfig {
             });
             features.push(self.activation());
             if self.lrn && NORMALISED[i] {
-                features.push(LRN);
+                features.push(lrn(if self.lrn_within_groups { 2 } else { 1 }));
             }
             if POOLED[i] {
                 let kernel = if self.overlapping_pools { 3 } else { 2 };
@@ -189,13 +203,18 @@ impl AlexNetConfig {
             }
         }
         Architecture {
-            name: row.name.into(),
+            name: self.name(row).into(),
             input: [self.in_channels, self.input_size, self.input_size],
             features,
             pool: [6, 6],
             classifier: self.classifier(row),
             numbering: Numbering::Sequential,
         }
+    }
+
+    fn name(&self, row: &Row) -> &'static str {
+        let own = self.lrn && self.lrn_within_groups && self.variant == AlexNetVariant::Paper;
+        if own { "alexnet_towers" } else { row.name }
     }
 
     fn classifier(&self, row: &Row) -> Vec<Layer> {

@@ -107,7 +107,9 @@ impl<B: Backend> Builder<'_, B> {
                 momentum: 0.1,
                 epsilon: 1e-5,
             }),
-            Layer::Lrn { size, alpha, beta, k } => MapLayer::Lrn(Lrn::new(size, alpha, beta, k)),
+            Layer::Lrn { size, alpha, beta, k, groups } => {
+                MapLayer::Lrn(Lrn::new(size, alpha, beta, k).with_groups(groups))
+            }
             Layer::MaxPool { kernel, stride } => MapLayer::MaxPool(
                 MaxPool2dConfig::new([kernel; 2]).with_strides([stride; 2]).init(),
             ),

@@ -22,6 +22,7 @@ pub struct Lrn {
     alpha: f64,
     beta: f64,
     k: f64,
+    groups: usize,
 }
 
 impl Lrn {
@@ -31,11 +32,31 @@ impl Lrn {
     /// If `size` is even: the window would have no middle.
     pub fn new(size: usize, alpha: f64, beta: f64, k: f64) -> Self {
         assert!(size % 2 == 1, "LRN: expected an odd number of channels, found {size}");
-        Self { size, alpha, beta, k }
+        Self { size, alpha, beta, k, groups: 1 }
+    }
+
+    /// The same within so many groups of channels, each of which sees itself alone. They must divide
+    /// the channels.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn with_groups(self, groups: usize) -> Self {
+        assert!(groups > 0, "LRN: expected at least 1 group");
+        Self { groups, ..self }
     }
 
     /// `[N, C, H, W]` to the same shape.
     pub fn forward<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if self.groups == 1 {
+            return self.forward_over_all(x);
+        }
+        // A group is to the sums what an image is: they stop at its ends.
+        let [n, c, h, w] = x.dims();
+        let groups = x.reshape([n * self.groups, c / self.groups, h, w]);
+        self.forward_over_all(groups).reshape([n, c, h, w])
+    }
+
+    fn forward_over_all<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match B::ad_enabled(&x.device()) {
             true => self.forward_in_training(x),
             false => {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum NetworkConfig {
-    /// Either AlexNet.
+    /// Any AlexNet.
     AlexNet(AlexNetConfig),
     /// Any VGG.
     Vgg(VggConfig),
@@ -29,14 +29,15 @@ impl NetworkConfig {
         let vggs = vgg::configurations().flat_map(|column| {
             [false, true].map(|bn| VggConfig::new(column).with_batch_norm(bn).into())
         });
-        [AlexNetConfig::torchvision().into(), AlexNetConfig::paper().into()]
+        [AlexNetConfig::torchvision(), AlexNetConfig::paper(), AlexNetConfig::towers()]
+            .map(NetworkConfig::from)
             .into_iter()
             .chain(vggs)
             .collect()
     }
 
-    /// The network of that name: `alexnet` (torchvision's), `alexnet_paper` (2012), `vgg11`,
-    /// `vgg11_lrn`, `vgg13`, `vgg16`, `vgg16_c`, `vgg19`, and each VGG with `_bn`.
+    /// The network of that name: `alexnet` (torchvision's), `alexnet_paper` (2012),
+    /// `alexnet_towers` (the same as its two GPUs computed it), `vgg11`, `vgg11_lrn`, `vgg13`, `vgg16`, `vgg16_c`, `vgg19`, and each VGG with `_bn`.
     ///
     /// # Errors
     /// [`Error::UnknownNetwork`], which lists the names.

@@ -46,7 +46,10 @@ impl Row<'_> {
                 }
                 Shape::Map([c, size[0], size[1]])
             }
-            (Layer::Lrn { size, alpha, beta, k }, Shape::Map(_)) => {
+            (Layer::Lrn { size, alpha, beta, k, groups }, Shape::Map([c, _, _])) => {
+                self.expect(groups > 0, "at least 1 group", groups)?;
+                let wanted = format!("groups that divide {c} channels");
+                self.expect(c.is_multiple_of(groups), &wanted, groups)?;
                 let odd = size % 2 == 1 && size <= LARGEST_LRN;
                 self.expect(odd, "an odd number of channels up to 65,535", size)?;
                 // Then the sum is above 0, and has a power.

@@ -71,6 +71,10 @@ pub enum Layer {
         beta: f64,
         /// Constant.
         k: f64,
+        /// Groups of channels that do not see each other's: 2 where each of the 2012 network's GPUs
+        /// normalised its own half.
+        #[serde(default = "one")]
+        groups: usize,
     },
     /// Max pooling without padding; a window that does not fit is left out (floor).
     MaxPool {
@@ -118,7 +122,13 @@ impl std::fmt::Display for Layer {
             Layer::BatchNorm => f.write_str("BatchNorm"),
             Layer::Relu => f.write_str("ReLU"),
             Layer::Tanh => f.write_str("tanh"),
-            Layer::Lrn { size, .. } => write!(f, "LRN over {size}"),
+            Layer::Lrn { size, groups, .. } => {
+                write!(f, "LRN over {size}")?;
+                match groups {
+                    1 => Ok(()),
+                    groups => write!(f, ", groups {groups}"),
+                }
+            }
             Layer::MaxPool { kernel, stride } => {
                 write!(f, "MaxPool {kernel}x{kernel}, stride {stride}")
             }
@@ -127,6 +137,11 @@ impl std::fmt::Display for Layer {
             Layer::Linear { out, .. } => write!(f, "Linear {out}"),
         }
     }
+}
+
+/// Tables that were written before an LRN had groups have one.
+fn one() -> usize {
+    1
 }
 
 /// What the weights and biases of a layer are before training.
@@ -216,7 +231,7 @@ impl Shape {
         self.dims().iter().map(|&dim| dim as u64).product()
     }
 
-    pub(super) fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         self.dims()[0]
     }
 }

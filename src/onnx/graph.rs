@@ -80,16 +80,7 @@ impl Chain {
             Layer::BatchNorm => ("BatchNormalization", vec![float("epsilon", 1e-5)]),
             Layer::Relu => ("Relu", Vec::new()),
             Layer::Tanh => ("Tanh", Vec::new()),
-            Layer::Lrn { size, alpha, beta, k } => (
-                "LRN",
-                vec![
-                    int("size", size)?,
-                    // ONNX divides the sum by the window, the paper and this crate do not.
-                    float("alpha", alpha * size as f64),
-                    float("beta", beta),
-                    float("bias", k),
-                ],
-            ),
+            Layer::Lrn { .. } => return self.lrn(step),
             Layer::MaxPool { kernel, stride } => (
                 "MaxPool",
                 vec![ints("kernel_shape", &[kernel; 2])?, ints("strides", &[stride; 2])?],
@@ -101,6 +92,40 @@ impl Chain {
         let keys: Vec<&str> = step.parameters.iter().map(|p| p.key.as_str()).collect();
         self.push(&step.key, op, attributes, &keys);
         self.describe(step);
+        Ok(())
+    }
+
+    /// ONNX's LRN has no groups: seen as images of their own, they are normalised by themselves.
+    fn lrn(&mut self, step: &Step) -> Result<()> {
+        let Layer::Lrn { size, alpha, beta, k, groups } = step.layer else { return Ok(()) };
+        let channels = step.input.channels();
+        let [apart, normalised, shape_apart, shape_together] =
+            ["groups", "of_groups", "apart", "together"].map(|what| format!("{}.{what}", step.key));
+        if groups > 1 {
+            self.reshape(&apart, &shape_apart, channels / groups)?;
+        }
+        let attributes = vec![
+            int("size", size)?,
+            // ONNX divides the sum by the window, the paper and this crate do not.
+            float("alpha", alpha * size as f64),
+            float("beta", beta),
+            float("bias", k),
+        ];
+        self.push(if groups > 1 { &normalised } else { &step.key }, "LRN", attributes, &[]);
+        if groups > 1 {
+            self.reshape(&step.key, &shape_together, channels)?;
+        }
+        self.describe(step);
+        Ok(())
+    }
+
+    /// Maps of so many channels, however many that makes; height and width stay.
+    fn reshape(&mut self, name: &str, shape: &str, channels: usize) -> Result<()> {
+        // -1 is what remains, 0 is as it was.
+        let dims = [-1, number(name, channels)?, 0, 0];
+        let raw_data = dims.into_iter().flat_map(i64::to_le_bytes).collect();
+        self.constants.push(TensorProto { raw_data, data_type: INT64, ..tensor(shape, &[4])? });
+        self.push(name, "Reshape", Vec::new(), &[shape]);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 /// `TensorProto.DataType.FLOAT`: f32.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT64`.
+pub const INT64: i32 = 7;
 
 /// A whole file.
 #[derive(Clone, PartialEq, prost::Message)]

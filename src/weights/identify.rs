@@ -4,7 +4,7 @@ use super::naming::{Named, Naming};
 use super::reading::{ByName, Wanted};
 use super::{NETWORK, Weights};
 use crate::error::Result;
-use crate::models::{NetworkConfig, Part};
+use crate::models::{Architecture, Layer, NetworkConfig, Part};
 
 /// What a file was found to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +12,8 @@ pub struct Identity {
     /// The networks that have exactly these tensors, with their number of classes, input channels
     /// and width. More than one where networks differ in a layer without parameters and the naming
     /// does not count layers: `vgg11` and `vgg11_lrn` under the papers' names. A file that says its
-    /// network (those that we write do) is of that one.
+    /// network (those that we write do) is of that one. `alexnet_towers`, which is `alexnet_paper` but for
+    /// the groups of its LRN, is only what says so.
     pub networks: Vec<NetworkConfig>,
     /// What the tensors are called.
     pub naming: Naming,
@@ -50,6 +51,9 @@ impl Weights {
                     |config: &NetworkConfig| stated == Some(&config.architecture().name);
                 if identity.networks.iter().any(is_stated) {
                     identity.networks.retain(is_stated);
+                } else {
+                    let ungrouped = |config: &NetworkConfig| ungrouped(config.architecture());
+                    identity.networks.dedup_by_key(|config| ungrouped(config));
                 }
                 return Ok(Some(identity));
             }
@@ -90,6 +94,15 @@ impl Weights {
         }
         Ok(Some(config))
     }
+}
+
+/// The layers of the features, each LRN over all channels.
+fn ungrouped(table: Architecture) -> Vec<Layer> {
+    let over_all = |layer| match layer {
+        Layer::Lrn { size, alpha, beta, k, .. } => Layer::Lrn { size, alpha, beta, k, groups: 1 },
+        other => other,
+    };
+    table.features.into_iter().map(over_all).collect()
 }
 
 /// The name without `.weight` or `.bias`.
