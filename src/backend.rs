@@ -26,6 +26,8 @@ pub use burn_ndarray::NdArray;
 #[cfg(feature = "wgpu")]
 pub use burn_wgpu::{Wgpu, WgpuDevice};
 
+mod devices;
+pub use devices::Devices;
 mod limits;
 pub(crate) use limits::{Limits, name};
 
@@ -144,6 +146,21 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     }
     let _ = device;
     Ok(None)
+}
+
+/// Whether a device computes in the thread that asks it to, as the CPU backends do.
+pub(crate) fn is_cpu<D: Any>(device: &D) -> bool {
+    let device = device as &dyn Any;
+    #[cfg(feature = "flex")]
+    if device.is::<burn_flex::FlexDevice>() {
+        return true;
+    }
+    #[cfg(feature = "ndarray")]
+    if device.is::<burn_ndarray::NdArrayDevice>() {
+        return true;
+    }
+    let _ = device;
+    false
 }
 
 /// Reads a tensor from its device. Devices work asynchronously: this is where their errors show.

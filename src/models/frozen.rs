@@ -3,6 +3,8 @@
 use super::chain::{MapLayer, Pointwise, VectorLayer};
 use super::network::Network;
 #[cfg(feature = "train")]
+use super::table::{Architecture, Step};
+#[cfg(feature = "train")]
 use crate::error::Result;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -28,22 +30,47 @@ impl<B: Backend> Network<B> {
     /// The same network with some layers frozen, those all of whose parameters are: they ask for no
     /// gradients, and their batch norm takes its running statistics. Dropout stays.
     pub(crate) fn frozen_where(mut self, is_frozen: impl Fn(&str) -> bool) -> Result<Self> {
-        let steps = self.architecture().steps()?;
-        let frozen: Vec<bool> = (steps.iter())
-            .map(|step| {
-                let mut keys = step.parameters.iter().map(|parameter| parameter.key.as_str());
-                !step.parameters.is_empty() && keys.all(&is_frozen)
-            })
-            .collect();
-        let (maps, vectors) = frozen.split_at(self.features.len());
-        self.features = (self.features.into_iter().zip(maps))
-            .map(|(layer, &frozen)| if frozen { layer.frozen().no_grad() } else { layer })
-            .collect();
-        // The pool stands between them.
-        self.classifier = (self.classifier.into_iter().zip(&vectors[1..]))
-            .map(|(layer, &frozen)| if frozen { layer.no_grad() } else { layer })
-            .collect();
+        let frozen = self.architecture().frozen_layers(is_frozen)?;
+        self.features = MapLayer::frozen_where(self.features, &frozen);
+        self.classifier = VectorLayer::frozen_where(self.classifier, &frozen);
         Ok(self)
+    }
+}
+
+#[cfg(feature = "train")]
+impl Architecture {
+    /// Of each layer in forward order whether all parameters are frozen, and there are some.
+    pub(super) fn frozen_layers(&self, is_frozen: impl Fn(&str) -> bool) -> Result<Vec<bool>> {
+        let all_frozen = |step: Step| {
+            let mut keys = step.parameters.iter().map(|parameter| parameter.key.as_str());
+            !step.parameters.is_empty() && keys.all(&is_frozen)
+        };
+        Ok(self.steps()?.into_iter().map(all_frozen).collect())
+    }
+}
+
+#[cfg(feature = "train")]
+impl<B: Backend> MapLayer<B> {
+    /// The features, the first of all layers.
+    pub(super) fn frozen_where(layers: Vec<Self>, frozen: &[bool]) -> Vec<Self> {
+        let freeze = |(layer, &frozen): (Self, &bool)| match frozen {
+            true => layer.frozen().no_grad(),
+            false => layer,
+        };
+        layers.into_iter().zip(frozen).map(freeze).collect()
+    }
+}
+
+#[cfg(feature = "train")]
+impl<B: Backend> VectorLayer<B> {
+    /// The classifier, the last of all layers.
+    pub(super) fn frozen_where(layers: Vec<Self>, frozen: &[bool]) -> Vec<Self> {
+        let frozen = &frozen[frozen.len() - layers.len()..];
+        let freeze = |(layer, &frozen): (Self, &bool)| match frozen {
+            true => layer.no_grad(),
+            false => layer,
+        };
+        layers.into_iter().zip(frozen).map(freeze).collect()
     }
 }
 

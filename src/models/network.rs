@@ -218,7 +218,7 @@ impl<B: Backend> Network<B> {
     pub fn try_forward(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
         let [batch, ..] = images.dims();
         let plan = self.plan(images.dims(), &images.device())?;
-        plan.expect_whole(plan.steps.last(), batch)?;
+        plan.expect_logits(batch)?;
         Ok(join(plan.split(images).map(|part| self.classify(part)).collect()))
     }
 
@@ -231,7 +231,7 @@ impl<B: Backend> Network<B> {
     /// that is what the allocator refuses; how much of a GPU's memory is free, nobody can ask.)
     pub fn check(&self, shape: [usize; 4], device: &B::Device) -> Result<()> {
         let plan = self.plan(shape, device)?;
-        plan.expect_whole(plan.steps.last(), shape[0])
+        plan.expect_logits(shape[0])
     }
 
     /// The output of the last feature layer, `[N, C, H, W]`, for transfer learning and the like.
@@ -336,13 +336,8 @@ impl<B: Backend> Network<B> {
         logits + not_a_number
     }
 
-    /// Averaging over windows of one pixel is the identity: no pass over the memory for that.
     pub(super) fn pool(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [_, _, h, w] = maps.dims();
-        match [h, w] == self.avgpool.output_size {
-            true => maps,
-            false => self.avgpool.forward(maps),
-        }
+        pooled(&self.avgpool, maps)
     }
 
     fn tapped(&self, images: Tensor<B, 4>, wanted: &[usize]) -> Vec<Tap<B>> {
@@ -371,24 +366,16 @@ impl<B: Backend> Network<B> {
     }
 
     pub(super) fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
-        let [batch, channels, height, width] = shape;
-        if batch == 0 || channels != self.architecture.input[0] {
-            return Err(Error::InputShape {
-                network: self.architecture.name.clone(),
-                expected: format!("[N >= 1, {}, H, W]", self.architecture.input[0]),
-                found: shape.to_vec(),
-            });
-        }
-        let steps = self.architecture.walk([height, width])?;
-        let capacity = Capacity::new::<B>(&self.architecture.name, device)?;
-        let at_once = capacity.images_at_once(batch, &steps)?;
-        let normalises = self.architecture.features.contains(&Layer::BatchNorm);
-        match at_once < batch && normalises && B::ad_enabled(device) {
-            false => Ok(Plan { steps, at_once, capacity }),
-            true => Err(capacity.refuse(format!(
-                "batch norm trains on a whole batch, and this device takes {at_once} of {batch} images at once"
-            ))),
-        }
+        Plan::new::<B>(&self.architecture, shape, device)
+    }
+}
+
+/// Averaging over windows of one pixel is the identity: no pass over the memory for that.
+pub(super) fn pooled<B: Backend>(pool: &AdaptiveAvgPool2d, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [_, _, h, w] = maps.dims();
+    match [h, w] == pool.output_size {
+        true => maps,
+        false => pool.forward(maps),
     }
 }
 
@@ -399,7 +386,44 @@ pub(super) struct Plan<'a> {
     pub capacity: Capacity<'a>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    pub fn new<B: Backend>(
+        architecture: &'a Architecture,
+        shape: [usize; 4],
+        device: &B::Device,
+    ) -> Result<Self> {
+        let [batch, channels, height, width] = shape;
+        if batch == 0 || channels != architecture.input[0] {
+            return Err(Error::InputShape {
+                network: architecture.name.clone(),
+                expected: format!("[N >= 1, {}, H, W]", architecture.input[0]),
+                found: shape.to_vec(),
+            });
+        }
+        let steps = architecture.walk([height, width])?;
+        let capacity = Capacity::new::<B>(&architecture.name, device)?;
+        let at_once = capacity.images_at_once(batch, &steps)?;
+        let normalises = architecture.features.contains(&Layer::BatchNorm);
+        match at_once < batch && normalises && B::ad_enabled(device) {
+            false => Ok(Plan { steps, at_once, capacity }),
+            true => Err(capacity.refuse(format!(
+                "batch norm trains on a whole batch, and this device takes {at_once} of {batch} images at once"
+            ))),
+        }
+    }
+
+    /// Of two devices that do the same, the one that takes fewer images at once.
+    pub fn or_smaller(self, other: Self) -> Self {
+        match other.at_once < self.at_once {
+            true => other,
+            false => self,
+        }
+    }
+
+    pub fn expect_logits(&self, batch: usize) -> Result<()> {
+        self.expect_whole(self.steps.last(), batch)
+    }
+
     pub fn split<B: Backend>(&self, images: Tensor<B, 4>) -> impl Iterator<Item = Tensor<B, 4>> {
         let parts = match self.at_once < images.dims()[0] {
             true => images.split(self.at_once, 0),
@@ -424,13 +448,13 @@ impl Plan<'_> {
 /// `[N, 1]`: 0 for an image of numbers, NaN for one with a NaN or an infinity in it. Added to what
 /// comes out, because burn's ReLU and max pool turn NaN into numbers that look like an answer;
 /// PyTorch's pass it on.
-pub(super) fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
+pub(crate) fn not_a_number<B: Backend>(images: &Tensor<B, 4>) -> Tensor<B, 2> {
     let pixels: Tensor<B, 2> = images.clone().detach().flatten(1, 3);
     // Zeros first: a sum of pixels could overflow, above all in f16.
     (pixels * 0.0).sum_dim(1)
 }
 
-pub(super) fn join<B: Backend, const D: usize>(mut parts: Vec<Tensor<B, D>>) -> Tensor<B, D> {
+pub(crate) fn join<B: Backend, const D: usize>(mut parts: Vec<Tensor<B, D>>) -> Tensor<B, D> {
     match parts.len() {
         1 => parts.remove(0),
         _ => Tensor::cat(parts, 0),

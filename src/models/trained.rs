@@ -5,16 +5,24 @@ use super::network::Network;
 use super::table::{Parameter, Part, Role};
 use crate::error::Result;
 use burn::module::ParamId;
+#[cfg(feature = "train")]
+use burn::module::RunningState;
+#[cfg(feature = "train")]
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use std::ops::Range;
 
 /// A parameter that training changes, and where it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained {
     /// The table's.
     pub parameter: Parameter,
-    /// burn's tensors that hold it, one for each of its [`pieces`](Parameter::pieces). Other processes
-    /// have other ids for the same parameter: only its key is the same everywhere.
+    /// burn's tensors that hold it, in the order of its rows: in a [`Network`] one for each of its
+    /// [`pieces`](Parameter::pieces). Other processes have other ids for the same parameter: only its key is
+    /// the same everywhere.
     pub ids: Vec<ParamId>,
+    /// The rows of its first dimension that each of them holds.
+    pub rows: Vec<Range<usize>>,
 }
 
 impl<B: Backend> Network<B> {
@@ -33,15 +41,34 @@ impl<B: Backend> Network<B> {
                     }
                     _ => self.features[index].ids(parameter.role),
                 };
-                trained.push(Trained { parameter, ids });
+                let rows = parameter.pieces().collect();
+                trained.push(Trained { parameter, ids, rows });
             }
         }
         Ok(trained)
     }
 }
 
+#[cfg(feature = "train")]
+impl<B: Backend> Network<B> {
+    /// What the batch norms that are trained have learnt of the data: means and variances, in forward order.
+    pub(crate) fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
+        self.features.iter().flat_map(MapLayer::running_statistics).collect()
+    }
+}
+
 impl<B: Backend> MapLayer<B> {
-    fn ids(&self, role: Role) -> Vec<ParamId> {
+    /// The mean and the variance of a batch norm that is trained.
+    #[cfg(feature = "train")]
+    pub(super) fn running_statistics(&self) -> impl Iterator<Item = &RunningState<Tensor<B, 1>>> {
+        let of = match self {
+            Self::BatchNorm(norm) => Some([&norm.running_mean, &norm.running_var]),
+            _ => None,
+        };
+        of.into_iter().flatten()
+    }
+
+    pub(super) fn ids(&self, role: Role) -> Vec<ParamId> {
         match (self, role) {
             (Self::Conv(conv), Role::Weight) => vec![conv.weight.id],
             (Self::Conv(conv), Role::Bias) => conv.bias.iter().map(|bias| bias.id).collect(),
@@ -55,7 +82,7 @@ impl<B: Backend> MapLayer<B> {
 }
 
 impl<B: Backend> VectorLayer<B> {
-    fn ids(&self, role: Role) -> Vec<ParamId> {
+    pub(super) fn ids(&self, role: Role) -> Vec<ParamId> {
         match (self, role) {
             (Self::Linear(linear), Role::Weight) => {
                 linear.weight.iter().map(|rows| rows.id).collect()

@@ -2,7 +2,7 @@
 
 use super::chain::{MapLayer, VectorLayer};
 use super::network::Network;
-use super::table::{Parameter, Part, Role};
+use super::table::{Architecture, Parameter, Part, Role};
 use crate::backend;
 use crate::error::{Error, Result};
 use burn::module::Param;
@@ -38,34 +38,47 @@ impl<B: Backend> Network<B> {
     /// for rows that it does not have, and if a record with other shapes was loaded into it;
     /// [`Error::Backend`] if the device failed.
     pub fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>> {
-        let wrong = |expected: String, found: String| Error::Setting {
-            place: format!("{}: {}", self.architecture().name, parameter.key),
-            expected,
-            found,
-        };
-        let steps = self.architecture().steps()?;
-        let is_it = |own: &&Parameter| own.key == parameter.key && own.shape == parameter.shape;
-        let (index, part, own) = (steps.iter().enumerate())
-            .find_map(|(index, step)| {
-                let own = step.parameters.iter().find(is_it)?;
-                Some((index, step.part, own))
-            })
-            .ok_or_else(|| {
-                wrong("a parameter of this network".into(), format!("{:?}", parameter.shape))
-            })?;
-        let count = own.shape[0];
-        if rows.start > rows.end || rows.end > count {
-            return Err(wrong(format!("rows within 0..{count}"), format!("{rows:?}")));
-        }
+        let (index, part) = self.architecture().layer_of(parameter, &rows)?;
         match part {
-            Part::Classifier => self.classifier[index - self.features.len() - 1].values(own, rows),
-            _ => self.features[index].values(own, rows),
+            Part::Classifier => {
+                self.classifier[index - self.features.len() - 1].values(parameter, rows)
+            }
+            _ => self.features[index].values(parameter, rows),
         }
     }
 }
 
+impl Architecture {
+    /// Index and part of the layer that has these rows of a parameter.
+    pub(super) fn layer_of(
+        &self,
+        parameter: &Parameter,
+        rows: &Range<usize>,
+    ) -> Result<(usize, Part)> {
+        let wrong = |expected: String, found: String| Error::Setting {
+            place: format!("{}: {}", self.name, parameter.key),
+            expected,
+            found,
+        };
+        let steps = self.steps()?;
+        let is_it = |own: &Parameter| {
+            own.key == parameter.key && own.shape == parameter.shape && own.role == parameter.role
+        };
+        let (index, step) = (steps.iter().enumerate())
+            .find(|(_, step)| step.parameters.iter().any(is_it))
+            .ok_or_else(|| {
+                wrong("a parameter of this network".into(), format!("{:?}", parameter.shape))
+            })?;
+        let count = parameter.shape.first().copied().unwrap_or(0);
+        if rows.start > rows.end || rows.end > count {
+            return Err(wrong(format!("rows within 0..{count}"), format!("{rows:?}")));
+        }
+        Ok((index, step.part))
+    }
+}
+
 impl<B: Backend> MapLayer<B> {
-    fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
+    pub(super) fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
         match (self, own.role) {
             (Self::Conv(conv), Role::Weight) => rows(own, [conv.weight.val()], wanted),
             (Self::Conv(conv), Role::Bias) => rows(own, conv.bias.as_ref().map(Param::val), wanted),
@@ -81,7 +94,7 @@ impl<B: Backend> MapLayer<B> {
 }
 
 impl<B: Backend> VectorLayer<B> {
-    fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
+    pub(super) fn values(&self, own: &Parameter, wanted: Range<usize>) -> Result<Vec<f32>> {
         match (self, own.role) {
             (Self::Linear(linear), Role::Weight) => {
                 rows(own, linear.weight.iter().map(Param::val), wanted)
