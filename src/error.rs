@@ -111,6 +111,17 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
+    /// One of the processes that train together failed or is gone, and so all end.
+    #[error("process {rank} ({place}): {reason}")]
+    Process {
+        /// Which of them, from 0 on.
+        rank: usize,
+        /// Its host or device.
+        place: String,
+        /// What happened there.
+        reason: String,
+    },
+
     /// A file could not be opened, read or written.
     #[error("{}: {source}", .path.display())]
     Io {

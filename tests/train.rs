@@ -608,3 +608,189 @@ fn on_a_full_disk(folder: &Path) {
     let resumed = train(&recipe, &data, hooks(Arc::new(|_| {}))).expect("the rest of the run");
     assert_eq!(weights(&resumed.last), weights(&whole));
 }
+
+/// On `count` devices of the CPU.
+fn train_on(
+    count: usize,
+    config: NetworkConfig,
+    recipe: &Recipe,
+    hooks: Hooks,
+) -> Result<Outcome<Flex>> {
+    train::fit_on(&vec![Default::default(); count], drawn(config), recipe, &noise(23, 3), hooks)
+}
+
+fn values(bits: Vec<u32>) -> Vec<f32> {
+    bits.into_iter().map(f32::from_bits).collect()
+}
+
+/// Of the largest magnitude of the first.
+fn apart(one: &[f32], other: &[f32]) -> f32 {
+    let largest = one.iter().fold(0f32, |most, value| most.max(value.abs()));
+    one.iter().zip(other).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+}
+
+#[test]
+fn one_two_and_four_devices_make_the_same_run() {
+    // A last batch of 7: shards of 1 and 2. Batch norm would see its shard.
+    let config = NetworkConfig::from(VggConfig::vgg11().with_width(0.05)).with_num_classes(3);
+    let run = |count, batch| {
+        let recipe = Recipe { batch, parts: 1, epochs: 17, rate: 0.001, ..recipe() };
+        train_on(count, config.clone(), &recipe, Hooks::default()).expect("a run")
+    };
+    let one = run(1, 8);
+    assert_eq!(one.history.epochs.last().expect("epochs").steps, 51);
+    for count in [2, 4] {
+        let several = run(count, 8);
+        let (one_last, last) = (values(weights(&one.last)), values(weights(&several.last)));
+        eprintln!("{count}: {}", apart(&one_last, &last));
+        assert!(apart(&one_last, &last) <= 1e-5, "{count}: {}", apart(&one_last, &last));
+        for (a, b) in one.history.epochs.iter().zip(&several.history.epochs) {
+            assert!((a.train.loss - b.train.loss).abs() <= 1e-5, "{a:?} {b:?}");
+            assert!((a.valid.loss - b.valid.loss).abs() <= 1e-5, "{a:?} {b:?}");
+            assert_eq!((a.steps, a.rate), (b.steps, b.rate));
+        }
+        // More devices than examples in a batch: some have nothing to do.
+        if count == 4 {
+            let (one, four) = (values(weights(&run(1, 3).last)), values(weights(&run(4, 3).last)));
+            assert!(apart(&one, &four) <= 1e-5, "{}", apart(&one, &four));
+        }
+    }
+}
+
+/// Notices of steps stop it, as often as it is begun.
+fn stopping(folder: &Path, resume: bool) -> Hooks {
+    let interrupter = Interrupter::new();
+    let stop = interrupter.clone();
+    let stop = move |notice: Notice| {
+        if matches!(notice, Notice::Step(_)) {
+            stop.stop(None);
+        }
+    };
+    let output = Some(folder.into());
+    Hooks { output, resume, interrupter, notice: Arc::new(stop), ..Hooks::default() }
+}
+
+#[test]
+fn a_run_on_two_devices_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = train_on(2, vgg(), &recipe(), Hooks::default()).expect("a run");
+    let again = train_on(2, vgg(), &recipe(), Hooks::default()).expect("a run");
+    assert_eq!(weights(&again.last), weights(&whole.last));
+    let mut runs = 0;
+    let pieces = loop {
+        let hooks = stopping(folder.path(), runs > 0);
+        let outcome = train_on(2, vgg(), &recipe(), hooks).expect("a piece of a run");
+        runs += 1;
+        if outcome.ended == Ended::Finished {
+            break outcome;
+        }
+    };
+    assert_eq!(runs, 7);
+    assert_eq!(weights(&pieces.last), weights(&whole.last));
+    assert_eq!(weights(&pieces.best), weights(&whole.best));
+}
+
+/// Noise of which some cannot be read.
+struct Broken([usize; 2], Arc<Noise>);
+
+impl Examples for Broken {
+    fn labels(&self) -> &[String] {
+        self.1.labels()
+    }
+
+    fn classes(&self) -> &[usize] {
+        self.1.classes()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.1.shape()
+    }
+
+    fn read(&self, index: usize, sample: Sample, out: &mut Vec<f32>) -> Result<()> {
+        match self.0.contains(&index) {
+            false => self.1.read(index, sample, out),
+            true => Err(Error::Picture {
+                place: self.name(index),
+                expected: "a picture".into(),
+                found: "a hole".into(),
+            }),
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.1.name(index)
+    }
+
+    fn identity(&self) -> Vec<(String, String)> {
+        self.1.identity()
+    }
+}
+
+#[test]
+fn what_one_device_cannot_read_all_leave_out_or_stop_at() {
+    let train = Noise::new(23, 3, 32);
+    let data = Data { train: Arc::new(Broken([5, 17], train)), ..noise(23, 3) };
+    let config = NetworkConfig::from(VggConfig::vgg11().with_width(0.05)).with_num_classes(3);
+    let run = |count, broken| {
+        let hooks = Hooks { broken, ..Hooks::default() };
+        let recipe = Recipe { epochs: 2, parts: 1, ..recipe() };
+        train::fit_on(
+            &vec![Default::default(); count],
+            drawn(config.clone()),
+            &recipe,
+            &data,
+            hooks,
+        )
+    };
+    let (one, two) = (run(1, train::Broken::Skip), run(2, train::Broken::Skip));
+    let (one, two) = (one.expect("a run"), two.expect("a run"));
+    let [a, b] = [&one.last, &two.last].map(|last| values(weights(last)));
+    assert!(apart(&a, &b) <= 1e-5, "{}", apart(&a, &b));
+    let error = run(2, train::Broken::Stop).map(drop).expect_err("a hole");
+    assert!(matches!(error, Error::Picture { .. }) && said(&error).contains("a hole"), "{error}");
+}
+
+#[test]
+fn towers_train_by_the_same_recipes_and_share_checkpoints_with_one_device() {
+    let (recipe, data) = (recipe(), noise(20, 3));
+    let towers = || Towers::split(&drawn(vgg()), &Default::default()).expect("two halves");
+    let whole = train::fit(towers(), &recipe, &data, Hooks::default()).expect("a run");
+    let one = train(&recipe, &data, Hooks::default()).expect("a run");
+    let [a, b] = [&one.last, &whole.last].map(|last| values(weights(last)));
+    assert!(apart(&a, &b) <= 1e-5, "{}", apart(&a, &b));
+
+    // Alone, and in turn with the network on one device.
+    for in_turn in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut runs = 0;
+        let pieces = loop {
+            let hooks = stopping(folder.path(), runs > 0);
+            let outcome = match in_turn && runs % 2 == 1 {
+                true => train(&recipe, &data, hooks),
+                false => train::fit(towers(), &recipe, &data, hooks),
+            };
+            let outcome = outcome.expect("a piece of a run");
+            runs += 1;
+            if outcome.ended == Ended::Finished {
+                break outcome;
+            }
+        };
+        assert_eq!(runs, 7);
+        match in_turn {
+            false => assert_eq!(weights(&pieces.last), weights(&whole.last)),
+            true => assert!(apart(&a, &values(weights(&pieces.last))) <= 1e-5),
+        }
+    }
+}
+
+#[test]
+fn synchronised_batch_norm_makes_the_run_of_one_device() {
+    let run = |count| {
+        let recipe = Recipe { parts: 1, rate: 0.001, ..recipe() };
+        let recipe = Recipe { synchronised_batch_norm: true, ..recipe };
+        train_on(count, vgg(), &recipe, Hooks::default()).expect("a run")
+    };
+    let (one, two) = (run(1), run(2));
+    let [a, b] = [&one.last, &two.last].map(|last| values(weights(last)));
+    assert!(apart(&a, &b) <= 1e-5, "{}", apart(&a, &b));
+}

@@ -20,16 +20,30 @@ pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tens
     let variance = of_channels(centred.clone() * centred.clone());
 
     let values = (batch * height * width) as f64;
-    let unbiased = values / (values - 1.0).max(1.0);
-    let learn = |running: Tensor<B, 1>, new: Tensor<B, 1>| {
-        (running * (1.0 - norm.momentum) + new.detach() * norm.momentum).detach()
-    };
-    norm.running_mean.update(learn(norm.running_mean.value_sync(), mean));
-    norm.running_var.update(learn(norm.running_var.value_sync(), variance.clone() * unbiased));
+    learn(norm, mean, variance.clone(), values);
 
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
     let rows = centred * each_row(scale, batch) + each_row(norm.beta.val(), batch);
     rows.reshape([batch, channels, height, width])
+}
+
+/// The running statistics take a step towards those of so many values a channel: PyTorch's, whose variance is
+/// the unbiased one.
+pub(super) fn learn<B: Backend>(
+    norm: &BatchNorm<B>,
+    mean: Tensor<B, 1>,
+    variance: Tensor<B, 1>,
+    values: f64,
+) {
+    let unbiased = values / (values - 1.0).max(1.0);
+    let step = |running: Tensor<B, 1>, new: Tensor<B, 1>| {
+        (running * (1.0 - norm.momentum) + new.detach() * norm.momentum).detach()
+    };
+    for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, variance * unbiased)] {
+        running.update(step(running.value_sync(), new));
+        // burn keeps what a thread has learnt apart until that thread asks: this one may end before the next pass.
+        running.value_sync();
+    }
 }
 
 /// By the running statistics, whatever the backend: `[N, C, H, W]` to the same shape.
@@ -43,7 +57,7 @@ pub(super) fn by_running<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Te
 }
 
 /// A number for each channel, `[C]`, to one for each row, `[N * C, 1]`.
-fn each_row<B: Backend>(of_channels: Tensor<B, 1>, batch: usize) -> Tensor<B, 2> {
+pub(super) fn each_row<B: Backend>(of_channels: Tensor<B, 1>, batch: usize) -> Tensor<B, 2> {
     let [channels] = of_channels.dims();
     of_channels.reshape([1, channels]).repeat_dim(0, batch).reshape([batch * channels, 1])
 }

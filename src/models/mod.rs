@@ -6,8 +6,10 @@
 //! - `grid`: where the cells of a map lie in the input.
 //! - `network`: the burn module of any table, with its taps; `dense`: the same at every place of a large
 //!   picture; `chain`: its layers; `layers`, `batch_norm`:
-//!   those that burn has otherwise; `frozen`: the same without training; `thinned`: the pass of training; `pieces`: how they cut their
+//!   those that burn has otherwise; `frozen`: the same without training; `thinned`: the pass of training,
+//!   and in `stretches`, with `synchronised` batch norm; `replica`: another copy to train; `pieces`: how they cut their
 //!   weights; `trained`, `values`: which tensors, and weights out of a network; `capacity`: what a device can hold.
+//! - `towers`: the same network in two halves, on two devices.
 //! - `registry`: networks by name.
 
 mod alexnet;
@@ -23,10 +25,16 @@ mod names;
 mod network;
 mod pieces;
 mod registry;
-mod row;
-mod table;
 #[cfg(feature = "train")]
+mod replica;
+mod row;
+#[cfg(feature = "train")]
+mod stretches;
+#[cfg(feature = "train")]
+mod synchronised;
+mod table;
 mod thinned;
+pub(crate) mod towers;
 mod trained;
 mod values;
 mod vgg;
@@ -36,13 +44,18 @@ pub(crate) use dropout::mask;
 pub use grid::Grid;
 pub use layers::{Linear, Lrn};
 pub use network::{AlexNet, Network, Tap, Vgg};
+#[cfg(feature = "train")]
+pub(crate) use network::{join, not_a_number};
 pub use registry::NetworkConfig;
 pub(crate) use row::product;
+#[cfg(feature = "train")]
+pub(crate) use stretches::Pass;
 pub(crate) use table::places;
 pub use table::{
     Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
     WeightInit,
 };
+pub use towers::{Divided, Division, Exchange, Towers, Traffic, Transfer};
 pub use trained::Trained;
 pub use vgg::{VggConfig, VggConfiguration, VggInit};
 

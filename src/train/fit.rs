@@ -5,22 +5,26 @@ use super::forgetful::Forgetful;
 use super::head::{self, Headed};
 use super::history::History;
 use super::images_per_second::ImagesPerSecond;
+use super::processes::{Alone, Processes};
 use super::recipe::is_of;
 use super::run::{METRICS, Run, Strategy};
 use super::sgd::Sgd;
 use super::state::State;
-use super::{Broken, Examples, Loader, Recipe, folder, saved};
+use super::{
+    Broken, Examples, Loader, LoaderSettings, Recipe, Shard, Trainable, Trial, folder, saved, start,
+};
 use crate::error::{Error, Result};
 use crate::models::Network;
 use burn::lr_scheduler::constant::ConstantLr;
-use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric, TopKAccuracyMetric};
 use burn::train::{
     Interrupter, Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
 };
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +65,34 @@ pub struct Hooks {
     pub workers: usize,
     /// What happens at an example that cannot be read.
     pub broken: Broken,
+    /// Those that train together, each calling [`fit`] with the same network, recipe and data. Each sees its
+    /// shard of every batch: the recipe's batch is that of all together. The first one alone shows how it
+    /// goes and uses `output`, which the others may not even have.
+    pub processes: Arc<dyn Processes>,
+    /// Whether processes send the classifier's gradients while the features still go back, which is most of
+    /// all bytes. The run is the same to the bit.
+    pub overlaps: bool,
 }
 
 impl Hooks {
+    /// Those of the process that this is.
+    fn of_process(self) -> Self {
+        match self.processes.rank() {
+            0 => self,
+            _ => Self {
+                output: None,
+                resume: false,
+                dashboard: false,
+                notice: Arc::new(|_| {}),
+                ..self
+            },
+        }
+    }
+
+    pub(super) fn shard(&self) -> Shard {
+        Shard { index: self.processes.rank(), count: self.processes.count() }
+    }
+
     fn shows_dashboard(&self) -> bool {
         self.dashboard && std::io::stdout().is_terminal()
     }
@@ -81,6 +110,8 @@ impl Default for Hooks {
             notice: Arc::new(|_| {}),
             workers: 1,
             broken: Broken::Stop,
+            processes: Arc::new(Alone),
+            overlaps: true,
         }
     }
 }
@@ -131,13 +162,15 @@ pub struct Moment {
 pub struct Outcome<B: Backend> {
     /// The network after the last step.
     pub last: Network<B>,
-    /// The network after the epoch with the best validation; the last one if no epoch was finished.
+    /// The network after the epoch with the best validation; the last one if no epoch was finished. (Of several
+    /// processes the first one knows it.)
     pub best: Network<B>,
     /// Every epoch.
     pub history: History,
     /// Why it ended.
     pub ended: Ended,
-    /// The examples that were left out because they could not be read: name and reason, each once.
+    /// The examples that were left out because they could not be read: name and reason, each once; those of all
+    /// processes.
     pub broken: Vec<(String, String)>,
 }
 
@@ -152,13 +185,16 @@ pub enum Ended {
     Interrupted,
 }
 
-pub(super) type Components<B> =
-    LearningComponentsMarker<B, ConstantLr, Network<B>, Sgd<<B as AutodiffBackend>::InnerBackend>>;
+pub(super) type Components<B, N> =
+    LearningComponentsMarker<B, ConstantLr, N, Sgd<<B as AutodiffBackend>::InnerBackend>>;
 
 /// Trains a network.
 ///
 /// A run is a function of the network, the recipe and the data: it comes to the same bits on any number of
-/// `workers`, and with any interruptions, on one machine and number of threads.
+/// `workers`, and with any interruptions, on one machine and number of threads. On several
+/// [`processes`](Hooks::processes) it is the same but for roundings, as sums are made in another order, and
+/// for batch norm, which takes each one's own statistics or
+/// [all of them](Recipe::synchronised_batch_norm).
 ///
 /// burn-train's [`SupervisedTraining`] does it, with our loop as its strategy: steps are the network's
 /// [`TrainStep`](burn::train::TrainStep), metrics, dashboard and interruption are burn-train's. Its writer of
@@ -167,24 +203,30 @@ pub(super) type Components<B> =
 /// # Errors
 /// [`Error::Setting`] for a recipe out of range, data that does not fit the network (classes, shape, none at
 /// all), or nothing to train; [`Error::OtherRun`] on resuming another run; [`Error::Diverged`] at a loss
-/// that is no number; those of the data; [`Error::Io`] if the output cannot be written at the end.
-pub fn fit<B: AutodiffBackend>(
-    network: Network<B>,
+/// that is no number; those of the data; [`Error::Io`] if the output cannot be written at the end;
+/// [`Error::Process`] if another process failed, or has another run.
+pub fn fit<B: AutodiffBackend, N: Trainable<B>>(
+    network: N,
     recipe: &Recipe,
     data: &Data,
     hooks: Hooks,
 ) -> Result<Outcome<B::InnerBackend>> {
-    recipe.validate()?;
-    expect_fitting(&network, recipe, data)?;
-    let _alone = hooks.output.as_deref().map(folder::take).transpose()?;
+    let hooks = hooks.of_process();
+    let processes = hooks.processes.clone();
+    let count = processes.count();
+    processes
+        .agree(recipe.validate().and_then(|()| expect_fitting(&network, recipe, data, count)))?;
+    State::new(network.architecture(), recipe, identity(data)).expect_everywhere(&*processes)?;
+    let _alone = processes.agree(hooks.output.as_deref().map(folder::take).transpose())?;
     // Once all layers learn, the classifier's own run is over.
     let goes_on = hooks.output.as_ref().is_some_and(|output| Checkpoints::new(output).exist());
+    let goes_on = processes.of_first(&[u8::from(goes_on)])? == [1];
     let Some(head) = recipe.head.as_ref().filter(|_| !goes_on || recipe.epochs == 0) else {
         return launch(prepare(network, recipe, data, &hooks)?, hooks);
     };
     let Headed { network, history, ended, broken } = head::fit(network, head, data, &hooks)?;
     if ended == Ended::Interrupted {
-        let last = network.valid();
+        let last = network.valid().whole()?;
         return Ok(Outcome { best: last.clone(), last, history, ended, broken });
     }
     let output = hooks.output.clone();
@@ -211,12 +253,32 @@ pub fn expect_checkpoint(folder: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Everything at its place before the first step, fresh or from a checkpoint.
-fn prepare<B: AutodiffBackend>(
-    network: Network<B>,
+fn prepare<B: AutodiffBackend, N: Trainable<B>>(
+    network: N,
     recipe: &Recipe,
     data: &Data,
     hooks: &Hooks,
-) -> Result<(Network<B>, Run<B>)> {
+) -> Result<(N, Run<B, N>)> {
+    let processes = &hooks.processes;
+    let (network, mut run) = processes.agree(open(network, recipe, data, hooks))?;
+    let network = start::alike(&**processes, network, &mut run)?;
+    let network = network.frozen_where(&|key| recipe.rate_of(key) == 0.0)?;
+    let mut factors = HashMap::new();
+    for trained in network.trained()? {
+        let factor = recipe.rate_of(&trained.parameter.key);
+        factors.extend(trained.ids.into_iter().map(|id| (id, factor)));
+    }
+    run.sgd = run.sgd.with_factors(factors);
+    Ok((network, run))
+}
+
+/// What this process has of it: the first one opens the checkpoint.
+fn open<B: AutodiffBackend, N: Trainable<B>>(
+    network: N,
+    recipe: &Recipe,
+    data: &Data,
+    hooks: &Hooks,
+) -> Result<(N, Run<B, N>)> {
     let state = State::new(network.architecture(), recipe, identity(data));
     let checkpoints = hooks.output.as_ref().map(Checkpoints::new);
     if let Some(last) = checkpoints.as_ref().and_then(Checkpoints::last).filter(|_| !hooks.resume) {
@@ -228,17 +290,14 @@ fn prepare<B: AutodiffBackend>(
     }
     let saved = checkpoints.as_ref().map(Checkpoints::open).transpose()?.flatten();
     let device = network.device();
+    let (training, validation) = (
+        LoaderSettings { shard: hooks.shard(), ..recipe.training(hooks.workers, hooks.broken) },
+        LoaderSettings { shard: hooks.shard(), ..recipe.validation(hooks.workers, hooks.broken) },
+    );
     let mut run = Run {
-        train: Loader::new(
-            data.train.clone(),
-            recipe.training(hooks.workers, hooks.broken),
-            &device,
-        )?,
-        valid: Loader::new(
-            data.valid.clone(),
-            recipe.validation(hooks.workers, hooks.broken),
-            &device,
-        )?,
+        processes: hooks.processes.clone(),
+        train: Loader::new(data.train.clone(), training, &device)?,
+        valid: Loader::new(data.valid.clone(), validation, &device)?,
         sgd: Sgd::new(recipe.optimizer, HashMap::new()),
         best: None,
         checkpoints,
@@ -247,7 +306,11 @@ fn prepare<B: AutodiffBackend>(
         dashboard: hooks.shows_dashboard(),
         save_after: hooks.save_after,
         save_steps: hooks.save_steps,
+        overlaps: hooks.overlaps,
         state,
+        trains: PhantomData,
+        all_know: Cell::new(false),
+        broken: Vec::new(),
     };
     let network = match saved {
         None => network,
@@ -257,29 +320,22 @@ fn prepare<B: AutodiffBackend>(
                 (run.notice)(Notice::Damaged(&checkpoint.path, error));
             }
             let epochs = recipe.epochs;
-            let loaded = saved::load(&checkpoint.tensors, &network, &device, &mut run.sgd)?;
+            let loaded = saved::load(&checkpoint.tensors, &network, &mut run.sgd)?;
             run.state = checkpoint.state;
             // More of them are allowed: see `Recipe::differences`.
             run.state.recipe.epochs = epochs;
-            run.best = run.saved_best(&loaded, &device);
+            run.best = run.saved_best(&loaded)?;
             loaded
         }
     };
     if let Some(checkpoints) = &run.checkpoints {
         saved::text(&checkpoints.folder().join("recipe.toml"), &recipe.to_toml()?)?;
     }
-    let network = network.frozen_where(|key| recipe.rate_of(key) == 0.0)?;
-    let mut factors = HashMap::new();
-    for trained in network.trained()? {
-        let factor = recipe.rate_of(&trained.parameter.key);
-        factors.extend(trained.ids.into_iter().map(|id| (id, factor)));
-    }
-    run.sgd = run.sgd.with_factors(factors);
     Ok((network, run))
 }
 
-fn launch<B: AutodiffBackend>(
-    (network, run): (Network<B>, Run<B>),
+fn launch<B: AutodiffBackend, N: Trainable<B>>(
+    (network, run): (N, Run<B, N>),
     hooks: Hooks,
 ) -> Result<Outcome<B::InnerBackend>> {
     let classes = network.architecture().num_classes()?;
@@ -320,8 +376,12 @@ fn identity(data: &Data) -> Vec<(String, String)> {
     [named("training set", &data.train), named("validation set", &data.valid)].concat()
 }
 
-fn expect_fitting<B: Backend>(network: &Network<B>, recipe: &Recipe, data: &Data) -> Result<()> {
-    let device = network.device();
+fn expect_fitting<B: AutodiffBackend, N: Trainable<B>>(
+    network: &N,
+    recipe: &Recipe,
+    data: &Data,
+    processes: usize,
+) -> Result<()> {
     let classes = network.architecture().num_classes()?;
     for (set, examples) in [
         ("training set", &data.train),
@@ -331,9 +391,10 @@ fn expect_fitting<B: Backend>(network: &Network<B>, recipe: &Recipe, data: &Data
         let found = examples.labels().len();
         super::setting(set, !examples.classes().is_empty(), "at least one example", "none")?;
         super::setting(set, found == classes, &format!("{classes} classes"), found)?;
-        let most = recipe.batch.div_ceil(recipe.parts).min(examples.classes().len());
+        let most = recipe.batch.div_ceil(processes).div_ceil(recipe.parts);
+        let most = most.min(examples.classes().len());
         let [channels, height, width] = examples.shape();
-        network.check([most, channels, height, width], &device)?;
+        network.check([most, channels, height, width])?;
     }
     let trained = network.trained()?;
     for layer in recipe.rates.keys() {

@@ -2,10 +2,48 @@
 
 use crate::backend;
 use crate::error::{Error, Result};
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+
+/// Adds the gradients of a module's parameters to those that are there already.
+pub(crate) fn collect<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    mut found: B::Gradients,
+    gradients: &mut GradientsParams,
+) {
+    module.visit(&mut Collecting::<B> { found: &mut found, gradients });
+}
+
+/// Adds a gradient to that of the same parameter, if there is one.
+pub(crate) fn add<B: Backend, const D: usize>(
+    gradients: &mut GradientsParams,
+    id: ParamId,
+    gradient: Tensor<B, D>,
+) {
+    let sum = match gradients.remove::<B, D>(id) {
+        Some(before) => before + gradient,
+        None => gradient,
+    };
+    gradients.register(id, sum);
+}
+
+/// Adds the gradients of another pass through a module.
+pub(super) fn merge<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    other: GradientsParams,
+    gradients: &mut GradientsParams,
+) {
+    if gradients.is_empty() {
+        *gradients = other;
+        return;
+    }
+    let mut accumulator = GradientsAccumulator::new();
+    accumulator.accumulate(module, std::mem::take(gradients));
+    accumulator.accumulate(module, other);
+    *gradients = accumulator.grads();
+}
 
 /// The Euclidean norm of all gradients of a module as one vector. (burn clips each tensor by its own.)
 pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
@@ -19,21 +57,43 @@ pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     Ok(sum.map_or(0.0, |sum| sum.iter::<f64>().sum::<f64>()).sqrt())
 }
 
-/// Scales all gradients down to a norm of `most`, where they have a larger one: as PyTorch's
+/// Scales all gradients, whose norm is `norm`, down to one of `most`, if that is smaller: as PyTorch's
 /// `clip_grad_norm_`.
 pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &mut GradientsParams,
+    norm: f64,
     most: f64,
 ) -> Result<()> {
-    let norm = norm(module, gradients)?;
     if !norm.is_finite() {
         return Err(Error::NotFinite { place: "norm of the gradients".into(), count: 1, first: 0 });
     }
     if norm > most {
-        module.visit(&mut Scaling { gradients, factor: most / norm });
+        scale(module, gradients, most / norm);
     }
     Ok(())
+}
+
+/// Multiplies all gradients.
+pub(super) fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    factor: f64,
+) {
+    module.visit(&mut Scaling { gradients, factor });
+}
+
+struct Collecting<'a, B: AutodiffBackend> {
+    found: &'a mut B::Gradients,
+    gradients: &'a mut GradientsParams,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Collecting<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.found) {
+            add(self.gradients, param.id, gradient);
+        }
+    }
 }
 
 struct Squares<'a, B: AutodiffBackend> {
@@ -46,7 +106,11 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
         let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) else { return };
         let square = (gradient.clone() * gradient).sum();
         self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + square,
+            // Where a network is on two devices, one number of each parameter goes to the first.
+            Some(sum) => {
+                let here = sum.device();
+                sum + square.to_device(&here)
+            }
             None => square,
         });
     }

@@ -3,7 +3,7 @@
 
 use super::fit::{Data, Ended, Hooks, Notice, Outcome};
 use super::maps::FeatureMaps;
-use super::{Examples, History, Recipe};
+use super::{Examples, History, Recipe, Trainable, start};
 use crate::error::{Error, Result};
 use crate::models::{Architecture, Network};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -14,9 +14,9 @@ use std::sync::Arc;
 pub(super) const FOLDER: &str = "head";
 
 /// What came of it.
-pub(super) struct Headed<B: AutodiffBackend> {
+pub(super) struct Headed<N> {
     /// The whole network, with the best classifier so far.
-    pub network: Network<B>,
+    pub network: N,
     pub history: History,
     pub ended: Ended,
     /// What could not be read.
@@ -24,13 +24,20 @@ pub(super) struct Headed<B: AutodiffBackend> {
 }
 
 /// Trains the classifier by the recipe `head`.
-pub(super) fn fit<B: AutodiffBackend>(
-    network: Network<B>,
+pub(super) fn fit<B: AutodiffBackend, N: Trainable<B>>(
+    network: N,
     head: &Recipe,
     data: &Data,
     hooks: &Hooks,
-) -> Result<Headed<B>> {
+) -> Result<Headed<N>> {
     (hooks.notice)(Notice::Head);
+    let processes = &*hooks.processes;
+    let network = match processes.count() {
+        1 => network,
+        // Features are those of the same weights.
+        _ => start::weights(processes, &network)?,
+    };
+    let whole = network.whole()?;
     let temporary;
     let folder = match &hooks.output {
         Some(output) => output.join(FOLDER),
@@ -43,12 +50,16 @@ pub(super) fn fit<B: AutodiffBackend>(
     std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let features =
         |examples: &Arc<dyn Examples>, name: &str| -> Result<Option<Arc<dyn Examples>>> {
-            let maps = FeatureMaps::of(&network, examples, &folder.join(name), hooks)?;
+            let maps = FeatureMaps::of(&whole, examples, &folder.join(name), hooks)?;
             Ok(maps.map(|maps| Arc::new(maps) as Arc<dyn Examples>))
         };
     let train = features(&data.still, "train-features.safetensors")?;
-    let valid = features(&data.valid, "valid-features.safetensors")?;
-    let (Some(train), Some(valid)) = (train, valid) else {
+    // All stop at the same round.
+    let valid = match train {
+        Some(_) => features(&data.valid, "valid-features.safetensors")?,
+        None => None,
+    };
+    let Some((train, valid)) = train.zip(valid) else {
         let (history, ended, broken) = (History::default(), Ended::Interrupted, Vec::new());
         return Ok(Headed { network, history, ended, broken });
     };
@@ -65,22 +76,18 @@ pub(super) fn fit<B: AutodiffBackend>(
     let data = Data { still: train.clone(), train, valid };
     let hooks = Hooks { output: Some(folder), ..hooks.clone() };
     let Outcome { best, history, ended, broken, .. } = super::fit(classifier, head, &data, hooks)?;
-    let network = with_classifier(&network, &best, &device)?;
+    let network = with_classifier(&network, &best)?;
     Ok(Headed { network, history, ended, broken })
 }
 
 /// The network with the classifier of another one.
-fn with_classifier<B: Backend, C: Backend>(
-    network: &Network<B>,
+fn with_classifier<B: AutodiffBackend, N: Trainable<B>, C: Backend>(
+    network: &N,
     classifier: &Network<C>,
-    device: &B::Device,
-) -> Result<Network<B>> {
+) -> Result<N> {
     let trained = classifier.architecture().parameters()?;
-    let whole = Network::from_values(network.architecture().clone(), device, |own, rows| {
-        match trained.contains(own) {
-            true => classifier.values(own, rows),
-            false => network.values(own, rows),
-        }
-    })?;
-    Ok(whole.stating(network))
+    network.with_values(&mut |own, rows| match trained.contains(own) {
+        true => classifier.values(own, rows),
+        false => network.values(own, rows),
+    })
 }

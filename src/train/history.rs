@@ -26,6 +26,16 @@ pub struct Epoch {
     pub images_per_second: f64,
     /// The part of the training time in which the network waited for its data, 0 to 1.
     pub waited: f64,
+    /// The part of the training time in which the first process waited for the others of its job, 0 to 1.
+    #[serde(default)]
+    pub waited_for_others: f64,
+    /// The part of the training time in which gradients were added up over processes and nothing else was
+    /// done, 0 to 1.
+    #[serde(default)]
+    pub exchanged: f64,
+    /// Bytes of gradients that the first process gave to the sums.
+    #[serde(default)]
+    pub exchanged_bytes: u64,
 }
 
 /// Means over some examples.

@@ -3,6 +3,7 @@
 //! They are in a safetensors file, so that a run that goes on has them, and are read from there: those of a
 //! hundred thousand pictures by VGG16 are 10 GB.
 
+use super::vote::Vote;
 use super::{Examples, Hooks};
 use crate::engine::{Compiled, Precision};
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::whole_file;
 use burn::tensor::backend::Backend;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,12 +52,22 @@ impl FeatureMaps {
         let written = Weights::open(path)
             .ok()
             .filter(|file| file.metadata().any(|(key, value)| key == IDENTITY && value == text));
+        // The first process's: the others' are gone with their temporary folders.
+        let is_there = hooks.processes.of_first(&[u8::from(written.is_some())])? == [1];
         let file = match written {
-            Some(file) => file,
-            None => {
-                let values = |parameter: &Parameter, rows| network.values(parameter, rows);
-                let engine = Compiled::from_values(table, Precision::F32, values)?;
-                if !compute(&engine, examples.as_ref(), path, text, hooks)? {
+            Some(file) if hooks.processes.count() == 1 => file,
+            written => {
+                let features = match (is_there, written) {
+                    (true, Some(file)) => Source::File(file),
+                    (true, None) => Source::Others,
+                    (false, _) => {
+                        let values = |parameter: &Parameter, rows| network.values(parameter, rows);
+                        let engine = Compiled::from_values(table, Precision::F32, values);
+                        Source::Engine(hooks.processes.agree(engine)?)
+                    }
+                };
+                let width = channels * height * width;
+                if !write(&features, width, examples.as_ref(), path, text, hooks)? {
                     return Ok(None);
                 }
                 Weights::open(path)?
@@ -105,60 +117,121 @@ impl Examples for FeatureMaps {
     }
 }
 
+/// Where a process has features from.
+enum Source {
+    Engine(Compiled),
+    /// They were computed before.
+    File(Weights),
+    /// They come from other processes.
+    Others,
+}
+
 /// All features, in the order of the examples; then their file has its name. Whether it came to that.
-fn compute(
-    engine: &Compiled,
+///
+/// Several processes each compute their part of a round's examples, and each writes all of them.
+fn write(
+    source: &Source,
+    width: usize,
     examples: &dyn Examples,
     path: &Path,
     identity: String,
     hooks: &Hooks,
 ) -> Result<bool> {
-    let width = engine.architecture().num_classes()?;
-    let [channels, height, side] = examples.shape();
     let count = examples.classes().len();
     let metadata = [(IDENTITY.to_string(), identity)];
     let tensors = [(FEATURES, vec![count, width]), (READ, vec![count])];
     let tensors = tensors.map(|(name, shape)| (name.to_string(), Dtype::F32, shape));
     let header = safetensors_header(path, metadata, tensors)?;
-    let (mut read, mut stopped) = (vec![1f32; count], false);
+    let (mut read, mut stopped) = (Vec::with_capacity(count), false);
+    let processes = &hooks.processes;
+    let round = AT_ONCE * processes.count();
     let written = whole_file::replace(path, |out| {
-        out.write_all(&header).map_err(Error::io(path))?;
-        let mut features = vec![0.0; AT_ONCE * width];
-        for first in (0..count).step_by(AT_ONCE) {
-            stopped = hooks.interrupter.should_stop();
+        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path));
+        let mut wrote = write(&header);
+        for first in (0..count).step_by(round) {
+            let round = first..count.min(first + round);
+            let stops = hooks.interrupter.should_stop();
+            // A disk that is full is told to all before the next round.
+            let own = wrote.and_then(|()| source.features(round, width, examples, hooks));
+            let own = own.map(|own| (Vote { stops, ..Vote::default() }, own));
+            let (told, own) = processes.vote(own)?;
+            stopped = told.stops;
             if stopped {
                 // So that no file is left.
                 return Err(Error::io(path)(std::io::ErrorKind::Interrupted.into()));
             }
-            let places = first..count.min(first + AT_ONCE);
-            let images: Vec<Result<Vec<f32>>> = (places.clone().into_par_iter())
-                .map(|index| {
-                    let sample = Sample { seed: 0, epoch: 0, index: index as u64 };
-                    let mut values = Vec::new();
-                    examples.read(index, sample, &mut values).map(|()| values)
-                })
-                .collect();
-            let mut batch = Vec::new();
-            for (index, image) in places.clone().zip(images) {
-                match image {
-                    Ok(mut values) => batch.append(&mut values),
-                    Err(error) if hooks.broken.skips(&error) => {
-                        read[index] = 0.0;
-                        batch.resize(batch.len() + channels * height * side, 0.0);
-                    }
-                    Err(error) => return Err(error),
-                }
+            wrote = Ok(());
+            for part in processes.gather(bytemuck::cast_slice(&own))? {
+                let values: Vec<f32> = bytemuck::pod_collect_to_vec(&part);
+                let (features, which) = values.split_at(values.len() / (width + 1) * width);
+                wrote = wrote.and_then(|()| write(bytemuck::cast_slice(features)));
+                read.extend_from_slice(which);
             }
-            let features = &mut features[..places.len() * width];
-            engine.run(&batch, [places.len(), channels, height, side], features)?;
-            out.write_all(bytemuck::cast_slice(features)).map_err(Error::io(path))?;
         }
-        out.write_all(bytemuck::cast_slice(&read)).map_err(Error::io(path))
+        processes.agree(wrote.and_then(|()| write(bytemuck::cast_slice(&read))))
     });
     match stopped {
         true => Ok(false),
         false => written.map(|()| true),
     }
+}
+
+impl Source {
+    /// What this process has of a round's examples: their features, and 1 for each that was read, 0 for the
+    /// others.
+    fn features(
+        &self,
+        round: Range<usize>,
+        width: usize,
+        examples: &dyn Examples,
+        hooks: &Hooks,
+    ) -> Result<Vec<f32>> {
+        match self {
+            Self::Others => Ok(Vec::new()),
+            Self::File(file) => {
+                let mut features = file.values_of_rows(FEATURES, round.clone())?;
+                features.extend_from_slice(&file.values(READ)?[round]);
+                Ok(features)
+            }
+            Self::Engine(engine) => {
+                compute(engine, hooks.shard().of(round), width, examples, hooks)
+            }
+        }
+    }
+}
+
+fn compute(
+    engine: &Compiled,
+    places: Range<usize>,
+    width: usize,
+    examples: &dyn Examples,
+    hooks: &Hooks,
+) -> Result<Vec<f32>> {
+    let [channels, height, side] = examples.shape();
+    let images: Vec<Result<Vec<f32>>> = (places.clone().into_par_iter())
+        .map(|index| {
+            let sample = Sample { seed: 0, epoch: 0, index: index as u64 };
+            let mut values = Vec::new();
+            examples.read(index, sample, &mut values).map(|()| values)
+        })
+        .collect();
+    let (mut batch, mut read) = (Vec::new(), vec![1f32; places.len()]);
+    for (image, read) in images.into_iter().zip(&mut read) {
+        match image {
+            Ok(mut values) => batch.append(&mut values),
+            Err(error) if hooks.broken.skips(&error) => {
+                *read = 0.0;
+                batch.resize(batch.len() + channels * height * side, 0.0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut features = vec![0.0; places.len() * width];
+    if !places.is_empty() {
+        engine.run(&batch, [places.len(), channels, height, side], &mut features)?;
+    }
+    features.extend(read);
+    Ok(features)
 }
 
 /// Of the weights of the features.

@@ -30,9 +30,12 @@
 //!
 //! - `recipe`, `schedule`, `sgd`: how, as data; `transfer`: where the weights begin.
 //! - `data`: pictures, their order, the loader; `examples`, `batch`: what it gives.
-//! - `fit`: the whole, and what it gives back; `run`: the loop; `step`: forward and backward; `gradients`:
-//!   clipped; `culprit`: where a loss that is no number began; `images_per_second`, `forgetful`: for burn-train's
+//! - `fit`: the whole, and what it gives back; `run`: the loop; `step`: forward and backward; `towers`: the same on
+//!   two devices; `gradients`:
+//!   added up and clipped; `culprit`: where a loss that is no number began; `images_per_second`, `forgetful`: for burn-train's
 //!   dashboard, and for a run without it.
+//! - `processes`: several that train together; `together`: a step of one of them, in every `stretch` that it is
+//!   cut into; `exchange`: the sum of their gradients.
 //! - `head`, `maps`: the classifier alone, on features that are computed once.
 //! - `state`, `history`, `checkpoint`, `saved`: where a run is, on disk.
 
@@ -40,7 +43,9 @@ mod batch;
 mod checkpoint;
 mod culprit;
 mod data;
+mod devices;
 mod examples;
+mod exchange;
 mod fit;
 mod folder;
 mod forgetful;
@@ -49,24 +54,36 @@ mod head;
 mod history;
 mod images_per_second;
 mod maps;
+pub mod processes;
 mod recipe;
 pub mod report;
 mod run;
 mod saved;
 mod schedule;
 mod sgd;
+mod start;
 mod state;
 mod step;
+mod stretch;
+mod together;
+mod towers;
+mod trainable;
 mod transfer;
+mod vote;
 
 pub use batch::Batch;
-pub use data::{Broken, Loader, LoaderSettings, Order, Part, Parts, PictureList, Pictures};
+pub use data::{Broken, Loader, LoaderSettings, Order, Part, Parts, PictureList, Pictures, Shard};
+pub use devices::fit_on;
 pub use examples::Examples;
 pub use fit::{Data, Ended, Hooks, Moment, Notice, Outcome, expect_checkpoint, fit};
 pub use history::{Epoch, History, Scores};
 pub use recipe::{Augmenting, Initialisation, Recipe};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig, UpdateRule};
+pub use trainable::{Rows, Trainable, Trial};
+
+pub(crate) use gradients::{add, collect};
+pub(crate) use stretch::Stretch;
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};

@@ -73,6 +73,11 @@ pub struct Recipe {
     /// computed once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Box<Recipe>>,
+    /// Whether batch norm takes the statistics of all processes' images where several divide a batch, as
+    /// PyTorch's SyncBatchNorm; otherwise each process's are its own. (Of a batch in [parts](Self::parts), of a part of
+    /// each.)
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub synchronised_batch_norm: bool,
     /// Where the numbers are from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
@@ -271,7 +276,7 @@ impl Recipe {
 
     /// In what another recipe differs, one line a setting. Sources and names do not count, nor do epochs
     /// that the schedule does not need to know.
-    pub(super) fn differences(&self, other: &Self) -> Result<Vec<String>> {
+    pub(super) fn differences(&self, other: &Self, was: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let comparable = |recipe: &Self| {
             toml::Value::try_from(recipe.comparable()).map_err(|error| Error::Setting {
@@ -280,7 +285,7 @@ impl Recipe {
                 found: error.to_string(),
             })
         };
-        compare("", Some(&comparable(self)?), Some(&comparable(other)?), &mut lines);
+        compare("", Some(&comparable(self)?), Some(&comparable(other)?), was, &mut lines);
         Ok(lines)
     }
 }
@@ -294,6 +299,7 @@ fn compare(
     place: &str,
     ours: Option<&toml::Value>,
     theirs: Option<&toml::Value>,
+    was: &str,
     lines: &mut Vec<String>,
 ) {
     use toml::Value::Table;
@@ -302,13 +308,13 @@ fn compare(
             let keys: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
             for key in keys {
                 let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
-                compare(&place, ours.get(key), theirs.get(key), lines);
+                compare(&place, ours.get(key), theirs.get(key), was, lines);
             }
         }
         (ours, theirs) if ours != theirs => {
             let show =
                 |value: Option<&toml::Value>| value.map_or("nothing".into(), |v| v.to_string());
-            lines.push(format!("{place}: {}, was {}", show(ours), show(theirs)));
+            lines.push(format!("{place}: {}, {was} {}", show(ours), show(theirs)));
         }
         _ => {}
     }

@@ -1,11 +1,11 @@
 //! A network and its velocities into a checkpoint, and out of it.
 
+use super::Trainable;
 use super::checkpoint::{Checkpoints, Entry};
 use super::sgd::Sgd;
 use super::state::State;
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::models::Network;
 use crate::weights::Weights;
 use crate::whole_file;
 use burn::tensor::Tensor;
@@ -13,9 +13,9 @@ use burn::tensor::TensorData;
 use burn::tensor::backend::AutodiffBackend;
 use std::path::Path;
 
-pub(super) fn save<B: AutodiffBackend>(
+pub(super) fn save<B: AutodiffBackend, N: Trainable<B>>(
     checkpoints: &Checkpoints,
-    network: &Network<B>,
+    network: &N,
     sgd: &Sgd<B::InnerBackend>,
     state: &State,
 ) -> Result<()> {
@@ -48,31 +48,29 @@ pub(super) fn save<B: AutodiffBackend>(
 }
 
 /// The network of a checkpoint, and its velocities into `sgd`. `like` is the network that it is of.
-pub(super) fn load<B: AutodiffBackend>(
+pub(super) fn load<B: AutodiffBackend, N: Trainable<B>>(
     tensors: &Weights,
-    like: &Network<B>,
-    device: &B::Device,
+    like: &N,
     sgd: &mut Sgd<B::InnerBackend>,
-) -> Result<Network<B>> {
-    let architecture = like.architecture().clone();
-    let network = Network::from_values(architecture, device, |parameter, rows| {
-        tensors.values_of_rows(&model(&parameter.key), rows)
-    })?;
+) -> Result<N> {
+    let device = like.device();
+    let network = like
+        .with_values(&mut |parameter, rows| tensors.values_of_rows(&model(&parameter.key), rows))?;
     for trained in network.trained()? {
         let name = velocity(&trained.parameter.key);
         if !tensors.tensors().any(|tensor| tensor.name == name) {
             continue;
         }
         let row: usize = trained.parameter.shape[1..].iter().product();
-        for (&id, rows) in trained.ids.iter().zip(trained.parameter.pieces()) {
+        for (&id, rows) in trained.ids.iter().zip(trained.rows) {
             let count = rows.len() * row;
             let values = tensors.values_of_rows(&name, rows)?;
             super::setting(&name, values.len() == count, &format!("{count} values"), values.len())?;
             let data = TensorData::new(values, [count]);
-            sgd.set_velocity(id, Tensor::<B::InnerBackend, 1>::from_data(data, device));
+            sgd.set_velocity(id, Tensor::<B::InnerBackend, 1>::from_data(data, &device));
         }
     }
-    Ok(network.stating(like))
+    Ok(network)
 }
 
 pub(super) fn text(path: &Path, text: &str) -> Result<()> {

@@ -89,6 +89,8 @@ impl<B: Backend> Sgd<B> {
         let rate = rate * self.factors.get(&id).copied().unwrap_or(1.0);
         let gradient = gradient.reshape([-1]);
         let velocity = self.velocities.remove(&id);
+        // A checkpoint's may be on another device.
+        let velocity = velocity.map(|velocity| velocity.to_device(&gradient.device()));
         let velocity = velocity.unwrap_or_else(|| Tensor::zeros_like(&gradient));
         let shape = weight.dims();
         let in_memory = is_in_memory(&weight) && is_in_memory(&gradient) && is_in_memory(&velocity);

@@ -5,6 +5,7 @@
 
 use super::Recipe;
 use super::history::{Epoch, History, Scores};
+use super::processes::Processes;
 use super::schedule::{Plateau, Time};
 use crate::error::{Error, Result};
 use crate::models::Architecture;
@@ -31,6 +32,7 @@ pub(super) struct State {
 
 /// Sums over the examples of an epoch so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Sums {
     loss: f64,
     first: u64,
@@ -40,6 +42,12 @@ pub(super) struct Sums {
     pub seconds: f64,
     /// Of these, without data.
     pub waited: f64,
+    /// Of these, for processes that were not as far.
+    pub waited_for_others: f64,
+    /// Of these, while gradients were added up over processes.
+    pub exchanged: f64,
+    /// Of gradients that were added up over processes.
+    pub bytes: u64,
     /// The learning rate of the last step.
     pub rate: f64,
 }
@@ -80,10 +88,44 @@ impl State {
     /// # Errors
     /// [`Error::OtherRun`] with every difference.
     pub fn expect_same(&self, saved: &Self, path: &Path) -> Result<()> {
+        let differences = self.differences(saved, "was")?;
+        match differences.is_empty() {
+            true => Ok(()),
+            false => Err(Error::OtherRun { path: path.into(), differences }),
+        }
+    }
+
+    /// `Ok` if all processes begin the same run.
+    ///
+    /// # Errors
+    /// [`Error::Process`] with every difference of the first one that has another.
+    pub fn expect_everywhere(&self, processes: &dyn Processes) -> Result<()> {
+        let texts = processes.gather(processes.agree(self.to_toml())?.as_bytes())?;
+        let all = texts.iter().enumerate().map(|(rank, text)| {
+            let place = format!("process {rank} ({})", processes.place(rank));
+            Self::parse(Path::new(&place), &String::from_utf8_lossy(text))
+        });
+        let all = all.collect::<Result<Vec<Self>>>()?;
+        for (rank, own) in all.iter().enumerate() {
+            let mut differences = own.differences(&all[0], "in process 0")?;
+            let (epochs, first) = (own.recipe.epochs, all[0].recipe.epochs);
+            if epochs != first {
+                differences.push(format!("recipe: epochs: {epochs}, in process 0 {first}"));
+            }
+            if !differences.is_empty() {
+                let place = processes.place(rank);
+                let reason = format!("it is another run: {}", differences.join("; "));
+                return Err(Error::Process { rank, place, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn differences(&self, saved: &Self, was: &str) -> Result<Vec<String>> {
         let mut differences = Vec::new();
         let mut compare = |what: &str, ours: &str, theirs: &str| {
             if ours != theirs {
-                differences.push(format!("{what}: {ours}, was {theirs}"));
+                differences.push(format!("{what}: {ours}, {was} {theirs}"));
             }
         };
         compare("version", &self.version, &saved.version);
@@ -109,12 +151,9 @@ impl State {
         for name in names {
             compare(name, &value(&ours, name), &value(&theirs, name));
         }
-        let recipe = self.recipe.differences(&saved.recipe)?;
+        let recipe = self.recipe.differences(&saved.recipe, was)?;
         differences.extend(recipe.into_iter().map(|line| format!("recipe: {line}")));
-        match differences.is_empty() {
-            true => Ok(()),
-            false => Err(Error::OtherRun { path: path.into(), differences }),
-        }
+        Ok(differences)
     }
 
     /// Epochs that are over.
@@ -148,7 +187,10 @@ impl State {
             train: sums.scores(),
             valid,
             images_per_second: sums.images_per_second(),
-            waited: sums.waited / sums.seconds.max(f64::MIN_POSITIVE),
+            waited: sums.part_of_time(sums.waited),
+            waited_for_others: sums.part_of_time(sums.waited_for_others),
+            exchanged: sums.part_of_time(sums.exchanged),
+            exchanged_bytes: sums.bytes,
         });
         self.batch = 0;
     }
@@ -173,6 +215,29 @@ impl Sums {
         }
     }
 
+    /// What is not of time, as numbers: those of counts are exact.
+    pub fn of_examples(&self) -> [f64; 4] {
+        let counts = [self.first, self.first_five, self.examples].map(|count| count as f64);
+        [self.loss, counts[0], counts[1], counts[2]]
+    }
+
+    pub fn from_examples([loss, first, first_five, examples]: [f64; 4]) -> Self {
+        let [first, first_five, examples] = [first, first_five, examples].map(|count| count as u64);
+        Self { loss, first, first_five, examples, ..Self::default() }
+    }
+
+    /// Adds other examples.
+    pub fn add_examples(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.first += other.first;
+        self.first_five += other.first_five;
+        self.examples += other.examples;
+    }
+
+    fn part_of_time(&self, seconds: f64) -> f64 {
+        seconds / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
     pub fn scores(&self) -> Scores {
         let examples = self.examples.max(1) as f64;
         Scores {
@@ -184,5 +249,46 @@ impl Sums {
 
     pub fn images_per_second(&self) -> f64 {
         self.examples as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::NetworkConfig;
+    use crate::train::processes::Threads;
+
+    #[test]
+    fn processes_with_other_versions_data_or_recipes_are_named() {
+        let recipe = Recipe::by_name("alexnet-2012").expect("known");
+        let table = NetworkConfig::by_name("alexnet").expect("known").architecture();
+        let files = |hash: &str| vec![("training set: files".to_string(), hash.to_string())];
+        let here = State::new(&table, &recipe, files("abc"));
+        let refused = |there: State| {
+            let processes = Threads::new(vec!["here".into(), "there".into()]);
+            let errors = std::thread::scope(|scope| {
+                let states = [&here, &there];
+                let running: Vec<_> = (processes.into_iter().zip(states))
+                    .map(|(process, state)| scope.spawn(move || state.expect_everywhere(&process)))
+                    .collect();
+                let errors = running.into_iter().map(|thread| thread.join().expect("no panic"));
+                errors.map(|error| error.map_err(|error| error.to_string())).collect::<Vec<_>>()
+            });
+            // All of them know why.
+            assert_eq!(errors[0], errors[1]);
+            errors[0].clone()
+        };
+        assert_eq!(refused(here.clone()), Ok(()));
+        let other = "process 1 (there): it is another run: ";
+        let version = State { version: "9.9.9".into(), ..here.clone() };
+        let ours = env!("CARGO_PKG_VERSION");
+        assert_eq!(refused(version), Err(format!("{other}version: 9.9.9, in process 0 {ours}")));
+        let data = State::new(&table, &recipe, files("def"));
+        let says = "training set: files: def, in process 0 abc";
+        assert_eq!(refused(data), Err(format!("{other}{says}")));
+        let recipe = Recipe { rate: 0.5, epochs: 7, ..recipe };
+        let error = refused(State::new(&table, &recipe, files("abc"))).expect_err("another recipe");
+        assert!(error.contains("rate: 0.5, in process 0 0.01"), "{error}");
+        assert!(error.contains("epochs: 7, in process 0 90"), "{error}");
     }
 }

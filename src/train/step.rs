@@ -3,11 +3,13 @@
 use super::Batch;
 use crate::error::Result;
 use crate::models::{Network, mask};
+use crate::vision::augment::Sample;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use std::ops::Range;
 
 impl<B: AutodiffBackend> TrainStep for Network<B> {
     type Input = Batch<B>;
@@ -35,18 +37,24 @@ pub(super) fn learn<B: AutodiffBackend>(
     batch: Batch<B>,
 ) -> Result<TrainOutput<ClassificationOutput<B::InnerBackend>>> {
     let Batch { images, classes, samples, share, smoothing } = batch;
-    // One mask for each image, by what it is and not by when it comes.
-    let logits = network.thinned(images, &|layer, p, images, length| {
+    let logits = network.thinned(images, &masks(&samples))?;
+    let loss = cross_entropy(logits.clone(), classes.clone(), smoothing);
+    let output = ClassificationOutput::new(loss.clone().inner(), logits.inner(), classes.inner());
+    let gradients = GradientsParams::from_grads((loss * share).backward(), network);
+    Ok(TrainOutput { grads: gradients, item: output })
+}
+
+/// One mask for each image, by what it is and not by when it comes.
+pub(super) fn masks(
+    samples: &[Sample],
+) -> impl Fn(usize, f64, Range<usize>, usize) -> Vec<f32> + Sync {
+    move |layer, p, images, length| {
         let keys = samples[images].iter().map(|sample| {
             // 0 is that of dropout at test time.
             [sample.seed, sample.epoch, layer as u64, sample.index.wrapping_add(1)]
         });
         keys.flat_map(|key| mask(key, p, length)).collect()
-    })?;
-    let loss = cross_entropy(logits.clone(), classes.clone(), smoothing);
-    let output = ClassificationOutput::new(loss.clone().inner(), logits.inner(), classes.inner());
-    let gradients = GradientsParams::from_grads((loss * share).backward(), network);
-    Ok(TrainOutput { grads: gradients, item: output })
+    }
 }
 
 /// Forward, without dropout.
@@ -60,7 +68,7 @@ pub(super) fn answer<B: Backend>(
 }
 
 /// The mean over the batch, in nats. A part `smoothing` of each target is spread over all classes.
-fn cross_entropy<B: Backend>(
+pub(super) fn cross_entropy<B: Backend>(
     logits: Tensor<B, 2>,
     classes: Tensor<B, 1, Int>,
     smoothing: f64,

@@ -31,6 +31,28 @@ pub struct LoaderSettings {
     pub ahead: usize,
     /// What happens at an example that cannot be read.
     pub broken: Broken,
+    /// What of each batch is loaded, where several processes divide it.
+    pub shard: Shard,
+}
+
+/// A part of every batch: that of one of several processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which of them, from 0 to below `count`.
+    pub index: usize,
+    /// How many there are, at least 1; their parts are as equal as they can be.
+    pub count: usize,
+}
+
+impl Shard {
+    /// All of every batch.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// Its part of these places of a batch.
+    pub(in crate::train) fn of(self, places: Range<usize>) -> Range<usize> {
+        let at = |index: usize| places.start + places.len() * index / self.count;
+        at(self.index)..at(self.index + 1)
+    }
 }
 
 impl Default for LoaderSettings {
@@ -45,6 +67,7 @@ impl Default for LoaderSettings {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             ahead: 1,
             broken: Broken::Stop,
+            shard: Shard::WHOLE,
         }
     }
 }
@@ -99,13 +122,16 @@ impl<B: Backend> Loader<B> {
         let most = format!("1 to {batch}, the examples of a batch");
         setting("parts of a batch", (1..=batch).contains(&parts), &most, parts)?;
         setting("workers", workers > 0, "at least 1", workers)?;
+        let Shard { index, count } = settings.shard;
+        setting("shard", index < count, &format!("below {count}"), index)?;
         let (classes, labels) = (examples.classes(), examples.labels().len());
         setting("examples", !classes.is_empty(), "at least 1", 0)?;
         let largest = classes.iter().copied().max().unwrap_or_default();
         setting("examples", largest < labels, &format!("classes below {labels}"), largest)?;
 
         let values: usize = examples.shape().iter().product();
-        let part = batch.div_ceil(parts).min(classes.len()).saturating_mul(values);
+        let part = batch.div_ceil(count).div_ceil(parts).min(classes.len());
+        let part = part.saturating_mul(values);
         Limits::of::<B>(device)?.expect_tensor("a part of a batch", part as u64)?;
         let (range, device) = (0..classes.len(), device.clone());
         let (broken, next_epoch) = Default::default();
@@ -164,6 +190,18 @@ impl<B: Backend> Loader<B> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The places in the epoch of what is loaded of a batch.
+    pub(super) fn places(&self, batch: u64) -> Range<usize> {
+        self.settings.shard.of(self.whole(batch))
+    }
+
+    /// The places in the epoch of a batch.
+    pub(super) fn whole(&self, batch: u64) -> Range<usize> {
+        let (size, all) = (self.settings.batch, self.range.len());
+        let start = (batch as usize).saturating_mul(size).min(all);
+        start..start.saturating_add(size).min(all)
     }
 
     /// The visits of an epoch, as [`Order::visits`] of all examples gives them.

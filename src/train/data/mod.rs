@@ -12,7 +12,7 @@ mod readers;
 mod subsets;
 
 pub use list::PictureList;
-pub use loader::{Loader, LoaderSettings};
+pub use loader::{Loader, LoaderSettings, Shard};
 pub use order::Order;
 pub use parts::{Part, Parts};
 pub use pictures::Pictures;

@@ -1,7 +1,7 @@
 //! An epoch, part by part.
 
 use super::readers::{Job, Readers};
-use super::{Loader, LoaderSettings};
+use super::{Loader, LoaderSettings, Shard};
 use crate::error::Result;
 use crate::train::Batch;
 use crate::vision::augment::Sample;
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 /// A batch of the optimizer's, or one of its parts.
 #[derive(Clone, Debug)]
 pub struct Part<B: Backend> {
-    /// The examples. The [shares](Batch::share) of all parts of a batch are 1 together.
+    /// The examples. The [shares](Batch::share) of all parts of a batch are 1 together; where it is divided over
+    /// several processes ([`Shard`](super::Shard)), the shares of all parts of all of them are, unless examples
+    /// were left out.
     pub batch: Batch<B>,
     /// The optimizer's batch that it belongs to, from 0 on in each epoch.
     pub number: u64,
@@ -35,8 +37,8 @@ pub struct Parts<B: Backend> {
     /// Still to come.
     batches: Range<u64>,
     readers: Readers,
-    /// Places below are given to the readers.
-    given: usize,
+    /// Batches below are given to the readers.
+    given: u64,
     current: Current,
     /// Memory to read into.
     spare: Vec<Vec<f32>>,
@@ -48,7 +50,7 @@ pub struct Parts<B: Backend> {
 #[derive(Default)]
 struct Current {
     number: u64,
-    /// All of it, before the first part.
+    /// What its shares are shares of.
     examples: usize,
     rest: VecDeque<Example>,
     parts_left: usize,
@@ -63,20 +65,19 @@ struct Example {
 impl<B: Backend> Parts<B> {
     pub(super) fn new(loader: Loader<B>, epoch: u64, from: u64) -> Result<Self> {
         let batches = from.min(loader.batches())..loader.batches();
-        let start = batches.start as usize * loader.settings.batch;
         let mut parts = Self {
             epoch,
             visits: loader.visits(epoch),
             batches,
             readers: Readers::start(&loader.examples, loader.settings.workers)?,
-            given: start,
+            given: from,
             current: Current::default(),
             spare: Vec::new(),
             waited: Duration::ZERO,
             failed: false,
             loader,
         };
-        parts.read_ahead(start);
+        parts.read_ahead(from);
         Ok(parts)
     }
 
@@ -85,11 +86,10 @@ impl<B: Backend> Parts<B> {
         self.waited
     }
 
-    /// Lets the readers go on to so many batches after `place`.
-    fn read_ahead(&mut self, place: usize) {
-        let LoaderSettings { batch, ahead, .. } = self.loader.settings;
-        let end = place.saturating_add(ahead.saturating_mul(batch)).min(self.visits.len());
-        for place in self.given..end {
+    /// Lets the readers go on to so many batches from `batch` on.
+    fn read_ahead(&mut self, batch: u64) {
+        let end = batch.saturating_add(self.loader.settings.ahead as u64).min(self.batches.end);
+        for place in (self.given..end).flat_map(|batch| self.loader.places(batch)) {
             let (index, sample) = self.visit(place);
             let buffer = self.spare.pop().unwrap_or_default();
             self.readers.give(Job { place, index, sample, buffer });
@@ -106,20 +106,44 @@ impl<B: Backend> Parts<B> {
 
     /// The next batch of which anything is left; nothing at the end.
     fn read_batch(&mut self) -> Result<()> {
-        let LoaderSettings { batch, parts: parts_left, .. } = self.loader.settings;
+        let LoaderSettings { parts: parts_left, shard, .. } = self.loader.settings;
         while self.current.rest.is_empty() {
             let Some(number) = self.batches.next() else {
                 return self.loader.expect_some_whole();
             };
-            let start = number as usize * batch;
-            let end = self.visits.len().min(start.saturating_add(batch));
-            self.read_ahead(end);
+            self.read_ahead(number + 1);
             let asked = Instant::now();
-            let rest = self.read(start..end)?;
+            let rest = self.read(self.loader.places(number))?;
             self.waited += asked.elapsed();
-            self.current = Current { number, examples: rest.len(), rest, parts_left };
+            // What other processes leave out of it, nobody knows here.
+            let examples = match shard {
+                Shard::WHOLE => rest.len(),
+                _ => self.loader.whole(number).len(),
+            };
+            self.current = Current { number, examples, rest, parts_left };
         }
         Ok(())
+    }
+
+    /// Whether anything follows; its batch is read then.
+    fn reach(&mut self) -> Result<bool> {
+        if self.failed {
+            return Ok(false);
+        }
+        self.read_batch().inspect_err(|_| self.failed = true)?;
+        Ok(!self.current.rest.is_empty())
+    }
+
+    /// The next part of this batch, once those of the batches before were given; nothing once it is over.
+    pub(in crate::train) fn next_of(&mut self, batch: u64) -> Option<Result<Part<B>>> {
+        if self.current.rest.is_empty() && self.batches.start > batch {
+            return None;
+        }
+        match self.reach() {
+            Ok(true) if self.current.number == batch => Some(Ok(self.part())),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// The examples at these places, without those that are left out.
@@ -166,13 +190,6 @@ impl<B: Backend> Iterator for Parts<B> {
     type Item = Result<Part<B>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        if let Err(error) = self.read_batch() {
-            self.failed = true;
-            return Some(Err(error));
-        }
-        (!self.current.rest.is_empty()).then(|| Ok(self.part()))
+        self.reach().map(|follows| follows.then(|| self.part())).transpose()
     }
 }

@@ -115,6 +115,9 @@ mod tests {
                 valid: scores(0.72 - 0.05 * done * done),
                 images_per_second: 100.0,
                 waited: 0.0,
+                waited_for_others: 0.0,
+                exchanged: 0.0,
+                exchanged_bytes: 0,
             }
         };
         History { epochs: (1..=epochs).map(epoch).collect() }

@@ -8,7 +8,7 @@ use std::path::Path;
 /// What a column is called, with its unit, and what is in it.
 type Column = (&'static str, fn(&Epoch) -> f64);
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 14] = [
     ("epoch", |epoch| epoch.epoch as f64),
     ("steps", |epoch| epoch.steps as f64),
     ("learning_rate", |epoch| epoch.rate),
@@ -20,6 +20,9 @@ const COLUMNS: [Column; 11] = [
     ("valid_top5_fraction", |epoch| epoch.valid.top5),
     ("train_images_per_second", |epoch| epoch.images_per_second),
     ("waited_for_data_fraction", |epoch| epoch.waited),
+    ("waited_for_others_fraction", |epoch| epoch.waited_for_others),
+    ("exchanged_fraction", |epoch| epoch.exchanged),
+    ("exchanged_bytes", |epoch| epoch.exchanged_bytes as f64),
 ];
 
 impl History {
@@ -60,12 +63,16 @@ mod tests {
             valid,
             images_per_second: f64::INFINITY,
             waited: 0.5,
+            waited_for_others: 0.25,
+            exchanged: 0.125,
+            exchanged_bytes: 1 << 20,
         };
         let names = "epoch,steps,learning_rate,train_loss_nats,train_top1_fraction,\
             train_top5_fraction,valid_loss_nats,valid_top1_fraction,valid_top5_fraction,\
-            train_images_per_second,waited_for_data_fraction\n";
+            train_images_per_second,waited_for_data_fraction,waited_for_others_fraction,\
+            exchanged_fraction,exchanged_bytes\n";
         let history = History { epochs: vec![epoch] };
-        let row = "1,40000,0.00001,2.5,0.25,0.75,NaN,0.125,1,inf,0.5\n";
+        let row = "1,40000,0.00001,2.5,0.25,0.75,NaN,0.125,1,inf,0.5,0.25,0.125,1048576\n";
         assert_eq!(history.to_csv(), format!("{names}{row}"));
         assert_eq!(History::default().to_csv(), names);
 

@@ -1,0 +1,217 @@
+//! Batch norm by the statistics of all processes' images: PyTorch's SyncBatchNorm.
+//!
+//! Its way back is by hand, because it waits for the other processes' sums: burn walks a graph under a lock
+//! that the other networks of the same program come by.
+
+use super::batch_norm::{each_row, learn};
+use crate::backend;
+use crate::error::{Error, Result};
+use crate::train::add;
+use crate::train::processes::Processes;
+use burn::nn::BatchNorm;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+
+/// A batch norm that is on its way. A process without images has no maps, and only takes part.
+pub(super) struct Normalised<B: Backend> {
+    /// Of this process's images, `[N, C, H, W]`: each value less the mean of all.
+    centred: Option<Tensor<B, 4>>,
+    /// 1 / √(variance + epsilon), `[C]`.
+    inverse: Tensor<B, 1>,
+    /// Values a channel in all processes.
+    count: f64,
+}
+
+impl<B: Backend> Normalised<B> {
+    /// Goes forward with this process's maps, `[N, C, H, W]`. The running statistics learn from all processes'
+    /// images, and so stay the same in all of them.
+    pub fn new<A: AutodiffBackend<InnerBackend = B>>(
+        norm: &BatchNorm<A>,
+        maps: Option<Tensor<B, 4>>,
+        processes: &dyn Processes,
+    ) -> Result<Self> {
+        let [channels] = norm.gamma.dims();
+        let own = Statistics::of(maps.clone(), channels)?;
+        let Statistics { count, mean, squares } = own.of_all(processes)?;
+        let variance: Vec<f64> = squares.iter().map(|sum| sum / count.max(1.0)).collect();
+        let inverse = variance.iter().map(|variance| (variance + norm.epsilon).sqrt().recip());
+
+        let device = norm.gamma.val().inner().device();
+        let tensor = |values: Vec<f64>| Tensor::<B, 1>::from_data(values.as_slice(), &device);
+        let (inverse, mean) = (tensor(inverse.collect()), tensor(mean));
+        let new = [mean.clone(), tensor(variance)].map(Tensor::<A, 1>::from_inner);
+        let [new_mean, new_variance] = new;
+        learn(norm, new_mean, new_variance, count);
+
+        let centred = maps.map(|maps| {
+            let shape = maps.dims();
+            (rows(maps) - each_row(mean, shape[0])).reshape(shape)
+        });
+        Ok(Self { centred, inverse, count })
+    }
+
+    /// `[N, C, H, W]`
+    pub fn output<A: AutodiffBackend<InnerBackend = B>>(
+        &self,
+        norm: &BatchNorm<A>,
+    ) -> Option<Tensor<B, 4>> {
+        let centred = self.centred.clone()?;
+        let shape = centred.dims();
+        let scale = norm.gamma.val().inner() * self.inverse.clone();
+        let beta = norm.beta.val().inner();
+        let normal = rows(centred) * each_row(scale, shape[0]) + each_row(beta, shape[0]);
+        Some(normal.reshape(shape))
+    }
+
+    /// Goes back from the gradient of the output to that of the input, and adds those of gamma and beta: of
+    /// this process's images, as all gradients. With `x̂` the normalised values and means over all processes:
+    ///
+    /// `dx = gamma / σ (dy - mean(dy) - x̂ mean(x̂ dy))`
+    pub fn backward<A: AutodiffBackend<InnerBackend = B>>(
+        self,
+        norm: &BatchNorm<A>,
+        gradient: Option<Tensor<B, 4>>,
+        processes: &dyn Processes,
+        gradients: &mut GradientsParams,
+    ) -> Result<Option<Tensor<B, 4>>> {
+        let [channels] = norm.gamma.dims();
+        let Some((centred, gradient)) = self.centred.zip(gradient) else {
+            processes.sum(&mut vec![0.0; 2 * channels])?;
+            return Ok(None);
+        };
+        let shape = gradient.dims();
+        let (centred, gradient) = (rows(centred), rows(gradient));
+        let beta = sum_of_channels(gradient.clone(), channels);
+        let gamma = sum_of_channels(gradient.clone() * centred.clone(), channels);
+        let gamma = gamma * self.inverse.clone();
+        for (parameter, gradient) in [(&norm.gamma, &gamma), (&norm.beta, &beta)] {
+            if parameter.is_require_grad() {
+                add(gradients, parameter.id, gradient.clone());
+            }
+        }
+        let mut sums: Vec<f32> = backend::read(Tensor::cat(vec![beta, gamma], 0))?.iter().collect();
+        processes.sum(&mut sums)?;
+        let means = Tensor::<B, 1>::from_data(sums.as_slice(), &self.inverse.device()) / self.count;
+        let of_gradient = means.clone().narrow(0, 0, channels);
+        let of_product = means.narrow(0, channels, channels) * self.inverse.clone();
+        let scale = norm.gamma.val().inner() * self.inverse;
+        let spread = |of_channels| each_row(of_channels, shape[0]);
+        let input = gradient - centred * spread(of_product) - spread(of_gradient);
+        Ok(Some((input * spread(scale)).reshape(shape)))
+    }
+}
+
+/// `[N, C, H, W]` to `[N * C, H * W]`.
+fn rows<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
+    let [batch, channels, height, width] = maps.dims();
+    maps.reshape([batch * channels, height * width])
+}
+
+/// `[N * C, H * W]` to `[C]`.
+fn sum_of_channels<B: Backend>(rows: Tensor<B, 2>, channels: usize) -> Tensor<B, 1> {
+    let batch = rows.dims()[0] / channels;
+    rows.sum_dim(1).reshape([batch, channels]).sum_dim(0).reshape([channels])
+}
+
+/// Of some images, by channel. Two of them make that of all their images (Chan et al., 1979) without the
+/// difference of large sums.
+struct Statistics {
+    /// Values a channel.
+    count: f64,
+    mean: Vec<f64>,
+    /// Sums of squared distances from the mean.
+    squares: Vec<f64>,
+}
+
+impl Statistics {
+    fn none(channels: usize) -> Self {
+        Self { count: 0.0, mean: vec![0.0; channels], squares: vec![0.0; channels] }
+    }
+
+    fn of<B: Backend>(maps: Option<Tensor<B, 4>>, channels: usize) -> Result<Self> {
+        let Some(maps) = maps else { return Ok(Self::none(channels)) };
+        let [batch, _, height, width] = maps.dims();
+        let count = (batch * height * width) as f64;
+        let rows = rows(maps);
+        let mean = sum_of_channels(rows.clone(), channels) / count;
+        let centred = rows - each_row(mean.clone(), batch);
+        let squares = sum_of_channels(centred.clone() * centred, channels);
+        let values: Vec<f64> = backend::read(Tensor::cat(vec![mean, squares], 0))?.iter().collect();
+        let (mean, squares) = values.split_at(channels);
+        Ok(Self { count, mean: mean.into(), squares: squares.into() })
+    }
+
+    /// Those of all processes' images, the same bits in all of them.
+    fn of_all(&self, processes: &dyn Processes) -> Result<Self> {
+        let channels = self.mean.len();
+        let mut all = Self::none(channels);
+        for (rank, bytes) in processes.gather(&self.to_bytes())?.iter().enumerate() {
+            let one = Self::from_bytes(bytes, channels).ok_or_else(|| Error::Process {
+                rank,
+                place: processes.place(rank),
+                reason: format!("expected a batch norm of {channels} channels, as here"),
+            })?;
+            all.add(&one);
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, other: &Self) {
+        let count = self.count + other.count;
+        let part = other.count / count.max(1.0);
+        let means = self.mean.iter_mut().zip(&other.mean);
+        let squares = self.squares.iter_mut().zip(&other.squares);
+        for ((mean, other_mean), (squares, other_squares)) in means.zip(squares) {
+            let apart = other_mean - *mean;
+            *mean += apart * part;
+            *squares += other_squares + apart * apart * self.count * part;
+        }
+        self.count = count;
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let values = [self.count].into_iter().chain(self.mean.iter().copied());
+        values.chain(self.squares.iter().copied()).flat_map(f64::to_le_bytes).collect()
+    }
+
+    /// `None` if they are of another number of channels.
+    fn from_bytes(bytes: &[u8], channels: usize) -> Option<Self> {
+        let values: Vec<f64> =
+            bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
+        let (&count, values) = values.split_first()?;
+        let (mean, squares) = values.split_at_checked(channels)?;
+        (squares.len() == channels).then(|| Self {
+            count,
+            mean: mean.into(),
+            squares: squares.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A spread of 1 around 10 000, which sums of squares in f32 would lose.
+    #[test]
+    fn statistics_of_parts_make_those_of_the_whole() {
+        let values: Vec<f64> = (0..60).map(|i| 1e4 + f64::from(i * 37 % 61) / 61.0).collect();
+        let of = |values: &[f64]| {
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count.max(1.0);
+            let squares = values.iter().map(|value| (value - mean).powi(2)).sum();
+            Statistics { count, mean: vec![mean], squares: vec![squares] }
+        };
+        let mut sum = Statistics::none(1);
+        for part in [0..0, 0..7, 7..50, 50..50, 50..60] {
+            let bytes = of(&values[part]).to_bytes();
+            sum.add(&Statistics::from_bytes(&bytes, 1).expect("one channel"));
+            assert!(Statistics::from_bytes(&bytes, 2).is_none());
+        }
+        let whole = of(&values);
+        assert_eq!(sum.count, whole.count);
+        assert!((sum.mean[0] - whole.mean[0]).abs() < 1e-9);
+        assert!((sum.squares[0] - whole.squares[0]).abs() < 1e-9 * whole.squares[0]);
+    }
+}
