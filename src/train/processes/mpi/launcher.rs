@@ -1,0 +1,27 @@
+//! Two MPI libraries are often installed side by side, and the `mpirun` of the one starts programs of the
+//! other as so many jobs of one: each would train alone, and all would write to the same folder.
+
+use super::member::Member;
+use crate::error::Result;
+
+/// What launchers call the count of the processes that they start: Open MPI; MPICH, Intel and MVAPICH;
+/// Slurm. The first one that is set counts: Slurm may have started the launcher.
+const COUNTS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// `Ok` if the process is one of as many as were started.
+pub(super) fn expect_fits(member: &Member) -> Result<()> {
+    let started = COUNTS.iter().find_map(|name| {
+        let count: usize = std::env::var(name).ok()?.parse().ok()?;
+        Some((name, count))
+    });
+    let Some((name, count)) = started.filter(|(_, count)| member.count == 1 && *count > 1) else {
+        return Ok(());
+    };
+    let library = mpi::environment::library_version().unwrap_or_default();
+    let library = library.lines().next().unwrap_or_default();
+    Err(member.failed(format!(
+        "{count} processes were started ({name}), but they are not connected: this program was built with {}; \
+         start it with the mpirun of the same MPI",
+        library.trim_end_matches('\0').trim(),
+    )))
+}
