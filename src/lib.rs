@@ -57,7 +57,8 @@
 //!
 //! `ndarray` (default) and `flex` are CPU backends, `wgpu` is the GPU. A crate that names the
 //! `wgpu` backend needs `#![recursion_limit = "256"]`. `hub` downloads published weights,
-//! `train` trains.
+//! `train` trains; `mpi` trains on several processes and hosts, by an MPI library that must be there to
+//! build.
 #![deny(unsafe_code, missing_docs)]
 #![recursion_limit = "256"]
 

@@ -142,6 +142,26 @@ fn logits_writes_what_the_network_gives() {
 }
 
 #[test]
+fn towers_shows_who_talks_where() {
+    let said = succeeds("towers", &["--no-forward", "--batch", "128"]);
+    assert!(said.contains("--- 21632 values ---"), "before conv3: {said}");
+    assert!(said.contains("the same at a batch of 997"), "{said}");
+    let run = ["--model", "vgg11", "--width", "0.1", "--input", "64,48", "--batch", "2"];
+    let said = succeeds("towers", &run);
+    assert!(said.contains("forward: one device"), "{said}");
+    for (arguments, says) in [
+        (["--devices", "cpu"], "gpu:0,gpu:1"),
+        (["--devices", "gpu:x,gpu"], "gpu:0,gpu:1"),
+        (["--batch", "0"], "batch"),
+        (["--batch", "100000000"], "memory"),
+        (["--width", "nan"], "at least 1 output channel"),
+        (["--input", "10,10"], "too small"),
+    ] {
+        fails("towers", &arguments, says);
+    }
+}
+
+#[test]
 fn shapes_reads_tables_and_refuses_what_nobody_has() {
     let all = succeeds("shapes", &["--no-forward"]);
     for config in NetworkConfig::all() {

@@ -2,15 +2,18 @@
 //!
 //!     cargo run --release --features train --example train -- DATA --model alexnet --output RUN
 //!     cargo run --release --features train --example train -- DATA --model alexnet --resume RUN
+//!     cargo run --release --features train,wgpu --example train -- DATA --devices gpu:0,gpu:1
+//!     mpirun -np 4 target/release/examples/train DATA --model alexnet --output RUN    (feature mpi)
 //!     cargo run --release --features train --example train -- DATA --model vgg16 --recipe finetune --weights vgg16.pth
 #![recursion_limit = "256"]
 
 #[path = "../cli/mod.rs"]
 mod cli;
+mod job;
 mod lines;
 
-use alexnet_vgg::backend::{BackendName, Job};
-use alexnet_vgg::models::{Layer, Network, NetworkConfig};
+use alexnet_vgg::backend::{self, BackendName, Devices};
+use alexnet_vgg::models::{Layer, Network, NetworkConfig, Towers};
 use alexnet_vgg::train::report::Confusion;
 use alexnet_vgg::train::{
     self, Augmenting, Broken, Data, Ended, Hooks, Loader, LoaderSettings, Order, Outcome,
@@ -23,6 +26,7 @@ use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
 use clap::Parser;
+use job::Job;
 use lines::Lines;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -109,6 +113,17 @@ struct Args {
     /// flex, ndarray or wgpu.
     #[arg(long, default_value = "flex")]
     backend: BackendName,
+    /// Devices that train together, each its part of every batch: cpu,cpu or gpu:0,gpu:1. Batch norm's statistics
+    /// are each one's own, unless --synchronise.
+    #[arg(long, conflicts_with = "backend")]
+    devices: Option<Devices>,
+    /// The halves of the network are on the two --devices (cpu,cpu if there are none), as in 2012, instead of
+    /// the parts of each batch.
+    #[arg(long)]
+    towers: bool,
+    /// Batch norm takes the statistics of all devices' and processes' images.
+    #[arg(long)]
+    synchronise: bool,
     /// burn-train's dashboard instead of lines, in a terminal. It takes a core for itself, and stops by q, not
     /// by Ctrl-C.
     #[arg(long)]
@@ -116,36 +131,42 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(Args::parse()))
+    let args = Args::parse();
+    match Job::start() {
+        Ok(job) => job.end(run(args, &job)),
+        Err(error) => cli::finish(Err(error.into())),
+    }
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    if args.backend == BackendName::NdArray {
+fn run(args: Args, job: &Job) -> Result<(), Box<dyn Error>> {
+    let backend = args.devices.as_ref().map_or(args.backend, Devices::backend);
+    if backend == BackendName::NdArray {
         cli::complain(
             "ndarray has a slow backward pass: AlexNet at batch 8 takes some 40 times as long as with flex.\n",
         );
     }
-    let backend = args.backend;
-    Ok(backend.run(Training { args })?)
+    Ok(backend.run(Training { args, job })?)
 }
 
-struct Training {
+struct Training<'a> {
     args: Args,
+    job: &'a Job,
 }
 
-impl Job for Training {
+impl backend::Job for Training<'_> {
     type Output = ();
 
     fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<()> {
-        let Self { args } = self;
-        if let Some(run) = &args.resume {
+        let Self { args, job } = self;
+        // The run's folder is the first process's.
+        if let Some(run) = args.resume.as_ref().filter(|_| job.is_first()) {
             train::expect_checkpoint(run)?;
         }
         args.expect_apart()?;
         let recipe = args.recipe()?;
         let (train, valid) = args.lists(recipe.seed)?;
         let preset = args.preset()?;
-        let recipe = args.with_colours(recipe, &train)?;
+        let recipe = args.with_colours(recipe, &train, job)?;
         let labels = Labels::new(train.labels().to_vec());
         B::seed(device, recipe.seed);
         let network = args.network::<Autodiff<B>>(&recipe, &labels, device)?;
@@ -158,11 +179,27 @@ impl Job for Training {
             still: see(&train, None)?,
             valid: see(&valid, None)?,
         };
-        let lines = Lines::new(!args.shows_dashboard());
+        let lines = Lines::new(job.is_first() && !args.shows_dashboard());
         lines.start(&network, &recipe, &data);
-        let outcome = train::fit(network, &recipe, &data, args.hooks(&lines))?;
+        let hooks = args.hooks(&lines, job);
+        let outcome = match (&args.devices, args.towers) {
+            (devices, true) => {
+                let both = [device.clone(), device.clone()];
+                let both =
+                    devices.as_ref().map_or(Ok(both), |devices| devices.pair::<B>(device))?;
+                train::fit(Towers::split(&network, &both)?, &recipe, &data, hooks)?
+            }
+            (Some(devices), _) => {
+                train::fit_on(&devices.all::<B>(device)?, network, &recipe, &data, hooks)?
+            }
+            (None, _) => train::fit(network, &recipe, &data, hooks)?,
+        };
+        if !job.is_first() {
+            return job.wait_for_first();
+        }
         lines.end(&outcome);
-        finish(args.folder(), &outcome, &data, &labels, args.broken())
+        finish(args.folder(), &outcome, &data, &labels, args.broken(), job)?;
+        job.is_done()
     }
 }
 
@@ -204,6 +241,7 @@ impl Args {
         if let Some(name) = &self.augmentation {
             recipe.augmentation = Augmenting::Named(name.clone());
         }
+        recipe.synchronised_batch_norm |= self.synchronise;
         if self.balanced {
             recipe.order = Order::Balanced;
         }
@@ -252,14 +290,22 @@ impl Args {
     }
 
     /// The recipe with the principal colours of these pictures, where it adds colours.
-    fn with_colours(&self, recipe: Recipe, train: &PictureList) -> alexnet_vgg::Result<Recipe> {
+    fn with_colours(
+        &self,
+        recipe: Recipe,
+        train: &PictureList,
+        job: &Job,
+    ) -> alexnet_vgg::Result<Recipe> {
         let Some(augmentation) = recipe.augmentation(self.input)? else { return Ok(recipe) };
         let adds = |step: &Step| matches!(step, Step::PcaColour { .. });
         if !augmentation.steps.iter().any(adds) {
             return Ok(recipe);
         }
-        let of_run =
-            self.resume.as_ref().and_then(|run| Recipe::read(run.join("recipe.toml")).ok());
+        // The run's folder is the first process's.
+        let run = self.resume.as_ref().filter(|_| job.is_first());
+        let of_run = run.and_then(|run| std::fs::read(run.join("recipe.toml")).ok());
+        let of_run = job.processes().gather(&of_run.unwrap_or_default())?;
+        let of_run = Recipe::parse("the run's", &String::from_utf8_lossy(&of_run[0])).ok();
         let colours = match of_run.as_ref().and_then(colours) {
             Some(colours) => colours,
             None => train.principal_colours(self.broken())?,
@@ -307,7 +353,7 @@ impl Args {
         self.dashboard && std::io::stdout().is_terminal()
     }
 
-    fn hooks(&self, lines: &Lines) -> Hooks {
+    fn hooks(&self, lines: &Lines, job: &Job) -> Hooks {
         let interrupter = Interrupter::new();
         let stop = interrupter.clone();
         // Where no handler can be set, Ctrl-C ends the program, and the last checkpoint is there.
@@ -322,6 +368,8 @@ impl Args {
             notice: lines.notice(),
             workers: self.workers,
             broken: self.broken(),
+            processes: job.processes(),
+            overlaps: true,
         }
     }
 }
@@ -356,6 +404,7 @@ fn finish<B: Backend>(
     data: &Data,
     labels: &Labels,
     broken: Broken,
+    job: &Job,
 ) -> alexnet_vgg::Result<()> {
     if !outcome.history.epochs.is_empty() {
         save(outcome.history.curves(), &output.join("curves.png"))?;
@@ -363,7 +412,8 @@ fn finish<B: Backend>(
     if outcome.ended == Ended::Interrupted {
         return Ok(());
     }
-    save(confusion(&outcome.best, data, labels, broken)?.picture(), &output.join("confusion.png"))
+    let confusion = confusion(&outcome.best, data, labels, broken, job)?;
+    save(confusion.picture(), &output.join("confusion.png"))
 }
 
 /// What the network takes the validation pictures for.
@@ -372,6 +422,7 @@ fn confusion<B: Backend>(
     data: &Data,
     labels: &Labels,
     broken: Broken,
+    job: &Job,
 ) -> alexnet_vgg::Result<Confusion> {
     let settings =
         LoaderSettings { batch: 32, order: Order::InOrder, broken, ..LoaderSettings::default() };
@@ -384,6 +435,7 @@ fn confusion<B: Backend>(
         for (class, guess) in classes.iter::<i64>().zip(guesses.iter::<i64>()) {
             confusion.add(class as usize, guess as usize)?;
         }
+        job.still_works()?;
     }
     Ok(confusion)
 }
