@@ -23,7 +23,7 @@ struct Args {
     #[arg(long, help = cli::networks("The network"), default_value = "alexnet_towers", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
     /// Where the halves are: cpu,cpu; gpu,gpu (both on the default GPU); gpu:0,gpu:1.
-    #[arg(long, default_value = "cpu,cpu")]
+    #[arg(long, default_value = "cpu,cpu", value_parser = two)]
     devices: Devices,
     /// Images in the batch.
     #[arg(long, default_value_t = 16)]
@@ -37,6 +37,14 @@ struct Args {
     /// Only read the table: no weights, nothing runs.
     #[arg(long)]
     no_forward: bool,
+}
+
+fn two(text: &str) -> Result<Devices, String> {
+    let devices: Devices = text.parse().map_err(|error: alexnet_vgg::Error| error.to_string())?;
+    match devices.count() {
+        2 => Ok(devices),
+        _ => Err("expected two devices, such as cpu,cpu or gpu:0,gpu:1".into()),
+    }
 }
 
 fn main() -> ExitCode {

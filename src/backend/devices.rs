@@ -48,7 +48,7 @@ impl Devices {
     pub fn pair<B: Backend>(&self, default: &B::Device) -> Result<[B::Device; 2]> {
         self.all::<B>(default)?.try_into().map_err(|all: Vec<B::Device>| Error::Setting {
             place: "devices".into(),
-            expected: "two".into(),
+            expected: "two, such as cpu,cpu or gpu:0,gpu:1".into(),
             found: all.len().to_string(),
         })
     }
@@ -92,7 +92,7 @@ impl FromStr for Devices {
             Some(("gpu", number)) if number.parse::<usize>().is_ok() => {
                 Ok((BackendName::Wgpu, number.parse().ok()))
             }
-            _ => Err(wrong("names such as cpu or gpu:0, separated by commas")),
+            _ => Err(wrong("names such as cpu,cpu or gpu:0,gpu:1")),
         });
         let named = named.collect::<Result<Vec<_>>>()?;
         let backend = named[0].0;

@@ -37,6 +37,9 @@ use transfers::{Transfers, Way};
 /// [`AlexNetConfig::towers`](super::AlexNetConfig::towers): its halves meet before conv3 and before the linear
 /// layers only.
 ///
+/// On a CPU each half has a thread of its own; on GPUs, whose queues work on by themselves, one thread feeds
+/// both. Tested on CPUs and with both halves on one adapter (Mesa's software driver); on two GPUs not yet.
+///
 /// ```
 /// use alexnet_vgg::{backend::Cpu, models::{AlexNetConfig, Towers}};
 /// use burn::tensor::Tensor;
