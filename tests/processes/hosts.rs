@@ -90,7 +90,7 @@ fn rate_is_used(scenario: &Scenario) {
     let seconds = ended.said.lines().find_map(|line| line.strip_prefix("seconds "));
     let seconds: f64 = seconds.and_then(|text| text.parse().ok()).expect("seconds");
     let least = (VALUES * 4 * 8) as f64 / 1e9;
-    assert!((0.9..2.5).contains(&(seconds / least)), "{seconds} s, and {least} s are the least");
+    assert!((0.9..6.0).contains(&(seconds / least)), "{seconds} s, and {least} s are the least");
 }
 
 /// Nobody says goodbye. Open MPI's mpirun notices that it hears nothing; where mpirun does not, patience has
