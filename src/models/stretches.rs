@@ -8,14 +8,15 @@ use super::chain::MapLayer;
 use super::network::{Network, Plan, not_a_number};
 use super::synchronised::Normalised;
 use super::thinned::{Masks, part_by_part};
+use super::trained::is_trained;
 use crate::error::Result;
 use crate::train::processes::Processes;
 use crate::train::{Stretch, collect};
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::module::AutodiffModule;
 use burn::nn::BatchNorm;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::AutodiffBackend;
 use std::ops::Range;
 
 /// A pass that has gone forward, and goes back: the classifier first. A process without images goes the same
@@ -180,17 +181,4 @@ impl<'a, B: AutodiffBackend> Pass<'a, B> {
         }
         Ok(())
     }
-}
-
-/// Whether anything in it wants a gradient.
-fn is_trained<B: Backend>(module: &impl Module<B>) -> bool {
-    struct Any(bool);
-    impl<B: Backend> ModuleVisitor<B> for Any {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0 |= param.is_require_grad();
-        }
-    }
-    let mut any = Any(false);
-    module.visit(&mut any);
-    any.0
 }

@@ -6,7 +6,7 @@ use super::table::{Parameter, Part, Role};
 use crate::error::Result;
 use burn::module::ParamId;
 #[cfg(feature = "train")]
-use burn::module::RunningState;
+use burn::module::{Module, ModuleVisitor, Param, RunningState};
 #[cfg(feature = "train")]
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -55,6 +55,20 @@ impl<B: Backend> Network<B> {
     pub(crate) fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
         self.features.iter().flat_map(MapLayer::running_statistics).collect()
     }
+}
+
+/// Whether anything in it asks for a gradient.
+#[cfg(feature = "train")]
+pub(super) fn is_trained<B: Backend>(module: &impl Module<B>) -> bool {
+    struct Any(bool);
+    impl<B: Backend> ModuleVisitor<B> for Any {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0 |= param.is_require_grad();
+        }
+    }
+    let mut any = Any(false);
+    module.visit(&mut any);
+    any.0
 }
 
 impl<B: Backend> MapLayer<B> {

@@ -11,7 +11,6 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Values of a gradient that is sent by itself, from its own memory: 1 MiB of them. Smaller ones are packed
 /// together, because each message takes its time whatever its size.
@@ -20,33 +19,26 @@ const LARGE: usize = 1 << 18;
 /// Values of a full pack: 25 MB, as PyTorch's buckets.
 const PACK: usize = 25_000_000 / size_of::<f32>();
 
-/// Adds up gradients, and knows what it cost.
+/// Adds up gradients, and knows how many bytes that were.
 pub(super) struct Exchange {
     processes: Arc<dyn Processes>,
     pack: Vec<f32>,
-    traffic: Traffic,
-}
-
-/// What was sent in all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Traffic {
-    /// Of gradients.
-    pub bytes: u64,
-    /// Until the sums were there, waiting for other processes included.
-    pub time: Duration,
+    /// Of gradients, in all.
+    bytes: u64,
 }
 
 impl Exchange {
     pub fn new(processes: Arc<dyn Processes>) -> Self {
-        Self { processes, pack: Vec::new(), traffic: Traffic::default() }
+        Self { processes, pack: Vec::new(), bytes: 0 }
     }
 
     pub fn processes(&self) -> &Arc<dyn Processes> {
         &self.processes
     }
 
-    pub fn traffic(&self) -> Traffic {
-        self.traffic
+    /// Of gradients that were given to sums until now.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Makes every gradient of the module the sum of all processes'. A process that has none for a trained
@@ -96,10 +88,8 @@ impl Exchange {
     }
 
     fn send(&mut self, values: &mut [f32]) -> Result<()> {
-        let started = Instant::now();
         self.processes.sum(values)?;
-        self.traffic.time += started.elapsed();
-        self.traffic.bytes += size_of_val(values) as u64;
+        self.bytes += size_of_val(values) as u64;
         Ok(())
     }
 }

@@ -190,7 +190,7 @@ impl Source {
             Self::Others => Ok(Vec::new()),
             Self::File(file) => {
                 let mut features = file.values_of_rows(FEATURES, round.clone())?;
-                features.extend_from_slice(&file.values(READ)?[round]);
+                features.append(&mut file.values_of_rows(READ, round)?);
                 Ok(features)
             }
             Self::Engine(engine) => {

@@ -132,7 +132,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         let mut saved = Instant::now();
         while self.state.batch < loader.batches() {
             let (started, waited) = (Instant::now(), parts.waited());
-            let (idle, sent) = (together.idle(), together.traffic().bytes);
+            let (idle, sent) = (together.idle(), together.bytes());
             let statistics = statistics(network);
             let learnt = self.learn_batch(network, &mut parts, together).inspect_err(|_| {
                 // A batch that ends in an error is begun again.
@@ -151,7 +151,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
                 sums.waited += (parts.waited() - waited).as_secs_f64();
                 sums.waited_for_others += learnt.waited_for_others.as_secs_f64();
                 sums.exchanged += (together.idle() - idle).as_secs_f64();
-                sums.bytes += together.traffic().bytes - sent;
+                sums.bytes += together.bytes() - sent;
             }
             self.state.batch += 1;
             if told.sums.examples > 0 {

@@ -1,7 +1,7 @@
 //! A step of one of several processes that train together: each goes through the network with its share of
 //! the batch, and all come to the gradients of the whole.
 
-use super::exchange::{Exchange, Traffic, put, take};
+use super::exchange::{Exchange, put, take};
 use super::processes::Processes;
 use super::step::{cross_entropy, masks};
 use super::stretch::Stretch;
@@ -55,9 +55,9 @@ impl Together {
         Self { exchange: Exchange::new(processes), idle: Duration::ZERO, on_the_way }
     }
 
-    /// What gradients cost until now.
-    pub(super) fn traffic(&self) -> Traffic {
-        self.exchange.traffic()
+    /// Of gradients that were given to sums until now.
+    pub(super) fn bytes(&self) -> u64 {
+        self.exchange.bytes()
     }
 
     /// How long it stood still until now because gradients were not there yet.

@@ -1,12 +1,12 @@
 //! A step of training on two devices: forward and backward stretch by stretch, both halves at the same time.
 
-use super::Batch;
 use super::step::{cross_entropy, masks};
 use super::stretch::Stretch;
+use super::{Batch, collect};
 use crate::error::Result;
 use crate::models::towers::{Thinning, at_once, size};
 use crate::models::{Division, Towers, join, not_a_number};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
@@ -55,7 +55,7 @@ pub(super) fn learn<B: AutodiffBackend>(
         ClassificationOutput::new(loss.clone().inner(), logits.clone().inner(), classes.inner());
     let gradient = logits.grad(&(loss * share).backward());
 
-    let mut gradients = GradientsAccumulator::new();
+    let mut gradients = GradientsParams::new();
     let mut first = 0;
     for pass in passes {
         let images = pass.images;
@@ -64,7 +64,7 @@ pub(super) fn learn<B: AutodiffBackend>(
         }
         first += images;
     }
-    Ok(TrainOutput { grads: gradients.grads(), item: output })
+    Ok(TrainOutput { grads: gradients, item: output })
 }
 
 /// Forward, without dropout.
@@ -137,7 +137,7 @@ impl<'a, B: AutodiffBackend> Way<'a, B> {
         &self,
         pass: Pass<B>,
         gradient: Tensor<Inner<B>, 2>,
-        gradients: &mut GradientsAccumulator<Towers<B>>,
+        gradients: &mut GradientsParams,
     ) {
         let (towers, division) = (self.towers, &self.division);
         let device = towers.device();
@@ -156,7 +156,7 @@ impl<'a, B: AutodiffBackend> Way<'a, B> {
             });
             let mut of_inputs = Vec::with_capacity(2);
             for (half, (of_parameters, of_input)) in towers.halves.iter().zip([first, second]) {
-                gradients.accumulate(towers, GradientsParams::from_grads(of_parameters, half));
+                collect(half, of_parameters, gradients);
                 of_inputs.extend(of_input);
             }
             let asks_before = index > 0 && self.asks[index - 1];

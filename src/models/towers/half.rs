@@ -7,9 +7,9 @@ use crate::models::chain::{Builder, MapLayer, Values, VectorLayer};
 use crate::models::network::{Tap, pooled};
 use crate::models::table::{Architecture, Parameter, Part, Shape, Step};
 use crate::models::thinned::Masks;
-use burn::module::Module;
 #[cfg(feature = "train")]
-use burn::module::{ModuleVisitor, Param};
+use crate::models::trained::is_trained;
+use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -150,30 +150,17 @@ impl<B: Backend> Half<B> {
     /// Whether a parameter of these layers asks for a gradient.
     #[cfg(feature = "train")]
     pub fn asks(&self, stretch: Range<usize>) -> bool {
-        let mut asking = Asking(false);
-        for index in stretch {
-            if let Some(layer) = self.features.get(index) {
-                layer.visit(&mut asking);
-            } else if let Some(index) = index.checked_sub(self.features.len() + 1) {
-                self.classifier[index].visit(&mut asking);
-            }
-        }
-        asking.0
+        stretch.into_iter().any(|index| match self.features.get(index) {
+            Some(layer) => is_trained(layer),
+            // The pool stands between them, and has none.
+            None if index == self.features.len() => false,
+            None => is_trained(&self.classifier[index - self.features.len() - 1]),
+        })
     }
 
     /// Where it is.
     pub fn device(&self) -> B::Device {
         self.devices().into_iter().next().unwrap_or_default()
-    }
-}
-
-#[cfg(feature = "train")]
-struct Asking(bool);
-
-#[cfg(feature = "train")]
-impl<B: Backend> ModuleVisitor<B> for Asking {
-    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<B, D>>) {
-        self.0 |= parameter.val().is_require_grad();
     }
 }
 

@@ -91,7 +91,7 @@ fn learn(network: &Network<B>, mut together: Together, parts: Vec<Option<Batch<B
         let learnt = network.learn_together(&mut together, part, &mut gradients, &mut agree);
         learnt.expect("all are there");
     }
-    learnt(network, gradients, loss, together.traffic().bytes)
+    learnt(network, gradients, loss, together.bytes())
 }
 
 fn learnt(network: &Network<B>, mut gradients: GradientsParams, loss: f32, bytes: u64) -> Learnt {
