@@ -6,6 +6,7 @@ mod formula;
 
 use alexnet_vgg::backend::Flex;
 use alexnet_vgg::models::*;
+use alexnet_vgg::train::processes::Processes;
 use alexnet_vgg::train::*;
 use alexnet_vgg::vision::augment::Sample;
 use alexnet_vgg::{Error, Result, train, weights::Weights};
@@ -793,4 +794,45 @@ fn synchronised_batch_norm_makes_the_run_of_one_device() {
     let (one, two) = (run(1), run(2));
     let [a, b] = [&one.last, &two.last].map(|last| values(weights(last)));
     assert!(apart(&a, &b) <= 1e-5, "{}", apart(&a, &b));
+}
+
+/// One of two that do the same, to see what is refused before anything is done.
+struct OneOfTwo;
+
+impl Processes for OneOfTwo {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn place(&self, rank: usize) -> String {
+        format!("place {rank}")
+    }
+
+    fn sum(&self, _: &mut [f32]) -> Result<()> {
+        panic!("a step")
+    }
+
+    fn broadcast(&self, _: &mut [f32]) -> Result<()> {
+        panic!("weights on their way")
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![bytes.to_vec(); 2])
+    }
+}
+
+#[test]
+fn towers_refuse_to_synchronise_at_the_start() {
+    let recipe = Recipe { synchronised_batch_norm: true, ..recipe() };
+    let hooks = Hooks { processes: Arc::new(OneOfTwo), ..Hooks::default() };
+    let towers = Towers::split(&drawn(vgg()), &Default::default()).expect("two halves");
+    let error = train::fit(towers, &recipe, &noise(20, 3), hooks).map(drop).expect_err("refused");
+    assert!(
+        matches!(error, Error::Setting { .. }) && said(&error).contains("one on two"),
+        "{error}"
+    );
 }

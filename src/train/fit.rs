@@ -382,6 +382,10 @@ fn expect_fitting<B: AutodiffBackend, N: Trainable<B>>(
     data: &Data,
     processes: usize,
 ) -> Result<()> {
+    let synchronises = processes > 1 && recipe.synchronised_batch_norm;
+    let expected = "a network on one device in each process";
+    let can = !synchronises || network.synchronises();
+    super::setting("synchronised batch norm", can, expected, "one on two")?;
     let classes = network.architecture().num_classes()?;
     for (set, examples) in [
         ("training set", &data.train),

@@ -75,7 +75,7 @@ pub struct Recipe {
     pub head: Option<Box<Recipe>>,
     /// Whether batch norm takes the statistics of all processes' images where several divide a batch, as
     /// PyTorch's SyncBatchNorm; otherwise each process's are its own. (Of a batch in [parts](Self::parts), of a part of
-    /// each.)
+    /// each.) Not with [`Towers`](crate::models::Towers).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synchronised_batch_norm: bool,
     /// Where the numbers are from.

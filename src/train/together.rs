@@ -6,7 +6,7 @@ use super::processes::Processes;
 use super::step::{cross_entropy, masks};
 use super::stretch::Stretch;
 use super::{Batch, Trainable, gradients};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::{Network, Pass};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -78,13 +78,6 @@ impl Together {
         gradients: &mut GradientsParams,
         agree: Agree<B>,
     ) -> Result<()> {
-        if self.on_the_way == OnTheWay::SynchroniseBatchNorm {
-            return agree(Err(Error::Setting {
-                place: "synchronised batch norm".into(),
-                expected: "a network on one device in each process".into(),
-                found: "one on two".into(),
-            }));
-        }
         let learnt = match part.batch.map(|batch| network.learn(batch)).transpose() {
             Ok(learnt) => learnt,
             Err(error) => return agree(Err(error)),

@@ -52,6 +52,12 @@ pub trait Trainable<B: AutodiffBackend>:
     /// The same on one device.
     fn whole(&self) -> Result<Network<B>>;
 
+    /// Whether its batch norms can take the statistics of all processes' images:
+    /// [`Recipe::synchronised_batch_norm`](super::Recipe::synchronised_batch_norm).
+    fn synchronises(&self) -> bool {
+        false
+    }
+
     /// Forward and backward: [`TrainStep`] with an error.
     fn learn(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>>;
 
@@ -123,6 +129,10 @@ impl<B: AutodiffBackend> Trainable<B> for Network<B> {
 
     fn whole(&self) -> Result<Network<B>> {
         Ok(self.clone())
+    }
+
+    fn synchronises(&self) -> bool {
+        true
     }
 
     fn learn(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>> {

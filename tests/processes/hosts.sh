@@ -46,7 +46,11 @@ cat >"$folder/agent" <<END
 #!/bin/sh
 n=\${1##*.}
 shift
-exec ip netns exec "$name-\$n" unshare --uts --ipc sh -c "hostname host-\$n; exec \$*"
+status=0
+ip netns exec "$name-\$n" unshare --uts --ipc sh -c "hostname host-\$n; exec \$*" || status=\$?
+# Through a cable that was pulled, ssh would not hear that the program at its other end has ended.
+[ "\$n" != "$hosts" ] || [ ! -e "${HOSTS_CUT:-}" ] || sleep 15
+exit \$status
 END
 chmod +x "$folder/agent"
 
