@@ -3,7 +3,7 @@
     python augment.py        (pillow, torchvision, numpy, safetensors)
 
 `colours/...`: torchvision's colour operations on a 48x48 picture of many colours, which a formula
-makes here and in tests/augment.rs. `resized/...`: crops, resizes and flips of
+makes here and in tests/inference/augment.rs. `resized/...`: crops, resizes and flips of
 pictures/lossless.webp, uint8 [H, W, 3]. `fallback`: RandomResizedCrop's regions of photos that no
 attempt fits, [left, top, width, height]. `regions`: mean and standard deviation of its left, top, width
 and height over many draws for a photo of 500x375.

@@ -1,9 +1,7 @@
 //! Training: the update rules against PyTorch, and that no run is lost: interrupted anywhere, it comes to
 //! the same bits.
-#![recursion_limit = "256"]
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::backend::Flex;
 use alexnet_vgg::models::*;
 use alexnet_vgg::train::processes::Processes;
@@ -123,7 +121,7 @@ fn said(error: impl std::fmt::Display) -> String {
 
 #[test]
 fn update_rules_are_pytorchs_and_the_papers() {
-    let bytes = include_bytes!("golden/sgd.safetensors");
+    let bytes = include_bytes!("../golden/sgd.safetensors");
     let golden = SafeTensors::deserialize(bytes).expect("the fixture");
     for (name, rule) in [("pytorch", UpdateRule::Pytorch), ("paper", UpdateRule::Paper)] {
         let mut network: Network<B> = formula::network(small(), &Default::default());
@@ -508,7 +506,7 @@ fn killed() -> (Recipe, Data) {
 
 fn child(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
-    command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder);
+    command.args(["--exact", &format!("train::{test}"), "--nocapture"]).env(FOLDER, folder);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

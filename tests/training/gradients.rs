@@ -1,8 +1,7 @@
 //! The backward pass: every kind of layer against finite differences in f64, by definition where one can
 //! write it down, and whole networks against PyTorch's gradients.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::backend::{Flex, NdArray};
 use alexnet_vgg::models::*;
 use burn::backend::Autodiff;
@@ -316,7 +315,7 @@ fn running_statistics_are_pytorchs() {
 
 // ----- whole networks -----
 
-const FIXTURE: &[u8] = include_bytes!("golden/gradients.safetensors");
+const FIXTURE: &[u8] = include_bytes!("../golden/gradients.safetensors");
 
 /// Gradients below this part of the largest norm are rounding: a bias before batch norm has none.
 const NOTHING: f64 = 1e-4;

@@ -1,8 +1,7 @@
 //! Weight files as torch and its users write them: golden/weights.py made them. Their values are
 //! tests/formula's, so what a file must hold is known to the bit.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;

@@ -1,10 +1,8 @@
 //! The compiled engine: against PyTorch, layer by layer and on every instruction set that this machine
 //! has; against the plain forward pass on random tables; and as its callers use it.
 
-mod formula;
-#[path = "formula/torch.rs"]
-mod torch;
-
+use crate::formula;
+use crate::torch;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::engine::{CompileOptions, Compiled, Isa, Precision, Threads};
 use alexnet_vgg::models::*;

@@ -17,7 +17,7 @@ type Cpu = burn_ndarray::NdArray;
 const NORMAL_QUANTILE: f64 = 3.72;
 
 fn golden<T>(read: impl Fn(&SafeTensors) -> T) -> T {
-    let bytes = include_bytes!("golden/augment.safetensors");
+    let bytes = include_bytes!("../golden/augment.safetensors");
     read(&SafeTensors::deserialize(bytes).expect("the fixture"))
 }
 

@@ -1,9 +1,7 @@
 //! Two halves on two devices against the network on one: the same answers, the same gradients, the same
 //! weights; and how much crosses.
-#![recursion_limit = "256"]
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Flex;
 use alexnet_vgg::models::*;
@@ -415,7 +413,7 @@ fn half_as_many_kernels(mut table: Architecture) -> Architecture {
 
 /// Not a test but a study: what the paper's comparison comes to on digits, over some seeds.
 ///
-///     cargo test --release --features train --test towers -- --ignored --nocapture digits
+///     cargo test --release --features train --test training -- --ignored --nocapture digits
 #[test]
 #[ignore = "trains ten networks, which takes minutes"]
 fn two_halves_against_half_as_many_kernels_on_digits() {

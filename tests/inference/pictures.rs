@@ -1,8 +1,7 @@
 //! What the network sees in pictures, and what others do with it: Grad-CAM, heat maps, perceptual
 //! distance and feature vectors, against PyTorch (golden/pictures.py) and by what must hold.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::engine::Precision;
 use alexnet_vgg::models::*;
@@ -22,7 +21,7 @@ const TOLERANCE: f64 = 1e-5;
 const GRADIENT: f64 = 1e-4;
 
 fn fixture(name: &str) -> Vec<f32> {
-    let fixture = include_bytes!("golden/pictures.safetensors");
+    let fixture = include_bytes!("../golden/pictures.safetensors");
     let fixture = SafeTensors::deserialize(fixture).expect("the fixture");
     let tensor = fixture.tensor(name).unwrap_or_else(|_| panic!("torch has no {name}"));
     match tensor.dtype() {

@@ -1,7 +1,6 @@
 //! Weights from files: exactly the network's, or an error that lists every difference.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::engine::{Compiled, Precision};

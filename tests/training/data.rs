@@ -613,7 +613,7 @@ fn identity_says_in_what_two_sets_differ() {
     assert_eq!(differing(identity(list(), Some(augmented()))), ["files"]);
 }
 
-/// `cargo test --features train --test data -- --ignored --nocapture`
+/// `cargo test --features train --test training -- --ignored --nocapture data`
 #[test]
 #[ignore = "a measurement"]
 fn pictures_a_second() {

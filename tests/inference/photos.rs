@@ -45,7 +45,7 @@ fn pixels(path: &Path) -> RgbImage {
 
 #[test]
 fn pixels_equal_pillows_and_torchvisions() {
-    let golden = include_bytes!("golden/photos.safetensors");
+    let golden = include_bytes!("../golden/photos.safetensors");
     let golden = SafeTensors::deserialize(golden).expect("the fixture");
     assert_eq!(golden.len(), 10);
     for (name, theirs) in golden.iter() {
@@ -60,7 +60,7 @@ fn shared_photos_equal_pillows() {
     if !shared.exists() {
         return eprintln!("skipped: no ../shared/data/photos");
     }
-    let golden = include_bytes!("golden/shared_photos.safetensors");
+    let golden = include_bytes!("../golden/shared_photos.safetensors");
     let golden = SafeTensors::deserialize(golden).expect("the fixture");
     for (name, theirs) in golden.iter() {
         let ours: Vec<u8> = pixels(&shared.join(name)).iter().copied().step_by(97).collect();

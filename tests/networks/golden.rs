@@ -1,9 +1,6 @@
 //! Every layer of every network against PyTorch, at full size, on the CPU backends.
 
-mod formula;
-#[path = "formula/torch.rs"]
-mod torch;
-
+use crate::torch;
 use alexnet_vgg::models::NetworkConfig;
 
 /// Share of a layer's largest magnitude. f32 sums of up to 25,088 products, against float64.

@@ -1,8 +1,7 @@
 //! The layers that are special to these networks: by hand, against finite differences, and with
 //! values that are not numbers.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::models::*;

@@ -1,7 +1,6 @@
 //! Values out of a network are those that went in, in any rows.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;

@@ -2,8 +2,7 @@
 //! (golden/views.py), dropout against what can be computed by hand, and the classifier on good and bad
 //! photos.
 
-mod formula;
-
+use crate::formula;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::engine::{CompileOptions, Compiled, Isa, Precision, Values};
 use alexnet_vgg::models::*;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 const TOLERANCE: f64 = 1e-5;
 
 fn golden() -> SafeTensors<'static> {
-    SafeTensors::deserialize(include_bytes!("golden/views.safetensors")).expect("the fixture")
+    SafeTensors::deserialize(include_bytes!("../golden/views.safetensors")).expect("the fixture")
 }
 
 fn here(path: &str) -> PathBuf {

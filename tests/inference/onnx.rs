@@ -2,10 +2,10 @@
 //! beside a safetensors file of input and logits, where `tests/python/onnx_models.py` has ONNX's own
 //! checker and onnxruntime look at them.
 
-mod formula;
-#[path = "../src/onnx/messages.rs"]
+#[path = "../../src/onnx/messages.rs"]
 mod messages;
 
+use crate::formula;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Cpu as B;
 use alexnet_vgg::models::*;

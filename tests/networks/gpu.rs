@@ -1,12 +1,8 @@
 //! What a GPU cannot do must be an error before the first kernel, or be done in parts: never a
 //! panic, a hang or a wrong number. Runs on Mesa's lavapipe, whose tensors have at most 128 MiB.
-#![cfg(feature = "wgpu")]
-#![recursion_limit = "256"]
 
-mod formula;
-#[path = "formula/torch.rs"]
-mod torch;
-
+use crate::formula;
+use crate::torch;
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::{self, BackendName, Job, NdArray, Wgpu, WgpuDevice, gpu};
 use alexnet_vgg::models::*;
@@ -275,7 +271,7 @@ fn a_machine_without_an_adapter_gets_our_error() {
         return;
     }
     let child = std::process::Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "a_machine_without_an_adapter_gets_our_error"])
+        .args(["--exact", "gpu::a_machine_without_an_adapter_gets_our_error"])
         .env(CHILD, "1")
         .env("VK_DRIVER_FILES", "/dev/null")
         .env("VK_ICD_FILENAMES", "/dev/null")
