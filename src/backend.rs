@@ -148,6 +148,19 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// Rounds after which a device ends the loops of its kernels, whatever is left to do; `None` if it does not.
+///
+/// # Errors
+/// [`Error::Backend`] if the device failed.
+pub(crate) fn longest_loop<D: Any>(device: &D) -> Result<Option<u64>> {
+    #[cfg(feature = "wgpu")]
+    if let Some(device) = (device as &dyn Any).downcast_ref::<WgpuDevice>() {
+        return adapter::longest_loop(device);
+    }
+    let _ = device;
+    Ok(None)
+}
+
 /// Whether a device computes in the thread that asks it to, as the CPU backends do.
 pub(crate) fn is_cpu<D: Any>(device: &D) -> bool {
     let device = device as &dyn Any;

@@ -1,7 +1,11 @@
 //! The GPU adapter behind the `wgpu` backend, asked before burn asks: burn panics where there is
 //! none, and a tensor beyond the adapter's limits ends in wrong numbers.
 
+use super::{Wgpu, read};
 use crate::error::{Error, Result};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn_wgpu::graphics::{AutoGraphicsApi, GraphicsApi};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
 use cubecl::Runtime;
@@ -44,6 +48,31 @@ fn ask(device: &WgpuDevice) -> Result<u64> {
     let client = std::panic::catch_unwind(|| WgpuRuntime::client(device));
     let client = client.map_err(|_| no_device(format!("{device:?} could not be opened")))?;
     Ok(client.properties().memory.max_page_size)
+}
+
+/// Rounds that Mesa's software drivers grant one invocation of a shader, in all its loops together
+/// (`LP_MAX_TGSI_LOOP_ITERATIONS`). Then they end the loops, and say nothing.
+const ROUNDS: u64 = 65535;
+
+/// What each device did, because the first convolution takes a second on a software driver.
+static LONGEST: Mutex<Vec<(WgpuDevice, Option<u64>)>> = Mutex::new(Vec::new());
+
+/// Rounds after which the driver ends the loops of a shader; `None` where they end by themselves. No
+/// limit of the adapter tells, so it has to add up more than that.
+pub(super) fn longest_loop(device: &WgpuDevice) -> Result<Option<u64>> {
+    let mut known = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, longest)) = known.iter().find(|(known, _)| known == device) {
+        return Ok(*longest);
+    }
+    const SIDE: usize = 256;
+    let ones = || Tensor::<Wgpu, 4>::ones([1, 1, SIDE, SIDE], device);
+    // One output, which one invocation computes: as it does a number of a weight's gradient.
+    let sum = read(conv2d(ones(), ones(), None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1)))?;
+    // Cut short it is a third of this; a GPU that sums in f16 or the like comes near it.
+    let is_cut = sum.iter::<f32>().any(|sum| sum < (SIDE * SIDE / 2) as f32);
+    let longest = is_cut.then_some(ROUNDS);
+    known.push((device.clone(), longest));
+    Ok(longest)
 }
 
 fn no_device(reason: String) -> Error {

@@ -1,11 +1,16 @@
 //! What a device can hold of a network, asked before its first kernel.
 
-use super::table::{Parameter, Part, Step};
-use crate::backend::Limits;
+use super::table::{Parameter, Part, Shape, Step};
+use crate::backend::{Limits, longest_loop};
 use crate::error::{Error, Result};
 use burn::tensor::backend::Backend;
 
 const F32: u64 = size_of::<f32>() as u64;
+
+/// Rounds of a shader's loops for each place and each row of an image's map that a gradient is added up over: as burn
+/// 0.21 adds up a weight's over one image. Its rounds for more images (`images + 2` for as many places) and for
+/// biases (2 for a place, as one invocation may do four of them) are fewer.
+const ROUNDS: u64 = 3;
 
 /// The limits of one device, and the network that must keep to them.
 pub(super) struct Capacity<'a> {
@@ -29,8 +34,29 @@ impl<'a> Capacity<'a> {
             .try_for_each(|parameter| self.expect_tensor(&parameter.key, parameter.elements()))
     }
 
-    /// How many images of a batch go through at once.
-    pub fn images_at_once(&self, batch: usize, steps: &[Step]) -> Result<usize> {
+    /// How many images of a batch go through at once. `trained` says of each step, as far as it goes, whether
+    /// gradients of its parameters are asked for.
+    pub fn images_at_once<B: Backend>(
+        &self,
+        batch: usize,
+        steps: &[Step],
+        trained: impl Iterator<Item = bool>,
+        device: &B::Device,
+    ) -> Result<usize> {
+        let images = self.images_forward(batch, steps)?;
+        if !B::ad_enabled(device) {
+            return Ok(images);
+        }
+        let trained = steps.iter().zip(trained).filter(|(_, is_trained)| *is_trained);
+        let trained: Vec<&Step> = trained.map(|(step, _)| step).collect();
+        match trained.into_iter().rev().max_by_key(|step| rounds(step)) {
+            Some(widest) => self.images_back::<B>(images, widest, device),
+            None => Ok(images),
+        }
+    }
+
+    /// By the largest tensor of the way forward.
+    fn images_forward(&self, batch: usize, steps: &[Step]) -> Result<usize> {
         let Some(first) = steps.first() else { return Ok(batch) };
         let batch_of = |elements: u64| elements.saturating_mul(batch as u64);
         // Of equals the last is taken, so that the first layer to blame is named.
@@ -47,6 +73,26 @@ impl<'a> Capacity<'a> {
         Ok(usize::try_from(images).unwrap_or(batch).min(batch))
     }
 
+    /// By the longest sum of the way back: one that the driver cuts short is a number like any other, and nobody
+    /// says that it is wrong. `widest` is the trained layer of most rounds.
+    fn images_back<B: Backend>(
+        &self,
+        images: usize,
+        widest: &Step,
+        device: &B::Device,
+    ) -> Result<usize> {
+        let Some(longest) = longest_loop(device)? else { return Ok(images) };
+        let rounds = rounds(widest);
+        match longest / rounds.max(1) {
+            0 => Err(self.refuse(format!(
+                "{}: to add up a gradient over a map of one image takes loops of {rounds} rounds, where this device's \
+                 driver ends them after {longest}",
+                widest.key
+            ))),
+            at_once => Ok(usize::try_from(at_once).unwrap_or(images).min(images)),
+        }
+    }
+
     /// `what` is the layer or parameter to blame.
     pub fn expect_tensor(&self, what: &str, elements: u64) -> Result<()> {
         self.limits.expect_tensor(format_args!("{}: {what}", self.network), elements)
@@ -58,6 +104,14 @@ impl<'a> Capacity<'a> {
 
     pub fn refuse(&self, reason: String) -> Error {
         self.limits.refuse(format!("{}: {reason}", self.network))
+    }
+}
+
+/// Of the loops that add up a gradient of its parameters, for each image.
+fn rounds(step: &Step) -> u64 {
+    match step.output {
+        Shape::Map([_, height, width]) => ROUNDS * height as u64 * (width as u64 + 1),
+        Shape::Vector(_) => 0,
     }
 }
 

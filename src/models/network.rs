@@ -4,6 +4,7 @@
 use super::capacity::Capacity;
 use super::chain::{Builder, MapLayer, Values, VectorLayer};
 use super::table::{Architecture, Layer, Parameter, Part, Shape, Step};
+use super::trained::is_trained;
 use crate::backend;
 use crate::error::{Error, Result};
 use crate::vision::{Labels, Preset};
@@ -316,8 +317,10 @@ impl<B: Backend> Network<B> {
                 let too_small =
                     |_| wrong(format!("[N, {channels}, H, W], large enough for what follows"));
                 let steps = rest.steps().map_err(too_small)?;
-                let capacity = Capacity::new::<B>(&self.architecture.name, &maps.device())?;
-                match capacity.images_at_once(batch, &steps)? < batch {
+                let device = maps.device();
+                let capacity = Capacity::new::<B>(&self.architecture.name, &device)?;
+                let trained = self.features.iter().skip(index + 1).map(is_trained);
+                match capacity.images_at_once::<B>(batch, &steps, trained, &device)? < batch {
                     true => Err(capacity.refuse(format!("{batch} maps are too many at once"))),
                     false => Ok(()),
                 }
@@ -366,7 +369,7 @@ impl<B: Backend> Network<B> {
     }
 
     pub(super) fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
-        Plan::new::<B>(&self.architecture, shape, device)
+        Plan::new::<B>(&self.architecture, shape, self.features.iter().map(is_trained), device)
     }
 }
 
@@ -379,7 +382,8 @@ pub(super) fn pooled<B: Backend>(pool: &AdaptiveAvgPool2d, maps: Tensor<B, 4>) -
     }
 }
 
-/// How a batch goes through the network: whole, or in parts whose largest activation fits the device.
+/// How a batch goes through the network: whole, or in parts whose largest activation, and in training whose longest
+/// sum, fits the device.
 pub(super) struct Plan<'a> {
     steps: Vec<Step>,
     at_once: usize,
@@ -387,9 +391,11 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// `trained` says of each layer of the features whether it asks for gradients.
     pub fn new<B: Backend>(
         architecture: &'a Architecture,
         shape: [usize; 4],
+        trained: impl Iterator<Item = bool>,
         device: &B::Device,
     ) -> Result<Self> {
         let [batch, channels, height, width] = shape;
@@ -402,7 +408,7 @@ impl<'a> Plan<'a> {
         }
         let steps = architecture.walk([height, width])?;
         let capacity = Capacity::new::<B>(&architecture.name, device)?;
-        let at_once = capacity.images_at_once(batch, &steps)?;
+        let at_once = capacity.images_at_once::<B>(batch, &steps, trained, device)?;
         let normalises = architecture.features.contains(&Layer::BatchNorm);
         match at_once < batch && normalises && B::ad_enabled(device) {
             false => Ok(Plan { steps, at_once, capacity }),

@@ -4,10 +4,9 @@ use super::chain::{MapLayer, VectorLayer};
 use super::network::Network;
 use super::table::{Parameter, Part, Role};
 use crate::error::Result;
-use burn::module::ParamId;
 #[cfg(feature = "train")]
-use burn::module::{Module, ModuleVisitor, Param, RunningState};
-#[cfg(feature = "train")]
+use burn::module::RunningState;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::ops::Range;
@@ -58,7 +57,6 @@ impl<B: Backend> Network<B> {
 }
 
 /// Whether anything in it asks for a gradient.
-#[cfg(feature = "train")]
 pub(super) fn is_trained<B: Backend>(module: &impl Module<B>) -> bool {
     struct Any(bool);
     impl<B: Backend> ModuleVisitor<B> for Any {

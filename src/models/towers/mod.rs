@@ -21,6 +21,7 @@ pub use transfers::{Traffic, Transfer};
 use super::chain::Values;
 use super::network::{Network, Plan, join, not_a_number};
 use super::table::{Architecture, Parameter};
+use super::trained::is_trained;
 use crate::error::Result;
 use crate::vision::{Labels, Preset};
 use burn::module::Module;
@@ -230,9 +231,14 @@ impl<B: Backend> Towers<B> {
 
     /// Each half has less than the network: what takes the network takes the half.
     fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
-        let mut plan = Plan::new::<B>(&self.architecture, shape, device)?;
+        let [first, second] =
+            self.halves.each_ref().map(|half| half.features.iter().map(is_trained));
+        let trained = first.zip(second).map(|(first, second)| first || second);
+        let plan_on =
+            |device: &B::Device| Plan::new::<B>(&self.architecture, shape, trained.clone(), device);
+        let mut plan = plan_on(device)?;
         for device in self.devices_of_halves() {
-            plan = plan.or_smaller(Plan::new::<B>(&self.architecture, shape, &device)?);
+            plan = plan.or_smaller(plan_on(&device)?);
         }
         plan.expect_logits(shape[0])?;
         Ok(plan)
