@@ -1,6 +1,8 @@
 //! The processes that this program is one of: started by `mpirun`, if it was built with the feature `mpi`.
 
 use alexnet_vgg::train::processes::Processes;
+#[cfg(not(feature = "mpi"))]
+use alexnet_vgg::train::processes::started;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,17 +25,14 @@ impl Job {
     /// Several of this program, each for itself, would be as many runs into the same folder.
     #[cfg(not(feature = "mpi"))]
     pub fn start() -> alexnet_vgg::Result<Self> {
-        for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
-            let processes = std::env::var(name).unwrap_or_default();
-            if processes.parse().is_ok_and(|count: usize| count > 1) {
-                return Err(alexnet_vgg::Error::Setting {
-                    place: name.into(),
-                    expected: "one process, or a program that was built with --features mpi".into(),
-                    found: processes,
-                });
-            }
+        match started().filter(|(_, count)| *count > 1) {
+            None => Ok(Self { engine: Arc::default() }),
+            Some((name, count)) => Err(alexnet_vgg::Error::Setting {
+                place: name.into(),
+                expected: "one process, or a program that was built with --features mpi".into(),
+                found: count.to_string(),
+            }),
         }
-        Ok(Self { engine: Arc::default() })
     }
 
     pub fn processes(&self) -> Arc<dyn Processes> {

@@ -118,7 +118,7 @@ struct Args {
     #[arg(long, conflicts_with = "backend")]
     devices: Option<Devices>,
     /// The halves of the network are on the two --devices (cpu,cpu if there are none), as in 2012, instead of
-    /// the parts of each batch.
+    /// the parts of each batch. All processes of a host take the same two.
     #[arg(long)]
     towers: bool,
     /// Batch norm takes the statistics of all devices' and processes' images.

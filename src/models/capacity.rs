@@ -7,11 +7,6 @@ use burn::tensor::backend::Backend;
 
 const F32: u64 = size_of::<f32>() as u64;
 
-/// Rounds of a shader's loops for each place and each row of an image's map that a gradient is added up over: as burn
-/// 0.21 adds up a weight's over one image. Its rounds for more images (`images + 2` for as many places) and for
-/// biases (2 for a place, as one invocation may do four of them) are fewer.
-const ROUNDS: u64 = 3;
-
 /// The limits of one device, and the network that must keep to them.
 pub(super) struct Capacity<'a> {
     network: &'a str,
@@ -47,10 +42,16 @@ impl<'a> Capacity<'a> {
         if !B::ad_enabled(device) {
             return Ok(images);
         }
+        let Some(longest) = longest_loop(device)? else { return Ok(images) };
         let trained = steps.iter().zip(trained).filter(|(_, is_trained)| *is_trained);
-        let trained: Vec<&Step> = trained.map(|(step, _)| step).collect();
-        match trained.into_iter().rev().max_by_key(|step| rounds(step)) {
-            Some(widest) => self.images_back::<B>(images, widest, device),
+        let trained = trained.map(|(step, _)| (images_back(step, longest), step));
+        match trained.min_by_key(|(at_once, _)| *at_once) {
+            Some((0, step)) => Err(self.refuse(format!(
+                "{}: a gradient cannot be added up over a map of one image, as this device's driver ends loops \
+                 after {longest} rounds",
+                step.key
+            ))),
+            Some((at_once, _)) => Ok(usize::try_from(at_once).unwrap_or(images).min(images)),
             None => Ok(images),
         }
     }
@@ -73,26 +74,6 @@ impl<'a> Capacity<'a> {
         Ok(usize::try_from(images).unwrap_or(batch).min(batch))
     }
 
-    /// By the longest sum of the way back: one that the driver cuts short is a number like any other, and nobody
-    /// says that it is wrong. `widest` is the trained layer of most rounds.
-    fn images_back<B: Backend>(
-        &self,
-        images: usize,
-        widest: &Step,
-        device: &B::Device,
-    ) -> Result<usize> {
-        let Some(longest) = longest_loop(device)? else { return Ok(images) };
-        let rounds = rounds(widest);
-        match longest / rounds.max(1) {
-            0 => Err(self.refuse(format!(
-                "{}: to add up a gradient over a map of one image takes loops of {rounds} rounds, where this device's \
-                 driver ends them after {longest}",
-                widest.key
-            ))),
-            at_once => Ok(usize::try_from(at_once).unwrap_or(images).min(images)),
-        }
-    }
-
     /// `what` is the layer or parameter to blame.
     pub fn expect_tensor(&self, what: &str, elements: u64) -> Result<()> {
         self.limits.expect_tensor(format_args!("{}: {what}", self.network), elements)
@@ -107,12 +88,19 @@ impl<'a> Capacity<'a> {
     }
 }
 
-/// Of the loops that add up a gradient of its parameters, for each image.
-fn rounds(step: &Step) -> u64 {
-    match step.output {
-        Shape::Map([_, height, width]) => ROUNDS * height as u64 * (width as u64 + 1),
-        Shape::Vector(_) => 0,
-    }
+/// Over the maps of how many images the gradients of a layer's parameters can be added up at once, by a device whose
+/// driver ends the loops of a kernel after `longest` rounds: one that is cut short is a number like any other, and
+/// nobody says that it is wrong.
+///
+/// burn 0.21 goes through all places of all images in one loop within others: of *n* maps, `(n + 2) h w + 3 h` rounds at
+/// most for a weight, and `2 n h w` and a few for a bias.
+fn images_back(step: &Step, longest: u64) -> u64 {
+    const FEW: u64 = 32;
+    let Shape::Map([_, height, width]) = step.output else { return u64::MAX };
+    let (height, places) = (height as u64, height as u64 * width as u64);
+    let of_weight = (longest.saturating_sub(3 * height) / places.max(1)).saturating_sub(2);
+    let of_bias = longest.saturating_sub(FEW) / (2 * places).max(1);
+    of_weight.min(of_bias)
 }
 
 /// Values of the larger side of a layer.

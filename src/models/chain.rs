@@ -45,6 +45,11 @@ pub(super) enum Pointwise {
 }
 
 impl<B: Backend> MapLayer<B> {
+    /// Whether it takes statistics of the batch where gradients are asked for.
+    pub fn normalises(&self) -> bool {
+        matches!(self, Self::BatchNorm(_))
+    }
+
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             MapLayer::Conv(conv) => conv.forward(x),

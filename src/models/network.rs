@@ -228,8 +228,10 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels or an empty batch,
     /// [`Error::InputTooSmall`] for images that the pools reduce to nothing, [`Error::Backend`] for
-    /// images or logits too large for the device, or a batch that is far beyond the memory. (On a CPU
-    /// that is what the allocator refuses; how much of a GPU's memory is free, nobody can ask.)
+    /// images or logits too large for the device, or a batch that is far beyond the memory (on a CPU
+    /// that is what the allocator refuses; how much of a GPU's memory is free, nobody can ask); on a backend that
+    /// differentiates, also for maps over which the device's driver does not add up a gradient to its end, or a batch
+    /// that would have to go in parts through a batch norm that learns.
     pub fn check(&self, shape: [usize; 4], device: &B::Device) -> Result<()> {
         let plan = self.plan(shape, device)?;
         plan.expect_logits(shape[0])
@@ -369,7 +371,9 @@ impl<B: Backend> Network<B> {
     }
 
     pub(super) fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
-        Plan::new::<B>(&self.architecture, shape, self.features.iter().map(is_trained), device)
+        let trained = self.features.iter().map(is_trained);
+        let normalises = self.features.iter().any(MapLayer::normalises);
+        Plan::new::<B>(&self.architecture, shape, trained, normalises, device)
     }
 }
 
@@ -391,11 +395,13 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// `trained` says of each layer of the features whether it asks for gradients.
+    /// `trained` says of each layer of the features whether it asks for gradients, `normalises` whether one of them
+    /// takes statistics of the batch in training.
     pub fn new<B: Backend>(
         architecture: &'a Architecture,
         shape: [usize; 4],
         trained: impl Iterator<Item = bool>,
+        normalises: bool,
         device: &B::Device,
     ) -> Result<Self> {
         let [batch, channels, height, width] = shape;
@@ -409,7 +415,6 @@ impl<'a> Plan<'a> {
         let steps = architecture.walk([height, width])?;
         let capacity = Capacity::new::<B>(&architecture.name, device)?;
         let at_once = capacity.images_at_once::<B>(batch, &steps, trained, device)?;
-        let normalises = architecture.features.contains(&Layer::BatchNorm);
         match at_once < batch && normalises && B::ad_enabled(device) {
             false => Ok(Plan { steps, at_once, capacity }),
             true => Err(capacity.refuse(format!(

@@ -42,7 +42,10 @@ impl<B: Backend> Normalised<B> {
         let (inverse, mean) = (tensor(inverse.collect()), tensor(mean));
         let new = [mean.clone(), tensor(variance)].map(Tensor::<A, 1>::from_inner);
         let [new_mean, new_variance] = new;
-        learn(norm, new_mean, new_variance, count);
+        // A part of a batch may have no image in any process.
+        if count > 0.0 {
+            learn(norm, new_mean, new_variance, count);
+        }
 
         let centred = maps.map(|maps| {
             let shape = maps.dims();

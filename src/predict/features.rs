@@ -171,14 +171,15 @@ impl Pooling {
     /// `[N, C, H, W]` to `[N, length]`.
     fn vectors<B: Backend>(self, maps: Tensor<B, 4>) -> Tensor<B, 2> {
         let [n, c, h, w] = maps.dims();
-        let channels = maps.reshape([n, c, h * w]);
+        // By rows: see `not_a_number`.
+        let mean = |maps: Tensor<B, 4>| maps.mean_dim(3).mean_dim(2);
         match self {
-            Pooling::None => channels.reshape([n, c * h * w]),
-            Pooling::Average => channels.mean_dim(2).reshape([n, c]),
+            Pooling::None => maps.reshape([n, c * h * w]),
+            Pooling::Average => mean(maps).reshape([n, c]),
             // A maximum may drop NaN, a mean does not.
             Pooling::Max => {
-                let not_a_number = channels.clone().detach().mean_dim(2) * 0.0;
-                (channels.max_dim(2) + not_a_number).reshape([n, c])
+                let not_a_number = mean(maps.clone().detach()) * 0.0;
+                (maps.max_dim(3).max_dim(2) + not_a_number).reshape([n, c])
             }
         }
     }

@@ -151,8 +151,8 @@ impl PerceptualDistance {
                 let weights = Tensor::<B, 1>::from_floats(&weights[..], &device);
                 squares = squares * weights.reshape([1, -1, 1, 1]);
             }
-            let places: Tensor<B, 2> = squares.sum_dim(1).flatten(1, 3);
-            sum = sum + places.mean_dim(1).reshape([batch]);
+            // By rows: see `not_a_number`.
+            sum = sum + squares.sum_dim(1).mean_dim(3).mean_dim(2).reshape([batch]);
         }
         Ok(sum)
     }

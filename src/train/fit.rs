@@ -70,7 +70,7 @@ pub struct Hooks {
     /// goes and uses `output`, which the others may not even have.
     pub processes: Arc<dyn Processes>,
     /// Whether processes send the classifier's gradients while the features still go back, which is most of
-    /// all bytes. The run is the same to the bit.
+    /// all bytes. The run is the same but for roundings. All have the same wish.
     pub overlaps: bool,
 }
 
@@ -217,6 +217,9 @@ pub fn fit<B: AutodiffBackend, N: Trainable<B>>(
     processes
         .agree(recipe.validate().and_then(|()| expect_fitting(&network, recipe, data, count)))?;
     State::new(network.architecture(), recipe, identity(data)).expect_everywhere(&*processes)?;
+    let overlaps = processes.gather(&[u8::from(hooks.overlaps)])?;
+    let same = overlaps.iter().all(|wish| *wish == overlaps[0]);
+    super::setting("overlaps", same, "the same wish in all processes", "two")?;
     let _alone = processes.agree(hooks.output.as_deref().map(folder::take).transpose())?;
     // Once all layers learn, the classifier's own run is over.
     let goes_on = hooks.output.as_ref().is_some_and(|output| Checkpoints::new(output).exist());
@@ -387,10 +390,13 @@ fn expect_fitting<B: AutodiffBackend, N: Trainable<B>>(
     let can = !synchronises || network.synchronises();
     super::setting("synchronised batch norm", can, expected, "one on two")?;
     let classes = network.architecture().num_classes()?;
-    for (set, examples) in [
-        ("training set", &data.train),
-        ("training set", &data.still),
-        ("validation set", &data.valid),
+    // A device may take larger images where nothing goes back.
+    let learning = network.clone().frozen_where(&|key| recipe.rate_of(key) == 0.0)?;
+    let still = network.valid();
+    for (set, examples, learns) in [
+        ("training set", &data.train, recipe.epochs > 0),
+        ("training set", &data.still, false),
+        ("validation set", &data.valid, false),
     ] {
         let found = examples.labels().len();
         super::setting(set, !examples.classes().is_empty(), "at least one example", "none")?;
@@ -398,7 +404,8 @@ fn expect_fitting<B: AutodiffBackend, N: Trainable<B>>(
         let most = recipe.batch.div_ceil(processes).div_ceil(recipe.parts);
         let most = most.min(examples.classes().len());
         let [channels, height, width] = examples.shape();
-        network.check([most, channels, height, width])?;
+        let shape = [most, channels, height, width];
+        if learns { learning.check(shape) } else { still.check(shape) }?;
     }
     let trained = network.trained()?;
     for layer in recipe.rates.keys() {

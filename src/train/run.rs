@@ -128,21 +128,15 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
     ) -> Result<bool> {
         let loader = self.train.clone();
         let epoch = loader.epoch(self.state.epoch() as u64, self.state.batch);
-        let mut parts = self.processes.agree(epoch)?;
+        let mut parts = self.agree(epoch)?;
         let mut saved = Instant::now();
         while self.state.batch < loader.batches() {
             let (started, waited) = (Instant::now(), parts.waited());
             let (idle, sent) = (together.idle(), together.bytes());
-            let statistics = statistics(network);
-            let learnt = self.learn_batch(network, &mut parts, together).inspect_err(|_| {
-                // A batch that ends in an error is begun again.
-                let running = network.running_statistics().into_iter().zip(statistics);
-                running.for_each(|(running, before)| running.update(before));
-            })?;
+            let rate = self.state.rate(loader.batches());
+            let learnt = self.step(network, &mut parts, together, rate)?;
             let told = &learnt.told;
             if told.sums.examples > 0 {
-                let rate = self.state.rate(loader.batches());
-                self.update(network, learnt.gradients, told.share, rate)?;
                 self.state.steps += 1;
                 let sums = &mut self.state.sums;
                 sums.add_examples(&told.sums);
@@ -172,6 +166,31 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         expect_some(&self.state.sums)?;
         processor.process_train(LearnerEvent::EndEpoch(self.state.epoch() + 1));
         Ok(true)
+    }
+
+    /// A step of the optimizer by the current batch, if it has examples.
+    fn step(
+        &mut self,
+        network: &mut N,
+        parts: &mut Parts<B>,
+        together: &mut Together,
+        rate: f64,
+    ) -> Result<Learnt<B>> {
+        let statistics = statistics(network);
+        let mut learnt = self.learn_batch(network, parts, together);
+        if let Ok(all) = &mut learnt
+            && all.told.sums.examples > 0
+        {
+            let gradients = std::mem::take(&mut all.gradients);
+            if let Err(error) = self.update(network, gradients, all.told.share, rate) {
+                learnt = Err(error);
+            }
+        }
+        // A batch that ends in an error is begun again.
+        learnt.inspect_err(|_| {
+            let running = network.running_statistics().into_iter().zip(statistics);
+            running.for_each(|(running, before)| running.update(before));
+        })
     }
 
     /// This process's share of the current batch, beside those of the others.
@@ -247,6 +266,11 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         })
     }
 
+    /// What came of something in this process, if it went well in all of them.
+    fn agree<T>(&self, own: Result<T>) -> Result<T> {
+        Ok(self.vote(own.map(|own| (Vote::default(), own)))?.1)
+    }
+
     fn diverged(&self, loss: f64, origin: String) -> Error {
         let checkpoint = self.checkpoints.as_ref().and_then(Checkpoints::last);
         Error::Diverged { step: self.state.steps, loss, origin, checkpoint }
@@ -284,7 +308,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
 
     /// That of the first process in all of them: another processor's sum may differ by a bit.
     fn norm(&self, network: &N, gradients: &GradientsParams) -> Result<f64> {
-        let norm = self.processes.agree(gradients::norm(network, gradients))?;
+        let norm = self.agree(gradients::norm(network, gradients))?;
         let first = self.processes.of_first(&norm.to_le_bytes())?;
         Ok(first.try_into().map_or(norm, f64::from_le_bytes))
     }

@@ -82,6 +82,9 @@ pub trait Trainable<B: AutodiffBackend>:
 pub trait Trial<B: Backend>:
     Module<B> + InferenceStep<Input = Batch<B>, Output = ClassificationOutput<B>>
 {
+    /// Whether images of `shape` fit: [`Network::check`].
+    fn check(&self, shape: [usize; 4]) -> Result<()>;
+
     /// Forward, without dropout: [`InferenceStep`] with an error.
     fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>>;
 
@@ -89,42 +92,49 @@ pub trait Trial<B: Backend>:
     fn whole(&self) -> Result<Network<B>>;
 }
 
+/// What both kinds of networks have themselves.
+macro_rules! by_the_same_names {
+    () => {
+        fn architecture(&self) -> &Architecture {
+            self.architecture()
+        }
+
+        fn device(&self) -> B::Device {
+            self.device()
+        }
+
+        fn check(&self, shape: [usize; 4]) -> Result<()> {
+            self.check(shape, &self.device())
+        }
+
+        fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>> {
+            self.values(parameter, rows)
+        }
+
+        fn trained(&self) -> Result<Vec<Trained>> {
+            self.trained()
+        }
+
+        fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
+            self.running_statistics()
+        }
+
+        fn frozen_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Result<Self> {
+            self.frozen_where(is_frozen)
+        }
+
+        fn take(&mut self) -> Self {
+            self.take()
+        }
+    };
+}
+
 impl<B: AutodiffBackend> Trainable<B> for Network<B> {
-    fn architecture(&self) -> &Architecture {
-        self.architecture()
-    }
-
-    fn device(&self) -> B::Device {
-        self.device()
-    }
-
-    fn check(&self, shape: [usize; 4]) -> Result<()> {
-        self.check(shape, &self.device())
-    }
-
-    fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>> {
-        self.values(parameter, rows)
-    }
+    by_the_same_names!();
 
     fn with_values(&self, values: Rows) -> Result<Self> {
         let network = Self::from_values(self.architecture().clone(), &self.device(), values)?;
         Ok(network.stating(self))
-    }
-
-    fn trained(&self) -> Result<Vec<Trained>> {
-        self.trained()
-    }
-
-    fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
-        self.running_statistics()
-    }
-
-    fn frozen_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Result<Self> {
-        self.frozen_where(is_frozen)
-    }
-
-    fn take(&mut self) -> Self {
-        self.take()
     }
 
     fn whole(&self) -> Result<Network<B>> {
@@ -154,41 +164,11 @@ impl<B: AutodiffBackend> Trainable<B> for Network<B> {
 }
 
 impl<B: AutodiffBackend> Trainable<B> for Towers<B> {
-    fn architecture(&self) -> &Architecture {
-        self.architecture()
-    }
-
-    fn device(&self) -> B::Device {
-        self.device()
-    }
-
-    fn check(&self, shape: [usize; 4]) -> Result<()> {
-        self.check(shape, &self.device())
-    }
-
-    fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>> {
-        self.values(parameter, rows)
-    }
+    by_the_same_names!();
 
     fn with_values(&self, values: Rows) -> Result<Self> {
         let (table, devices) = (self.architecture().clone(), self.devices_of_halves());
         Ok(Self::from_values(table, &devices, values)?.stating(self))
-    }
-
-    fn trained(&self) -> Result<Vec<Trained>> {
-        self.trained()
-    }
-
-    fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
-        self.running_statistics()
-    }
-
-    fn frozen_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Result<Self> {
-        self.frozen_where(is_frozen)
-    }
-
-    fn take(&mut self) -> Self {
-        self.take()
     }
 
     fn whole(&self) -> Result<Network<B>> {
@@ -201,6 +181,10 @@ impl<B: AutodiffBackend> Trainable<B> for Towers<B> {
 }
 
 impl<B: Backend> Trial<B> for Towers<B> {
+    fn check(&self, shape: [usize; 4]) -> Result<()> {
+        self.check(shape, &self.device())
+    }
+
     fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
         towers::answer(self, batch)
     }
@@ -211,6 +195,10 @@ impl<B: Backend> Trial<B> for Towers<B> {
 }
 
 impl<B: Backend> Trial<B> for Network<B> {
+    fn check(&self, shape: [usize; 4]) -> Result<()> {
+        self.check(shape, &self.device())
+    }
+
     fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
         step::answer(self, batch)
     }

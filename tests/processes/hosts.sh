@@ -36,7 +36,7 @@ for n in $(seq "$hosts"); do
     ip -n "$name-$n" link set eth0 up
     ip -n "$name-$n" link set lo up
     # What was sent into a cable that is cut is sent again for 15 minutes by default, with no other sign of the cut.
-    ip netns exec "$name-$n" sh -c 'echo 4 >/proc/sys/net/ipv4/tcp_retries2'
+    ip netns exec "$name-$n" sh -c 'echo 4 >/proc/sys/net/ipv4/tcp_retries2' || true
     [ -z "${HOSTS_RATE:-}" ] ||
         ip netns exec "$name-$n" tc qdisc add dev eth0 root tbf rate "$HOSTS_RATE" burst 1mb latency 100ms
     list=$list,10.77.0.$n:$((ranks / hosts))

@@ -18,7 +18,7 @@ pub(crate) use half::Half;
 pub(crate) use half::Thinning;
 pub use transfers::{Traffic, Transfer};
 
-use super::chain::Values;
+use super::chain::{MapLayer, Values};
 use super::network::{Network, Plan, join, not_a_number};
 use super::table::{Architecture, Parameter};
 use super::trained::is_trained;
@@ -234,8 +234,11 @@ impl<B: Backend> Towers<B> {
         let [first, second] =
             self.halves.each_ref().map(|half| half.features.iter().map(is_trained));
         let trained = first.zip(second).map(|(first, second)| first || second);
-        let plan_on =
-            |device: &B::Device| Plan::new::<B>(&self.architecture, shape, trained.clone(), device);
+        let mut layers = self.halves.iter().flat_map(|half| &half.features);
+        let normalises = layers.any(MapLayer::normalises);
+        let plan_on = |device: &B::Device| {
+            Plan::new::<B>(&self.architecture, shape, trained.clone(), normalises, device)
+        };
         let mut plan = plan_on(device)?;
         for device in self.devices_of_halves() {
             plan = plan.or_smaller(plan_on(&device)?);

@@ -40,7 +40,8 @@ pub struct LoaderSettings {
 pub struct Shard {
     /// Which of them, from 0 to below `count`.
     pub index: usize,
-    /// How many there are, at least 1; their parts are as equal as they can be.
+    /// How many there are, at least 1; their parts are as equal as they can be, and none is larger than that of the
+    /// first, whose batch norms are those that are saved.
     pub count: usize,
 }
 
@@ -50,7 +51,7 @@ impl Shard {
 
     /// Its part of these places of a batch.
     pub(in crate::train) fn of(self, places: Range<usize>) -> Range<usize> {
-        let at = |index: usize| places.start + places.len() * index / self.count;
+        let at = |index: usize| places.start + (places.len() * index).div_ceil(self.count);
         at(self.index)..at(self.index + 1)
     }
 }

@@ -56,6 +56,13 @@ impl dyn Processes + '_ {
     }
 }
 
+/// How many processes a launcher says that it started, and by which variable: Open MPI; MPICH, Intel and MVAPICH;
+/// Slurm. The first one that is set counts, as Slurm may have started the launcher.
+pub fn started() -> Option<(&'static str, usize)> {
+    let count = |name| Some((name, std::env::var(name).ok()?.parse().ok()?));
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter().find_map(count)
+}
+
 /// A job of one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;

@@ -242,6 +242,20 @@ fn parts_of_a_batch_add_up() {
     }
 }
 
+/// The running statistics learn nothing from it.
+#[test]
+fn a_part_that_is_empty_in_all_processes_is_nothing() {
+    let network = vgg_bn();
+    let expected = whole(&network, 64);
+    let parts = [[0..4, 6..6], [4..6, 6..6]];
+    let parts = |rank: usize| {
+        parts[rank].iter().map(|part: &Range<usize>| share(part.clone(), 6, 64)).collect()
+    };
+    for one in together(&network, SynchroniseBatchNorm, 2, parts) {
+        expect_alike("an empty part", &one, &expected);
+    }
+}
+
 #[test]
 fn what_is_frozen_is_not_sent() {
     let frozen = |key: &str| ["features.0.", "features.4."].iter().any(|of| key.starts_with(of));

@@ -3,20 +3,12 @@
 
 use super::member::Member;
 use crate::error::Result;
-
-/// What launchers call the count of the processes that they start: Open MPI; MPICH, Intel and MVAPICH;
-/// Slurm. The first one that is set counts: Slurm may have started the launcher.
-const COUNTS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+use crate::train::processes::started;
 
 /// `Ok` if the process is one of as many as were started.
 pub(super) fn expect_fits(member: &Member) -> Result<()> {
-    let started = COUNTS.iter().find_map(|name| {
-        let count: usize = std::env::var(name).ok()?.parse().ok()?;
-        Some((name, count))
-    });
-    let Some((name, count)) = started.filter(|(_, count)| member.count == 1 && *count > 1) else {
-        return Ok(());
-    };
+    let apart = |(_, count): &(&str, usize)| member.count == 1 && *count > 1;
+    let Some((name, count)) = started().filter(apart) else { return Ok(()) };
     let library = mpi::environment::library_version().unwrap_or_default();
     let library = library.lines().next().unwrap_or_default();
     Err(member.failed(format!(
