@@ -3,7 +3,7 @@
 
 use super::capacity::Capacity;
 use super::chain::{Builder, MapLayer, Values, VectorLayer};
-use super::table::{Architecture, Layer, Parameter, Part, Shape, Step};
+use super::table::{Architecture, Parameter, Part, Shape, Step};
 use super::trained::is_trained;
 use crate::backend;
 use crate::error::{Error, Result};
