@@ -171,7 +171,7 @@ impl Pooling {
     /// `[N, C, H, W]` to `[N, length]`.
     fn vectors<B: Backend>(self, maps: Tensor<B, 4>) -> Tensor<B, 2> {
         let [n, c, h, w] = maps.dims();
-        // By rows: see `not_a_number`.
+        // By rows, as Mesa's software driver cuts a long sum short.
         let mean = |maps: Tensor<B, 4>| maps.mean_dim(3).mean_dim(2);
         match self {
             Pooling::None => maps.reshape([n, c * h * w]),

@@ -151,7 +151,7 @@ impl PerceptualDistance {
                 let weights = Tensor::<B, 1>::from_floats(&weights[..], &device);
                 squares = squares * weights.reshape([1, -1, 1, 1]);
             }
-            // By rows: see `not_a_number`.
+            // By rows, as Mesa's software driver cuts a long sum short.
             sum = sum + squares.sum_dim(1).mean_dim(3).mean_dim(2).reshape([batch]);
         }
         Ok(sum)

@@ -107,28 +107,6 @@ fn a_batch_too_large_for_one_tensor_goes_through_in_parts() {
     assert!(matches!(network.features(images), Err(Error::Backend { .. })));
 }
 
-/// Where a driver ends long loops, one sum over an image would not come to it.
-#[test]
-fn a_last_pixel_that_is_not_a_number_is_seen() {
-    let Some(device) = device() else { return };
-    let network: Network<Wgpu> =
-        formula::network(table(vec![conv(4), Layer::Relu], 3, 5, 7), &device);
-    let logits = |side: usize| {
-        let shape = [2, 3, side, side];
-        let mut images = formula::fill("input", &shape, 0..2);
-        *images.last_mut().expect("pixels") = f32::NAN;
-        let logits = network.forward(Tensor::from_data(TensorData::new(images, shape), &device));
-        let logits: Vec<f32> = logits.into_data().iter().collect();
-        logits.iter().map(|logit| logit.is_nan()).collect::<Vec<_>>()
-    };
-    // Some drivers assume that there is no such value.
-    let seen = logits(8);
-    if seen.contains(&true) {
-        assert_eq!(seen, [[false; 5], [true; 5]].concat());
-        assert_eq!(logits(300), seen);
-    }
-}
-
 /// Many classes make logits larger than the images.
 #[test]
 fn logits_too_large_for_one_tensor_are_an_error() {
