@@ -22,22 +22,33 @@ pub fn gpu() -> Result<WgpuDevice> {
     Ok(device)
 }
 
-/// What each device said, because finding the adapters takes longer than a small network.
-static LARGEST: Mutex<Vec<(WgpuDevice, u64)>> = Mutex::new(Vec::new());
+/// What each device has answered.
+type Answers<T> = Mutex<Vec<(WgpuDevice, T)>>;
+
+/// The device's answer, asked for once.
+fn once<T: Copy>(
+    answers: &Answers<T>,
+    device: &WgpuDevice,
+    ask: impl FnOnce(&WgpuDevice) -> Result<T>,
+) -> Result<T> {
+    let mut known = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, answer)) = known.iter().find(|(known, _)| known == device) {
+        return Ok(*answer);
+    }
+    let answer = ask(device)?;
+    known.push((device.clone(), answer));
+    Ok(answer)
+}
 
 /// Bytes that one buffer binding may have, and so one tensor: from the adapter's own limits, which
 /// burn's wgpu runtime asks for when it opens the device.
 pub(super) fn largest_tensor(device: &WgpuDevice) -> Result<u64> {
-    let mut known = LARGEST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, largest)) = known.iter().find(|(known, _)| known == device) {
-        return Ok(*largest);
-    }
-    let largest = ask(device)?;
-    known.push((device.clone(), largest));
-    Ok(largest)
+    // Finding the adapters takes longer than a small network.
+    static LARGEST: Answers<u64> = Mutex::new(Vec::new());
+    once(&LARGEST, device, open)
 }
 
-fn ask(device: &WgpuDevice) -> Result<u64> {
+fn open(device: &WgpuDevice) -> Result<u64> {
     let api = AutoGraphicsApi::backend();
     let is_external = matches!(device, WgpuDevice::Existing(_));
     if !is_external && WgpuRuntime::enumerate_devices(device.to_id().type_id, &api).is_empty() {
@@ -54,25 +65,22 @@ fn ask(device: &WgpuDevice) -> Result<u64> {
 /// (`LP_MAX_TGSI_LOOP_ITERATIONS`). Then they end the loops, and say nothing.
 const ROUNDS: u64 = 65535;
 
-/// What each device did, because the first convolution takes a second on a software driver.
-static LONGEST: Mutex<Vec<(WgpuDevice, Option<u64>)>> = Mutex::new(Vec::new());
-
 /// Rounds after which the driver ends the loops of a shader; `None` where they end by themselves. No
 /// limit of the adapter tells, so it has to add up more than that.
 pub(super) fn longest_loop(device: &WgpuDevice) -> Result<Option<u64>> {
-    let mut known = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, longest)) = known.iter().find(|(known, _)| known == device) {
-        return Ok(*longest);
-    }
+    // The first convolution takes a second on a software driver.
+    static LONGEST: Answers<Option<u64>> = Mutex::new(Vec::new());
+    once(&LONGEST, device, add_up)
+}
+
+fn add_up(device: &WgpuDevice) -> Result<Option<u64>> {
     const SIDE: usize = 256;
     let ones = || Tensor::<Wgpu, 4>::ones([1, 1, SIDE, SIDE], device);
     // One output, which one invocation computes: as it does a number of a weight's gradient.
     let sum = read(conv2d(ones(), ones(), None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1)))?;
     // Cut short it is a third of this; a GPU that sums in f16 or the like comes near it.
     let is_cut = sum.iter::<f32>().any(|sum| sum < (SIDE * SIDE / 2) as f32);
-    let longest = is_cut.then_some(ROUNDS);
-    known.push((device.clone(), longest));
-    Ok(longest)
+    Ok(is_cut.then_some(ROUNDS))
 }
 
 fn no_device(reason: String) -> Error {

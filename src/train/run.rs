@@ -177,15 +177,13 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         rate: f64,
     ) -> Result<Learnt<B>> {
         let statistics = statistics(network);
-        let mut learnt = self.learn_batch(network, parts, together);
-        if let Ok(all) = &mut learnt
-            && all.told.sums.examples > 0
-        {
-            let gradients = std::mem::take(&mut all.gradients);
-            if let Err(error) = self.update(network, gradients, all.told.share, rate) {
-                learnt = Err(error);
+        let learnt = self.learn_batch(network, parts, together).and_then(|mut learnt| {
+            if learnt.told.sums.examples > 0 {
+                let gradients = std::mem::take(&mut learnt.gradients);
+                self.update(network, gradients, learnt.told.share, rate)?;
             }
-        }
+            Ok(learnt)
+        });
         // A batch that ends in an error is begun again.
         learnt.inspect_err(|_| {
             let running = network.running_statistics().into_iter().zip(statistics);
