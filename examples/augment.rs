@@ -8,13 +8,13 @@
 //!
 //!     { "name": "mine", "steps": [
 //!         { "Resize": { "short": 256 } }, { "RandomCrop": { "side": 224 } },
-//!         { "ColourJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } } ] }
+//!         { "ColorJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } } ] }
 #![recursion_limit = "256"]
 
 mod cli;
 
 use alexnet_vgg::vision::augment::{
-    Augmentation, ColourStatistics, Operation, PrincipalColours, Sample, apply,
+    Augmentation, ColorStatistics, Operation, PrincipalColors, Sample, apply,
 };
 use alexnet_vgg::vision::{self, Captioned, ContactSheet, RgbImage};
 use clap::Parser;
@@ -45,7 +45,7 @@ struct Args {
     /// Samples of each photo.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
     count: u64,
-    /// Principal colours of all pictures in this folder, in place of ImageNet's.
+    /// Principal colors of all pictures in this folder, in place of ImageNet's.
     #[arg(long, value_name = "FOLDER")]
     pca_from: Option<PathBuf>,
     /// A row for each sample, with the photo after each operation.
@@ -63,7 +63,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         augmentation = augmentation.with_crop(side);
     }
     if let Some(folder) = &args.pca_from {
-        augmentation = augmentation.with_colours(principal_colours(folder)?);
+        augmentation = augmentation.with_colors(principal_colors(folder)?);
     }
     augmentation.validate()?;
     let mut sheet = ContactSheet::default();
@@ -99,7 +99,7 @@ fn augmentation(text: &str) -> Result<Augmentation, Box<dyn Error + Send + Sync>
 }
 
 /// The components of a folder's pictures, and a few lines about them.
-fn principal_colours(folder: &Path) -> Result<PrincipalColours, Box<dyn Error>> {
+fn principal_colors(folder: &Path) -> Result<PrincipalColors, Box<dyn Error>> {
     let unreadable = |error| format!("{}: {error}", folder.display());
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
@@ -108,25 +108,25 @@ fn principal_colours(folder: &Path) -> Result<PrincipalColours, Box<dyn Error>> 
     // Whole sums: threads in any order end in the same numbers.
     let statistics = (files.par_iter())
         .filter_map(|path| match vision::decode_file(path) {
-            Ok(photo) => Some(ColourStatistics::of(&photo)),
+            Ok(photo) => Some(ColorStatistics::of(&photo)),
             Err(error) => {
                 cli::complain(format!("left out: {error}\n"));
                 None
             }
         })
-        .reduce(ColourStatistics::default, |mut all, one| {
+        .reduce(ColorStatistics::default, |mut all, one| {
             all.merge(&one);
             all
         });
-    let colours = statistics
-        .principal_colours()
+    let colors = statistics
+        .principal_colors()
         .map_err(|_| format!("{}: expected pictures, found none", folder.display()))?;
     let pixels = statistics.pixels();
-    cli::print(format!("principal colours of {pixels} pixels in {}\n", folder.display()))?;
-    for (value, [red, green, blue]) in colours.values.iter().zip(colours.vectors) {
+    cli::print(format!("principal colors of {pixels} pixels in {}\n", folder.display()))?;
+    for (value, [red, green, blue]) in colors.values.iter().zip(colors.vectors) {
         cli::print(format!("  {value:.4}  [{red:7.4}, {green:7.4}, {blue:7.4}]\n"))?;
     }
-    Ok(colours)
+    Ok(colors)
 }
 
 /// The photo and its samples, in about a square.

@@ -34,7 +34,7 @@ struct Args {
     /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
     #[arg(long)]
     weights: PathBuf,
-    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalised. At 227x227,
+    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalized. At 227x227,
     /// alexnet_paper is the network without padding in its first convolution.
     #[arg(long)]
     input: PathBuf,

@@ -1,5 +1,5 @@
 //! Paints a photo in the style of another picture (Gatys, Ecker and Bethge 2016): the pixels are
-//! optimised until a VGG's layers see the photo's content and the picture's style in them.
+//! optimized until a VGG's layers see the photo's content and the picture's style in them.
 //!
 //!     cargo run --release --features flex --example style -- photo.jpg painting.jpg --weights vgg16.safetensors --output out.png
 #![recursion_limit = "256"]
@@ -48,13 +48,13 @@ struct Args {
     /// The longer side of the result in pixels.
     #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u32).range(32..=2048))]
     size: u32,
-    /// Steps of the optimiser.
+    /// Steps of the optimizer.
     #[arg(long, default_value = "100")]
     steps: NonZeroUsize,
     /// How much the style counts where the content counts 1.
     #[arg(long, default_value = "10", value_parser = weight)]
     style_weight: f64,
-    /// How much neighbouring pixels are held together.
+    /// How much neighboring pixels are held together.
     #[arg(long, default_value = "1", value_parser = weight)]
     smoothness: f64,
     /// The layer that the content is compared in, by torchvision's or the papers' name.
@@ -109,7 +109,7 @@ fn run(args: Args) -> Result<()> {
     save(picture, &args.output)
 }
 
-/// Optimises the pixels by L-BFGS, as the paper does: after as many steps, Adam's picture is grainy
+/// Optimizes the pixels by L-BFGS, as the paper does: after as many steps, Adam's picture is grainy
 /// still.
 fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B, 4>> {
     let (steps, every) = (args.steps.get(), args.every.get());
@@ -120,20 +120,20 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     let mut slope = painter.slope(&picture)?;
     progress.at(0, slope.loss);
     // The tolerances would end what has not begun: losses are small numbers.
-    let optimiser = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
-    let mut optimiser = optimiser
+    let optimizer = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
+    let mut optimizer = optimizer
         .with_history_size(20)
         .with_max_iter(every)
         .with_max_eval(Some(every + 2))
         .init::<B>();
     for first in (0..steps).step_by(every) {
         let (mut step, mut failed, mut has_moved) = (first, None, false);
-        (picture, _) = optimiser.step(1.0, picture, |picture| {
-            // The optimiser begins by asking what it was told last.
+        (picture, _) = optimizer.step(1.0, picture, |picture| {
+            // The optimizer begins by asking what it was told last.
             if std::mem::replace(&mut has_moved, true) {
                 step += 1;
                 let next = if step < steps { painter.slope(&picture) } else { Ok(slope.end()) };
-                // Where there is no slope, the optimiser stops.
+                // Where there is no slope, the optimizer stops.
                 slope = next.unwrap_or_else(|error| {
                     failed.get_or_insert(error);
                     slope.end()
@@ -152,7 +152,7 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     Ok(picture.pixels.val())
 }
 
-/// What is optimised: `[1, 3, H, W]`, red, green and blue from 0 to 1.
+/// What is optimized: `[1, 3, H, W]`, red, green and blue from 0 to 1.
 #[derive(Module, Debug)]
 struct Picture<B: Backend> {
     pixels: Param<Tensor<B, 4>>,
@@ -221,7 +221,7 @@ impl Painter {
 
     /// The Gram matrices of the style's layers, and the map of the content's. One pass.
     fn seen(&self, pixels: Tensor<B, 4>) -> Result<(Vec<Tensor<B, 3>>, Tensor<B, 4>), Error> {
-        let taps = self.network.taps(self.normalised(pixels), &self.layers)?;
+        let taps = self.network.taps(self.normalized(pixels), &self.layers)?;
         let mut maps = taps.into_iter().filter_map(|tap| match tap {
             Tap::Map(map) => Some(map),
             // There is no classifier.
@@ -232,7 +232,7 @@ impl Painter {
     }
 
     /// As [`Preset::batch`] does it, on tensors.
-    fn normalised(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
+    fn normalized(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
         let device = pixels.device();
         let by_channel =
             |values: [f32; 3]| Tensor::<B, 1>::from_floats(values, &device).reshape([1, 3, 1, 1]);
@@ -279,7 +279,7 @@ fn relative<const D: usize>(found: Tensor<B, D>, wanted: &Tensor<B, D>) -> Tenso
     (found - wanted.clone()).square().sum() / wanted.clone().square().sum()
 }
 
-/// The mean squared difference of neighbours.
+/// The mean squared difference of neighbors.
 fn roughness(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     let along = |dim: usize| {
         let others = pixels.dims()[dim] - 1;
@@ -289,7 +289,7 @@ fn roughness(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     along(2) + along(3)
 }
 
-/// How far the values are beyond what a colour can be. A bound in one go would spoil what L-BFGS has
+/// How far the values are beyond what a color can be. A bound in one go would spoil what L-BFGS has
 /// learned of the loss.
 fn invalid(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     (pixels.clone() - pixels.clamp(0.0, 1.0)).square().mean()

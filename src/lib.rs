@@ -48,7 +48,7 @@
 //! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
 //! | [`engine`] | the compiled forward pass for the CPU, several times faster |
 //! | [`onnx`] | a network as an ONNX file, for other runtimes |
-//! | [`vision`] | from a photo's file to a normalised batch; [`vision::augment`]: the same at random, for training |
+//! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same at random, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
 //! | `train` (a feature) | training by the papers' recipes, with checkpoints that survive anything |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |

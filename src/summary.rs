@@ -58,7 +58,7 @@ pub struct LayerSummary {
     /// Side of the square of input pixels that one output value can see, borders included. None
     /// after the features: the classifier sees everything.
     pub receptive_field: Option<u64>,
-    /// Input pixels between two neighbouring outputs. None after the features.
+    /// Input pixels between two neighboring outputs. None after the features.
     pub stride: Option<u64>,
 }
 

@@ -549,7 +549,7 @@ fn augment_draws_a_sheet_or_says_why_not() {
     assert_eq!(size(), (3 * 232 + 8, 2 * 232 + 8));
 
     let steps = r#"[{ "Resize": { "short": 40 } }, { "RandomCrop": { "side": 32 } },
-        { "ColourJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } }]"#;
+        { "ColorJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } }]"#;
     std::fs::write(&own, format!(r#"{{ "name": "own", "steps": {steps} }}"#)).expect("a folder");
     std::fs::write(&broken, r#"{ "name": "broken", "steps": [] }"#).expect("a folder");
     let own = ["--augmentation", text(&own), "--stages", "--count", "2"];
@@ -558,7 +558,7 @@ fn augment_draws_a_sheet_or_says_why_not() {
     assert_eq!(size(), (7 * 232 + 8, 2 * 232 + 8));
     let pca = ["--pca-from", "examples/photos", "--count", "1", "--crop", "32"];
     let said = succeeds("augment", &[&base[..], &pca].concat());
-    assert!(said.contains("principal colours of"), "{said}");
+    assert!(said.contains("principal colors of"), "{said}");
 
     for (arguments, says) in [
         (vec![cat, "no such.jpg", "--output", text(&sheet)], "no such.jpg"),

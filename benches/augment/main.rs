@@ -10,7 +10,7 @@
 #![recursion_limit = "256"]
 
 use alexnet_vgg::vision::augment::{
-    Augmentation, ColourStatistics, Operation, Rectangle, Sample, apply,
+    Augmentation, ColorStatistics, Operation, Rectangle, Sample, apply,
 };
 use alexnet_vgg::vision::{self, Preset};
 use image::codecs::jpeg::JpegEncoder;
@@ -147,11 +147,11 @@ fn stages(files: &[Vec<u8>]) -> Outcome<()> {
         Ok(())
     })?;
     let counted = milliseconds(&mut |index| {
-        std::hint::black_box(ColourStatistics::of(&photos[index]));
+        std::hint::black_box(ColorStatistics::of(&photos[index]));
         Ok(())
     })?;
     println!(
-        "one thread, a photo: decoded in {decoded:.2} ms, its colours counted in {counted:.2} ms"
+        "one thread, a photo: decoded in {decoded:.2} ms, its colors counted in {counted:.2} ms"
     );
     for name in ["alexnet", "vgg", "torchvision"] {
         let augmentation = Augmentation::by_name(name)?;

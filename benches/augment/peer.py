@@ -17,7 +17,7 @@ from torchvision.transforms import functional as F
 WORKERS = 2
 
 
-class PcaColour:
+class PcaColor:
     """As in fb.resnet.torch, on values from 0 to 1."""
 
     values = torch.tensor([0.2175, 0.0188, 0.0045])
@@ -35,18 +35,18 @@ class ScaleJitter:
         return F.resize(photo, random.randint(256, 512))
 
 
-NORMALISE = [T.ToTensor(), T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+NORMALIZE = [T.ToTensor(), T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
 PAPER = [
     T.RandomCrop(224),
     T.RandomHorizontalFlip(),
-    NORMALISE[0],
-    PcaColour(),
-    NORMALISE[1],
+    NORMALIZE[0],
+    PcaColor(),
+    NORMALIZE[1],
 ]
 AUGMENTATIONS = {
     "alexnet": T.Compose([T.Resize(256), T.CenterCrop(256), *PAPER]),
     "vgg": T.Compose([ScaleJitter(), *PAPER]),
-    "torchvision": T.Compose([T.RandomResizedCrop(224), T.RandomHorizontalFlip(), *NORMALISE]),
+    "torchvision": T.Compose([T.RandomResizedCrop(224), T.RandomHorizontalFlip(), *NORMALIZE]),
 }
 
 

@@ -7,7 +7,7 @@
 //! with all of the machine's threads; `growth/<network>/<batch>x<height>x<width>`, the engine's pixels a
 //! second; and timed in turn, `overhead/...`: the module over
 //! burn's own layers written down by hand, `lrn/...`: the 2012 network over itself without its
-//! normalisation, and, of the engine, `dense/...` and `dropout/...` over a plain pass. Images are 224×224; wgpu runs where there is an adapter.
+//! normalization, and, of the engine, `dense/...` and `dropout/...` over a plain pass. Images are 224×224; wgpu runs where there is an adapter.
 #![recursion_limit = "256"]
 
 mod in_turn;

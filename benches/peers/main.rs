@@ -234,7 +234,7 @@ fn quartiles(values: &[f64]) -> [f64; 3] {
     [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
 }
 
-/// Something like a normalised photo: no zeros, both signs.
+/// Something like a normalized photo: no zeros, both signs.
 fn noise(index: usize) -> f32 {
     let hash = (index as u32).wrapping_mul(2_654_435_761);
     ((hash ^ (hash >> 15)) >> 8) as f32 / (1 << 24) as f32 * 4.0 - 2.0

@@ -40,7 +40,7 @@ pub fn draw(
         Method::GradCam => HeatMap::SHARE,
     };
     let map = map(&photo)?.with_title(labels.get(class)).with_share(share);
-    let [left, top, right, bottom] = map.localise(share).on(photo.width(), photo.height());
+    let [left, top, right, bottom] = map.localize(share).on(photo.width(), photo.height());
     let picture = map.draw(&photo)?;
     picture.save(output).map_err(|error| format!("{}: {error}", output.display()))?;
     cli::complain(format!(

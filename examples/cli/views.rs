@@ -14,7 +14,7 @@ pub struct ViewsArgs {
     /// Short sides that photos are resized to, such as 256,384,512: all views at each of them.
     #[arg(long, value_delimiter = ',')]
     pub scales: Vec<u32>,
-    /// Besides the other views the centre, turned by so many degrees both ways; several with commas.
+    /// Besides the other views the center, turned by so many degrees both ways; several with commas.
     #[arg(long, value_delimiter = ',', value_name = "DEGREES")]
     pub rotate: Vec<f64>,
 }

@@ -1,4 +1,4 @@
-//! How good a trained network is on labelled pictures.
+//! How good a trained network is on labeled pictures.
 //!
 //!     cargo run --release --features train --example evaluate -- data/test --weights best.safetensors
 //!     cargo run --release --features train --example evaluate -- data --weights best.safetensors \
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use tally::Tally;
 
 #[derive(Parser)]
-#[command(about = "Accuracy of a trained network on labelled pictures, class by class")]
+#[command(about = "Accuracy of a trained network on labeled pictures, class by class")]
 struct Args {
     /// A folder with one folder of pictures for each class, or one that has such a folder `test`, `val`
     /// or `validation`.

@@ -1,4 +1,4 @@
-//! Labelled pictures, and which of the network's classes they are of.
+//! Labeled pictures, and which of the network's classes they are of.
 
 use crate::cli;
 use alexnet_vgg::printable;

@@ -19,7 +19,7 @@ use alexnet_vgg::train::{
     self, Augmenting, Broken, Data, Ended, Hooks, Loader, LoaderSettings, Order, Outcome,
     PictureList, Pictures, Recipe,
 };
-use alexnet_vgg::vision::augment::{Augmentation, PrincipalColours, Step};
+use alexnet_vgg::vision::augment::{Augmentation, PrincipalColors, Step};
 use alexnet_vgg::vision::{Labels, Preset};
 use alexnet_vgg::weights::Weights;
 use burn::backend::Autodiff;
@@ -114,7 +114,7 @@ struct Args {
     #[arg(long, default_value = "flex")]
     backend: BackendName,
     /// Devices that train together, each its part of every batch: cpu,cpu or gpu:0,gpu:1. Batch norm's statistics
-    /// are each one's own, unless --synchronise.
+    /// are each one's own, unless --synchronize.
     #[arg(long, conflicts_with = "backend")]
     devices: Option<Devices>,
     /// The halves of the network are on the two --devices (cpu,cpu if there are none), as in 2012, instead of
@@ -123,7 +123,7 @@ struct Args {
     towers: bool,
     /// Batch norm takes the statistics of all devices' and processes' images.
     #[arg(long)]
-    synchronise: bool,
+    synchronize: bool,
     /// burn-train's dashboard instead of lines, in a terminal. It takes a core for itself, and stops by q, not
     /// by Ctrl-C.
     #[arg(long)]
@@ -166,7 +166,7 @@ impl backend::Job for Training<'_> {
         let recipe = args.recipe()?;
         let (train, valid) = args.lists(recipe.seed)?;
         let preset = args.preset()?;
-        let recipe = args.with_colours(recipe, &train, job)?;
+        let recipe = args.with_colors(recipe, &train, job)?;
         let labels = Labels::new(train.labels().to_vec());
         B::seed(device, recipe.seed);
         let network = args.network::<Autodiff<B>>(&recipe, &labels, device)?;
@@ -241,7 +241,7 @@ impl Args {
         if let Some(name) = &self.augmentation {
             recipe.augmentation = Augmenting::Named(name.clone());
         }
-        recipe.synchronised_batch_norm |= self.synchronise;
+        recipe.synchronized_batch_norm |= self.synchronize;
         if self.balanced {
             recipe.order = Order::Balanced;
         }
@@ -289,15 +289,15 @@ impl Args {
         Ok(preset)
     }
 
-    /// The recipe with the principal colours of these pictures, where it adds colours.
-    fn with_colours(
+    /// The recipe with the principal colors of these pictures, where it adds colors.
+    fn with_colors(
         &self,
         recipe: Recipe,
         train: &PictureList,
         job: &Job,
     ) -> alexnet_vgg::Result<Recipe> {
         let Some(augmentation) = recipe.augmentation(self.input)? else { return Ok(recipe) };
-        let adds = |step: &Step| matches!(step, Step::PcaColour { .. });
+        let adds = |step: &Step| matches!(step, Step::PcaColor { .. });
         if !augmentation.steps.iter().any(adds) {
             return Ok(recipe);
         }
@@ -306,11 +306,11 @@ impl Args {
         let of_run = run.and_then(|run| std::fs::read(run.join("recipe.toml")).ok());
         let of_run = job.processes().gather(&of_run.unwrap_or_default())?;
         let of_run = Recipe::parse("the run's", &String::from_utf8_lossy(&of_run[0])).ok();
-        let colours = match of_run.as_ref().and_then(colours) {
-            Some(colours) => colours,
-            None => train.principal_colours(self.broken())?,
+        let colors = match of_run.as_ref().and_then(colors) {
+            Some(colors) => colors,
+            None => train.principal_colors(self.broken())?,
         };
-        Ok(Recipe { augmentation: Augmenting::Own(augmentation.with_colours(colours)), ..recipe })
+        Ok(Recipe { augmentation: Augmenting::Own(augmentation.with_colors(colors)), ..recipe })
     }
 
     fn network<B: Backend>(
@@ -321,7 +321,7 @@ impl Args {
     ) -> alexnet_vgg::Result<Network<B>> {
         let side = self.input as usize;
         let config = self.model.clone().with_num_classes(labels.count()).with_width(self.width);
-        let config = recipe.initialise(config.for_input([side, side]));
+        let config = recipe.initialize(config.for_input([side, side]));
         let fresh = Network::<B>::new(config, device)?.with_labels(labels.clone());
         let Some(path) = &self.weights else { return Ok(fresh) };
         let weights = Weights::open(path)?;
@@ -388,11 +388,11 @@ fn is_shallower(of: &NetworkConfig, than: &NetworkConfig) -> bool {
     }
 }
 
-/// The principal colours of a recipe's own augmentation.
-fn colours(recipe: &Recipe) -> Option<PrincipalColours> {
+/// The principal colors of a recipe's own augmentation.
+fn colors(recipe: &Recipe) -> Option<PrincipalColors> {
     let Augmenting::Own(augmentation) = &recipe.augmentation else { return None };
     augmentation.steps.iter().find_map(|step| match step {
-        Step::PcaColour { colours, .. } => Some(*colours),
+        Step::PcaColor { colors, .. } => Some(*colors),
         _ => None,
     })
 }

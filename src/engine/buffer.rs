@@ -68,7 +68,7 @@ impl Buffer {
     }
 
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: `length` numbers are there, initialised by the system, and `self` is borrowed alone.
+        // SAFETY: `length` numbers are there, initialized by the system, and `self` is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 

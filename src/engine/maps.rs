@@ -1,4 +1,4 @@
-//! The layers between the convolutions, vector by vector: pools, normalisations, activations; and the
+//! The layers between the convolutions, vector by vector: pools, normalizations, activations; and the
 //! ways into and out of the blocked layout.
 #![allow(unsafe_code)]
 
@@ -208,7 +208,7 @@ unsafe fn row<S: Simd>(stage: &Row, item: usize, from: Place, to: Place, own: Pl
                 let pixel = from.add(input.at(image, 0, y, x));
                 let result = to.add(output.at(image, 0, y, x));
                 let window = Window { size, group };
-                normalise::<S>(stage, window, [alpha, beta, k], pixel, result, own);
+                normalize::<S>(stage, window, [alpha, beta, k], pixel, result, own);
             }
             return;
         }
@@ -273,19 +273,19 @@ unsafe fn pointwise<S: Simd>(kind: &RowKind, block: usize, value: S::Vector) -> 
     }
 }
 
-/// Whose squares an LRN adds up: those of `size` neighbours, within groups of so many channels.
+/// Whose squares an LRN adds up: those of `size` neighbors, within groups of so many channels.
 #[derive(Clone, Copy)]
 struct Window {
     size: usize,
     group: usize,
 }
 
-/// One pixel: `x / (k + alpha · Σ x²)^beta` over the neighbouring channels.
+/// One pixel: `x / (k + alpha · Σ x²)^beta` over the neighboring channels.
 ///
 /// # Safety
 /// `S` must be available, the pixel in its map, `own` as long as [`Row::own`] says.
 #[inline(always)]
-unsafe fn normalise<S: Simd>(
+unsafe fn normalize<S: Simd>(
     stage: &Row,
     window: Window,
     [alpha, beta, k]: [f64; 3],

@@ -545,7 +545,7 @@ pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>> {
 /// Threads that anyone could have use for.
 const MOST_THREADS: usize = 1024;
 
-/// The largest exponent is that of infinity and NaN. Written so that the compiler vectorises it.
+/// The largest exponent is that of infinity and NaN. Written so that the compiler vectorizes it.
 fn are_finite(values: &[f32]) -> bool {
     const INFINITY: u32 = f32::INFINITY.to_bits();
     values.iter().fold(0, |largest, value| largest.max(value.to_bits() & INFINITY)) < INFINITY

@@ -82,11 +82,11 @@ mod tests {
         assert!(said(ten.clone()).contains("pretrained_features"));
         Published::features_of(&ten).expect("any classifier");
         Published::features_of(&ten.without_classifier()).expect("none either");
-        let grey = VggConfig::vgg16().with_in_channels(1).architecture();
-        let grey = Published::features_of(&grey).expect_err("other features").to_string();
+        let gray = VggConfig::vgg16().with_in_channels(1).architecture();
+        let gray = Published::features_of(&gray).expect_err("other features").to_string();
         assert!(
-            grey.contains("vgg16, pretrained: features.0.weight") && grey.contains("[64, 1, 3, 3]"),
-            "{grey}"
+            gray.contains("vgg16, pretrained: features.0.weight") && gray.contains("[64, 1, 3, 3]"),
+            "{gray}"
         );
         let narrow = said(VggConfig::vgg16().with_width(0.5).architecture());
         assert!(narrow.contains("[64], as published"), "{narrow}");

@@ -30,7 +30,7 @@ pub struct Published {
     /// The label among the first five answers, likewise.
     pub top5: f64,
     /// What is known about the terms of use.
-    pub licence: Cow<'static, str>,
+    pub license: Cow<'static, str>,
 }
 
 /// The size of a published file.
@@ -95,8 +95,8 @@ const fn row(
         preset: Cow::Borrowed("imagenet"),
         top1,
         top5,
-        licence: Cow::Borrowed(
-            "torchvision's code is BSD-3-Clause; it grants no licence for the weights, which may be \
+        license: Cow::Borrowed(
+            "torchvision's code is BSD-3-Clause; it grants no license for the weights, which may be \
              subject to the terms of the data they were trained on, ImageNet",
         ),
     }

@@ -51,9 +51,9 @@ pub enum Activation {
 /// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct AlexNetConfig {
-    /// The row to start from: widths, order of the classifier's layers, initialisation.
+    /// The row to start from: widths, order of the classifier's layers, initialization.
     pub variant: AlexNetVariant,
-    /// Local response normalisation after the first two ReLUs (section 3.3 of the paper).
+    /// Local response normalization after the first two ReLUs (section 3.3 of the paper).
     #[config(default = false)]
     pub lrn: bool,
     /// LRN within each half of the channels, as the two GPUs of 2012 computed it; otherwise over all of
@@ -149,8 +149,8 @@ const ROWS: [Row; 2] = [
 
 /// What is the same in every AlexNet: two GPUs' channels meet in conv3 only, ...
 const GROUPED: [bool; 5] = [false, true, false, true, true];
-/// ... the first two convolutions are normalised, ...
-const NORMALISED: [bool; 5] = [true, true, false, false, false];
+/// ... the first two convolutions are normalized, ...
+const NORMALIZED: [bool; 5] = [true, true, false, false, false];
 /// ... and three are pooled.
 const POOLED: [bool; 5] = [true, true, false, false, true];
 /// Section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. VGG's A-LRN takes it over.
@@ -168,7 +168,7 @@ impl AlexNetConfig {
     }
 
     /// The network of 2012 as its two GPUs computed it (section 3.5): [`paper`](Self::paper), but each
-    /// half of the channels is normalised by itself. [`Towers`](super::Towers) runs it on two devices.
+    /// half of the channels is normalized by itself. [`Towers`](super::Towers) runs it on two devices.
     pub fn towers() -> Self {
         Self::paper().with_lrn_within_groups(true)
     }
@@ -194,7 +194,7 @@ impl AlexNetConfig {
                 init: conv.init,
             });
             features.push(self.activation());
-            if self.lrn && NORMALISED[i] {
+            if self.lrn && NORMALIZED[i] {
                 features.push(lrn(if self.lrn_within_groups { 2 } else { 1 }));
             }
             if POOLED[i] {

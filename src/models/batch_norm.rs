@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015), with the numbers of PyTorch.
+//! Batch normalization (Ioffe and Szegedy, 2015), with the numbers of PyTorch.
 //!
 //! burn's own computes with `[1, C, 1, 1]` spread over `[N, C, H, W]`, which its backend Flex walks number by
 //! number: a third of the time of training a small VGG went there. Here a map is N·C rows of H·W numbers, and
@@ -16,18 +16,18 @@ pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tens
         of_rows.mean_dim(1).reshape([batch, channels]).mean_dim(0).reshape([channels])
     };
     let mean = of_channels(rows.clone());
-    let centred = rows - each_row(mean.clone(), batch);
-    let variance = of_channels(centred.clone() * centred.clone());
+    let centered = rows - each_row(mean.clone(), batch);
+    let variance = of_channels(centered.clone() * centered.clone());
 
     let values = (batch * height * width) as f64;
     learn(norm, mean, variance.clone(), values);
 
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
-    let rows = centred * each_row(scale, batch) + each_row(norm.beta.val(), batch);
+    let rows = centered * each_row(scale, batch) + each_row(norm.beta.val(), batch);
     rows.reshape([batch, channels, height, width])
 }
 
-/// The running statistics take a step towards those of so many values a channel: PyTorch's, whose variance is
+/// The running statistics take a step toward those of so many values a channel: PyTorch's, whose variance is
 /// the unbiased one.
 pub(super) fn learn<B: Backend>(
     norm: &BatchNorm<B>,
@@ -41,7 +41,7 @@ pub(super) fn learn<B: Backend>(
     };
     for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, variance * unbiased)] {
         running.update(step(running.value_sync(), new));
-        // burn keeps what a thread has learnt apart until that thread asks: this one may end before the next pass.
+        // burn keeps what a thread has learned apart until that thread asks: this one may end before the next pass.
         running.value_sync();
     }
 }

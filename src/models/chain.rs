@@ -46,7 +46,7 @@ pub(super) enum Pointwise {
 
 impl<B: Backend> MapLayer<B> {
     /// Whether it takes statistics of the batch where gradients are asked for.
-    pub fn normalises(&self) -> bool {
+    pub fn normalizes(&self) -> bool {
         matches!(self, Self::BatchNorm(_))
     }
 

@@ -10,10 +10,10 @@ use serde::Serialize;
 pub struct Grid {
     /// Side of the square that a cell sees, in pixels: the receptive field.
     pub field: u64,
-    /// Pixels between the centres of two neighbours.
+    /// Pixels between the centers of two neighbors.
     pub step: u64,
-    /// Centre of cell 0, in pixels from the input's edge; that of pixel 0 is 0.5. Padding moves it
-    /// towards the edge.
+    /// Center of cell 0, in pixels from the input's edge; that of pixel 0 is 0.5. Padding moves it
+    /// toward the edge.
     pub first: f64,
 }
 

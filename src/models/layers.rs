@@ -9,12 +9,12 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use std::ops::Range;
 
-/// Local response normalisation over channels, in the 2012 paper's reading: see
+/// Local response normalization over channels, in the 2012 paper's reading: see
 /// [`Layer::Lrn`](super::Layer::Lrn).
 ///
 /// burn's own `LocalResponseNorm` divides alpha by the window, moves channels last and back, and
 /// takes a general power; on the `Flex` backend that is up to half of AlexNet's time. Here the sum
-/// over neighbouring channels is a convolution: seen as a picture of `C` rows and `H·W` columns, the
+/// over neighboring channels is a convolution: seen as a picture of `C` rows and `H·W` columns, the
 /// squares are filtered by one column of `size` alphas. The constant `k` is that convolution's bias.
 #[derive(Module, Clone, Debug)]
 pub struct Lrn {
@@ -60,7 +60,7 @@ impl Lrn {
         match B::ad_enabled(&x.device()) {
             true => self.forward_in_training(x),
             false => {
-                let scale = self.sum_of_neighbours(x.clone() * x.clone(), self.alpha, Some(self.k));
+                let scale = self.sum_of_neighbors(x.clone() * x.clone(), self.alpha, Some(self.k));
                 x / self.power(scale)
             }
         }
@@ -70,13 +70,13 @@ impl Lrn {
     /// operation: a square root costs a general power there, a quotient six passes over the map. The
     /// derivative is known, with `s = k + sum`:
     ///
-    /// `dy = s^-β dx - β x s^(-β-1) ds`, `ds = 2 alpha · sum of neighbours of (x dx)`
+    /// `dy = s^-β dx - β x s^(-β-1) ds`, `ds = 2 alpha · sum of neighbors of (x dx)`
     ///
     /// So the factors are computed apart from the graph, and what is left in it is linear in `x`: two
     /// products, one convolution, and a difference that is always 0 and has the derivative `ds`.
     fn forward_in_training<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let constant = x.clone().detach();
-        let sum = self.sum_of_neighbours(x.clone() * constant.clone(), 2.0 * self.alpha, None);
+        let sum = self.sum_of_neighbors(x.clone() * constant.clone(), 2.0 * self.alpha, None);
         let sum_now = sum.clone().detach();
         let scale = sum_now.clone() * 0.5 + self.k;
         let factor = self.power(scale.clone()).recip();
@@ -85,7 +85,7 @@ impl Lrn {
     }
 
     /// `alpha` times the sum over the window, and `k` to it.
-    fn sum_of_neighbours<B: Backend>(
+    fn sum_of_neighbors<B: Backend>(
         &self,
         x: Tensor<B, 4>,
         alpha: f64,

@@ -7,7 +7,7 @@
 //! - `network`: the burn module of any table, with its taps; `dense`: the same at every place of a large
 //!   picture; `chain`: its layers; `layers`, `batch_norm`:
 //!   those that burn has otherwise; `frozen`: the same without training; `thinned`: the pass of training,
-//!   and in `stretches`, with `synchronised` batch norm; `replica`: another copy to train; `pieces`: how they cut their
+//!   and in `stretches`, with `synchronized` batch norm; `replica`: another copy to train; `pieces`: how they cut their
 //!   weights; `trained`, `values`: which tensors, and weights out of a network; `capacity`: what a device can hold.
 //! - `towers`: the same network in two halves, on two devices.
 //! - `registry`: networks by name.
@@ -31,7 +31,7 @@ mod row;
 #[cfg(feature = "train")]
 mod stretches;
 #[cfg(feature = "train")]
-mod synchronised;
+mod synchronized;
 mod table;
 mod thinned;
 pub(crate) mod towers;

@@ -372,8 +372,8 @@ impl<B: Backend> Network<B> {
 
     pub(super) fn plan(&self, shape: [usize; 4], device: &B::Device) -> Result<Plan<'_>> {
         let trained = self.features.iter().map(is_trained);
-        let normalises = self.features.iter().any(MapLayer::normalises);
-        Plan::new::<B>(&self.architecture, shape, trained, normalises, device)
+        let normalizes = self.features.iter().any(MapLayer::normalizes);
+        Plan::new::<B>(&self.architecture, shape, trained, normalizes, device)
     }
 }
 
@@ -395,13 +395,13 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// `trained` says of each layer of the features whether it asks for gradients, `normalises` whether one of them
+    /// `trained` says of each layer of the features whether it asks for gradients, `normalizes` whether one of them
     /// takes statistics of the batch in training.
     pub fn new<B: Backend>(
         architecture: &'a Architecture,
         shape: [usize; 4],
         trained: impl Iterator<Item = bool>,
-        normalises: bool,
+        normalizes: bool,
         device: &B::Device,
     ) -> Result<Self> {
         let [batch, channels, height, width] = shape;
@@ -415,7 +415,7 @@ impl<'a> Plan<'a> {
         let steps = architecture.walk([height, width])?;
         let capacity = Capacity::new::<B>(&architecture.name, device)?;
         let at_once = capacity.images_at_once::<B>(batch, &steps, trained, device)?;
-        match at_once < batch && normalises && B::ad_enabled(device) {
+        match at_once < batch && normalizes && B::ad_enabled(device) {
             false => Ok(Plan { steps, at_once, capacity }),
             true => Err(capacity.refuse(format!(
                 "batch norm trains on a whole batch, and this device takes {at_once} of {batch} images at once"

@@ -114,7 +114,7 @@ impl Row<'_> {
                 weight_and_bias(vec![out, channels / groups, kernel, kernel], fan_out, init)?
             }
             Layer::Linear { out, init } => weight_and_bias(vec![out, channels], out as u64, init)?,
-            // Starts as the identity, whatever the network's initialisation.
+            // Starts as the identity, whatever the network's initialization.
             Layer::BatchNorm => [
                 (Role::Weight, 1.0),
                 (Role::Bias, 0.0),
@@ -173,7 +173,7 @@ impl Row<'_> {
 const LARGEST: u64 = 1 << 48;
 /// Most layers that a table may have.
 pub(super) const MOST_LAYERS: usize = 1 << 10;
-/// More neighbours than any network has channels.
+/// More neighbors than any network has channels.
 const LARGEST_LRN: usize = u16::MAX as usize;
 
 pub(crate) fn product(place: &str, factors: &[usize]) -> Result<u64> {

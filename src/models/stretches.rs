@@ -2,11 +2,11 @@
 //! done between two layers on the way back.
 //!
 //! It is cut before the classifier, whose gradients are most of all bytes and are there first; and at every
-//! batch norm that is synchronised.
+//! batch norm that is synchronized.
 
 use super::chain::MapLayer;
 use super::network::{Network, Plan, not_a_number};
-use super::synchronised::Normalised;
+use super::synchronized::Normalized;
 use super::thinned::{Masks, part_by_part};
 use super::trained::is_trained;
 use crate::error::Result;
@@ -38,17 +38,17 @@ pub(crate) struct Pass<'a, B: AutodiffBackend> {
 
 enum Piece<'a, B: AutodiffBackend> {
     Layers(Option<Stretch<B, 4, 4>>),
-    Norm(&'a BatchNorm<B>, Normalised<B::InnerBackend>, &'a dyn Processes),
+    Norm(&'a BatchNorm<B>, Normalized<B::InnerBackend>, &'a dyn Processes),
 }
 
 impl<B: AutodiffBackend> Network<B> {
-    /// Goes forward as [`thinned`](Self::thinned) does, but in stretches. With `synchronised`, batch norm
+    /// Goes forward as [`thinned`](Self::thinned) does, but in stretches. With `synchronized`, batch norm
     /// takes the statistics of all these processes' images.
     pub(crate) fn in_stretches<'a>(
         &'a self,
         images: Option<Tensor<B::InnerBackend, 4>>,
         masks: Masks<'a>,
-        synchronised: Option<&'a dyn Processes>,
+        synchronized: Option<&'a dyn Processes>,
     ) -> Result<Pass<'a, B>> {
         let plan = images.as_ref().map(|images| self.plan(images.dims(), &images.device()));
         let mut pass = Pass {
@@ -64,9 +64,9 @@ impl<B: AutodiffBackend> Network<B> {
         let not_a_number = images.as_ref().map(not_a_number);
         let (mut maps, mut first) = (images, 0);
         for (index, layer) in self.features.iter().enumerate() {
-            if let (MapLayer::BatchNorm(norm), Some(processes)) = (layer, synchronised) {
+            if let (MapLayer::BatchNorm(norm), Some(processes)) = (layer, synchronized) {
                 maps = pass.through(first..index, maps);
-                maps = pass.normalise(norm, maps, processes)?;
+                maps = pass.normalize(norm, maps, processes)?;
                 first = index + 1;
             }
         }
@@ -106,15 +106,15 @@ impl<'a, B: AutodiffBackend> Pass<'a, B> {
     }
 
     /// Forward through a batch norm, together with all processes.
-    fn normalise(
+    fn normalize(
         &mut self,
         norm: &'a BatchNorm<B>,
         maps: Option<Tensor<B::InnerBackend, 4>>,
         processes: &'a dyn Processes,
     ) -> Result<Option<Tensor<B::InnerBackend, 4>>> {
-        let normalised = Normalised::new(norm, maps, processes)?;
-        let output = normalised.output(norm);
-        self.push(Piece::Norm(norm, normalised, processes), is_trained(norm));
+        let normalized = Normalized::new(norm, maps, processes)?;
+        let output = normalized.output(norm);
+        self.push(Piece::Norm(norm, normalized, processes), is_trained(norm));
         Ok(output)
     }
 
@@ -174,8 +174,8 @@ impl<'a, B: AutodiffBackend> Pass<'a, B> {
                     collect(&self.network.features, found, gradients);
                     of_input
                 }),
-                Piece::Norm(norm, normalised, processes) => {
-                    normalised.backward(norm, gradient, processes, gradients)?
+                Piece::Norm(norm, normalized, processes) => {
+                    normalized.backward(norm, gradient, processes, gradients)?
                 }
             };
         }

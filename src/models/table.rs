@@ -52,18 +52,18 @@ pub enum Layer {
         /// What the parameters are before training.
         init: Init,
     },
-    /// Batch normalisation (Ioffe and Szegedy, 2015), epsilon 1e-5, momentum 0.1 as in torchvision.
+    /// Batch normalization (Ioffe and Szegedy, 2015), epsilon 1e-5, momentum 0.1 as in torchvision.
     /// As there, the running variance learns n / (n - 1) of the batch's.
     BatchNorm,
     /// `max(x, 0)`.
     Relu,
     /// `tanh(x)`: what AlexNet's ReLU is compared with in its section 3.1.
     Tanh,
-    /// Local response normalisation (AlexNet paper, section 3.3), in the paper's reading:
+    /// Local response normalization (AlexNet paper, section 3.3), in the paper's reading:
     /// `x / (k + alpha * sum of x² over size channels)^beta`. The sum is **not** divided by `size`;
     /// PyTorch, Caffe and ONNX do divide, so their `alpha` is `size` times this one.
     Lrn {
-        /// Channels in the sum, centred on the normalised one. The paper's `n`.
+        /// Channels in the sum, centered on the normalized one. The paper's `n`.
         size: usize,
         /// Weight of the sum.
         alpha: f64,
@@ -72,7 +72,7 @@ pub enum Layer {
         /// Constant.
         k: f64,
         /// Groups of channels that do not see each other's: 2 where each of the 2012 network's GPUs
-        /// normalised its own half.
+        /// normalized its own half.
         #[serde(default = "one")]
         groups: usize,
     },

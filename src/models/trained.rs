@@ -50,7 +50,7 @@ impl<B: Backend> Network<B> {
 
 #[cfg(feature = "train")]
 impl<B: Backend> Network<B> {
-    /// What the batch norms that are trained have learnt of the data: means and variances, in forward order.
+    /// What the batch norms that are trained have learned of the data: means and variances, in forward order.
     pub(crate) fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
         self.features.iter().flat_map(MapLayer::running_statistics).collect()
     }

@@ -2,7 +2,7 @@
 //! Zisserman, 2014.
 //!
 //! Table 1 of the paper has six columns, A to E; here each is a row of [`TABLE_1`]. torchvision
-//! calls them vgg11 (A), vgg13 (B), vgg16 (D) and vgg19 (E), and adds batch normalisation to each.
+//! calls them vgg11 (A), vgg13 (B), vgg16 (D) and vgg19 (E), and adds batch normalization to each.
 
 use super::alexnet::LRN;
 use super::network::Vgg;
@@ -17,7 +17,7 @@ use burn::tensor::backend::Backend;
 pub enum VggConfiguration {
     /// 11 weight layers: vgg11.
     A,
-    /// 11 weight layers and local response normalisation after the first: `vgg11_lrn`.
+    /// 11 weight layers and local response normalization after the first: `vgg11_lrn`.
     ALrn,
     /// 13 weight layers: vgg13.
     B,
@@ -53,7 +53,7 @@ pub enum VggInit {
 pub struct VggConfig {
     /// The column of table 1.
     pub configuration: VggConfiguration,
-    /// Batch normalisation between each convolution and its ReLU.
+    /// Batch normalization between each convolution and its ReLU.
     #[config(default = false)]
     pub batch_norm: bool,
     /// Probability of dropping a hidden feature, 0 <= p < 1.

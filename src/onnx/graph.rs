@@ -95,11 +95,11 @@ impl Chain {
         Ok(())
     }
 
-    /// ONNX's LRN has no groups: seen as images of their own, they are normalised by themselves.
+    /// ONNX's LRN has no groups: seen as images of their own, they are normalized by themselves.
     fn lrn(&mut self, step: &Step) -> Result<()> {
         let Layer::Lrn { size, alpha, beta, k, groups } = step.layer else { return Ok(()) };
         let channels = step.input.channels();
-        let [apart, normalised, shape_apart, shape_together] =
+        let [apart, normalized, shape_apart, shape_together] =
             ["groups", "of_groups", "apart", "together"].map(|what| format!("{}.{what}", step.key));
         if groups > 1 {
             self.reshape(&apart, &shape_apart, channels / groups)?;
@@ -111,7 +111,7 @@ impl Chain {
             float("beta", beta),
             float("bias", k),
         ];
-        self.push(if groups > 1 { &normalised } else { &step.key }, "LRN", attributes, &[]);
+        self.push(if groups > 1 { &normalized } else { &step.key }, "LRN", attributes, &[]);
         if groups > 1 {
             self.reshape(&step.key, &shape_together, channels)?;
         }

@@ -55,7 +55,7 @@ mod tests {
     use super::Windows;
 
     #[test]
-    fn plain_pools_are_recognised() {
+    fn plain_pools_are_recognized() {
         for (length, count, uniform) in [
             (7, 7, Some([1, 1])),
             (14, 7, Some([2, 2])),

@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage};
 
 /// From the smallest to the largest number: evenly spaced in Oklab's lightness, 0.18 to 0.95, from
 /// violet over red to yellow, so that equal differences look equal, in print as well.
-const COLOURS: [[u8; 3]; 9] = [
+const COLORS: [[u8; 3]; 9] = [
     [18, 0, 60],
     [59, 1, 91],
     [109, 1, 103],
@@ -19,7 +19,7 @@ const COLOURS: [[u8; 3]; 9] = [
     [255, 198, 28],
     [247, 249, 65],
 ];
-/// How much of a pixel is the map's colour; the rest is the photo in grey.
+/// How much of a pixel is the map's color; the rest is the photo in gray.
 const OPACITY: f64 = 0.5;
 const PAPER: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([0; 3]);
@@ -29,9 +29,9 @@ const MOST_LINES: usize = 3;
 const SIDE_PER_DOT: u32 = 200;
 
 impl HeatMap {
-    /// The map over the photo that it was made of, whatever its size: the photo in grey, the map in
-    /// colours, interpolated, the box of [`localise`](Self::localise) drawn in white; above it the
-    /// title, in three lines at most, below it the colours from the smallest number to the largest.
+    /// The map over the photo that it was made of, whatever its size: the photo in gray, the map in
+    /// colors, interpolated, the box of [`localize`](Self::localize) drawn in white; above it the
+    /// title, in three lines at most, below it the colors from the smallest number to the largest.
     /// What is not ASCII in the title becomes `?`.
     ///
     /// The photo must show what the network saw and no more:
@@ -68,7 +68,7 @@ impl HeatMap {
         Ok(canvas)
     }
 
-    /// The map over the photo in grey, `above` pixels from the upper edge.
+    /// The map over the photo in gray, `above` pixels from the upper edge.
     fn paint(&self, canvas: &mut RgbImage, photo: &RgbImage, above: u32) {
         let map = self.over(photo.height() as usize, photo.width() as usize);
         let [smallest, largest] = self.range().map(f64::from);
@@ -77,10 +77,10 @@ impl HeatMap {
             let share =
                 if largest > smallest { (value - smallest) / (largest - smallest) } else { 0.0 };
             let [red, green, blue] = pixel.0.map(f64::from);
-            // ITU-R BT.601, as Pillow makes grey.
-            let grey = 0.299 * red + 0.587 * green + 0.114 * blue;
+            // ITU-R BT.601, as Pillow makes gray.
+            let gray = 0.299 * red + 0.587 * green + 0.114 * blue;
             let mixed =
-                colour(share).map(|level| (OPACITY * level + (1.0 - OPACITY) * grey).round() as u8);
+                color(share).map(|level| (OPACITY * level + (1.0 - OPACITY) * gray).round() as u8);
             canvas.put_pixel(x, y + above, Rgb(mixed));
         }
     }
@@ -88,12 +88,12 @@ impl HeatMap {
     /// The box: white, between two lines of ink, so that it shows on any ground. Left out where it
     /// would hide all that is in it.
     fn mark(&self, canvas: &mut RgbImage, [width, height]: [u32; 2], above: u32, scale: u32) {
-        let [left, top, right, bottom] = self.localise(self.share).on(width, height);
+        let [left, top, right, bottom] = self.localize(self.share).on(width, height);
         if (right - left).min(bottom - top) < 10 * scale {
             return;
         }
         let rings = [(0, INK), (scale, PAPER), (2 * scale, INK)];
-        for (inset, colour) in rings {
+        for (inset, color) in rings {
             let (left, top) = (left + inset, top + inset);
             let (right, bottom) = (right - inset, bottom - inset);
             let (across, down) = ([right - left, scale], [scale, bottom - top]);
@@ -103,19 +103,19 @@ impl HeatMap {
                 ([left, top], down),
                 ([right - scale, top], down),
             ] {
-                lettering::fill(canvas, [corner[0], corner[1] + above], sides, colour);
+                lettering::fill(canvas, [corner[0], corner[1] + above], sides, color);
             }
         }
     }
 
-    /// The colours from left to right, and the numbers at their ends.
+    /// The colors from left to right, and the numbers at their ends.
     fn legend(&self, canvas: &mut RgbImage, top: u32, scale: u32, [low, high]: &[String; 2]) {
         let margin = 3 * scale;
         let (left, right) = (margin, canvas.width() - margin);
         for x in left..right {
             let share = f64::from(x - left) / f64::from((right - left - 1).max(1));
-            let colour = Rgb(colour(share).map(|level| level.round() as u8));
-            lettering::fill(canvas, [x, top], [1, 3 * margin], colour);
+            let color = Rgb(color(share).map(|level| level.round() as u8));
+            lettering::fill(canvas, [x, top], [1, 3 * margin], color);
         }
         let below = top + 3 * margin + scale;
         lettering::write(canvas, low, [left, below], scale, INK);
@@ -125,10 +125,10 @@ impl HeatMap {
 }
 
 /// Red, green and blue, 0 to 255, of a share of the range, 0 to 1.
-fn colour(share: f64) -> [f64; 3] {
-    let place = share.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f64;
-    let before = (place as usize).min(COLOURS.len() - 2);
-    let (from, to) = (COLOURS[before].map(f64::from), COLOURS[before + 1].map(f64::from));
+fn color(share: f64) -> [f64; 3] {
+    let place = share.clamp(0.0, 1.0) * (COLORS.len() - 1) as f64;
+    let before = (place as usize).min(COLORS.len() - 2);
+    let (from, to) = (COLORS[before].map(f64::from), COLORS[before + 1].map(f64::from));
     std::array::from_fn(|i| from[i] + (to[i] - from[i]) * (place - before as f64))
 }
 

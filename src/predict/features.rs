@@ -44,7 +44,7 @@ pub struct FeatureSettings {
     /// Whether each layer's vector is brought to unit length before they are joined, and the whole
     /// after that: then no layer outweighs the others, and a dot product is the cosine.
     #[serde(default)]
-    pub normalise: bool,
+    pub normalize: bool,
 }
 
 /// What becomes of a map `[C, H, W]` on its way to a vector. A layer of the classifier is one already.
@@ -63,14 +63,14 @@ impl FeatureSettings {
     /// The 4096 activations of the last hidden layer, after their ReLU (`fc7` in Caffe, `relu7` here),
     /// at unit length: what section 6.1 of the AlexNet paper finds similar pictures by.
     pub fn fc7() -> Self {
-        Self { layers: vec!["relu7".into()], pooling: Pooling::None, normalise: true }
+        Self { layers: vec!["relu7".into()], pooling: Pooling::None, normalize: true }
     }
 
     /// The last convolutions, pooled (`pool5`) and averaged over the picture, at unit length: 256
     /// values of AlexNet, 512 of VGG, for pictures of any size, without the classifier's weights
     /// (Babenko and Lempitsky 2015).
     pub fn conv5() -> Self {
-        Self { layers: vec!["pool5".into()], pooling: Pooling::Average, normalise: true }
+        Self { layers: vec!["pool5".into()], pooling: Pooling::Average, normalize: true }
     }
 
     /// `Ok` if the network has all of these layers. All that uses settings asks this first.
@@ -109,10 +109,10 @@ impl FeatureSettings {
                 Tap::Map(maps) => self.pooling.vectors(maps),
                 Tap::Vector(vectors) => vectors,
             };
-            if self.normalise { to_unit_length(vector) } else { vector }
+            if self.normalize { to_unit_length(vector) } else { vector }
         });
         let joined = Tensor::cat(vectors.collect(), 1);
-        Ok(if self.normalise { to_unit_length(joined) } else { joined })
+        Ok(if self.normalize { to_unit_length(joined) } else { joined })
     }
 
     /// [`vectors`](Self::vectors) by the compiled engine: `images` are `shape`, `[N, C, H, W]`, flat;
@@ -136,11 +136,11 @@ impl FeatureSettings {
             for tap in &taps {
                 let layer = values.len();
                 values.extend(self.pooling.vector(tap, image));
-                if self.normalise {
+                if self.normalize {
                     slice_to_unit_length(&mut values[layer..]);
                 }
             }
-            if self.normalise {
+            if self.normalize {
                 slice_to_unit_length(&mut values[start..]);
             }
         }

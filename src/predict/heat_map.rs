@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// // pool5 of a 64x64 picture has 2 x 2 cells.
 /// let vgg16 = VggConfig::vgg16().architecture();
 /// let map = HeatMap::of_layer(&vgg16, "pool5", &[0.0, 3.0, 0.0, 0.0], [2, 2], [64, 64])?;
-/// let found = map.localise(0.5);
+/// let found = map.localize(0.5);
 /// assert!(found.left > 0.4 && found.right == 1.0 && found.top == 0.0 && found.bottom < 0.6);
 ///
 /// let picture = map.with_title("upper right").draw(&RgbImage::new(320, 320))?;
@@ -60,12 +60,12 @@ impl BoundingBox {
 }
 
 impl HeatMap {
-    /// The share of the range that [`localise`](Self::localise) is usually asked for: 0.2, as in the
+    /// The share of the range that [`localize`](Self::localize) is usually asked for: 0.2, as in the
     /// papers of class activation maps (Zhou et al. 2016, section 3.2).
     pub const SHARE: f32 = 0.2;
 
-    /// A map of `[rows, columns]`, row by row. The centre of the first cell lies `first` pixels, down
-    /// and to the right, from the corner of an input of `[height, width]`, and its neighbours' `step`
+    /// A map of `[rows, columns]`, row by row. The center of the first cell lies `first` pixels, down
+    /// and to the right, from the corner of an input of `[height, width]`, and its neighbors' `step`
     /// pixels further on.
     ///
     /// # Errors
@@ -160,15 +160,15 @@ impl HeatMap {
         [smallest, largest]
     }
 
-    /// Where the largest number is, the first of equals: the centre of its cell, down and to the
+    /// Where the largest number is, the first of equals: the center of its cell, down and to the
     /// right, as fractions of the picture.
     pub fn peak(&self) -> [f64; 2] {
         let best = (self.values.iter().enumerate())
             .fold(0, |best, (i, value)| if *value > self.values[best] { i } else { best });
         let cell = [best / self.size[1], best % self.size[1]];
         std::array::from_fn(|axis| {
-            let centre = self.first[axis] + cell[axis] as f64 * self.step[axis];
-            (centre / self.input[axis] as f64).clamp(0.0, 1.0)
+            let center = self.first[axis] + cell[axis] as f64 * self.step[axis];
+            (center / self.input[axis] as f64).clamp(0.0, 1.0)
         })
     }
 
@@ -176,7 +176,7 @@ impl HeatMap {
     /// maximum. Zhou et al. 2016 (section 3.2) take a share of 0.2, of a maximum above 0, and the
     /// largest connected part, which is this one unless a weaker thing is larger. A flat map gives the whole picture, and so
     /// does a share of 0 or below, or NaN.
-    pub fn localise(&self, share: f32) -> BoundingBox {
+    pub fn localize(&self, share: f32) -> BoundingBox {
         /// Points a side that the map is looked at.
         const MOST: usize = 256;
         let [height, width] = self.input.map(|side| side.min(MOST));
@@ -220,7 +220,7 @@ impl HeatMap {
 }
 
 /// A map between its cells: linear from one to the next in both directions, and beyond the outermost
-/// centres as there.
+/// centers as there.
 pub(super) struct Interpolated<'a> {
     map: &'a HeatMap,
     rows: Vec<(usize, f64)>,
@@ -253,14 +253,14 @@ fn connected(values: &[f64], width: usize, start: usize, threshold: f64) -> [usi
         }
         let (y, x) = (point / width, point % width);
         (left, top, right, bottom) = (left.min(x), top.min(y), right.max(x), bottom.max(y));
-        let neighbours = [
+        let neighbors = [
             (x > 0).then(|| point - 1),
             (x + 1 < width).then(|| point + 1),
             point.checked_sub(width),
             Some(point + width),
         ];
         let above = |next: &usize| values.get(*next).is_some_and(|value| *value >= threshold);
-        waiting.extend(neighbours.into_iter().flatten().filter(above));
+        waiting.extend(neighbors.into_iter().flatten().filter(above));
     }
     [left, top, right, bottom]
 }

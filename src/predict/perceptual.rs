@@ -66,7 +66,7 @@ impl PerceptualDistance {
     }
 
     /// The same layers, whose channels count as given: for each layer as many weights as it has
-    /// channels, 0 and above. LPIPS learned some from people's judgements (`lin0` .. `lin4` in its
+    /// channels, 0 and above. LPIPS learned some from people's judgments (`lin0` .. `lin4` in its
     /// files). [`validate`](Self::validate) holds them against a network.
     pub fn with_weights(self, weights: impl Into<Option<Vec<Vec<f32>>>>) -> Self {
         Self { weights: weights.into(), ..self }
@@ -90,7 +90,7 @@ impl PerceptualDistance {
         let settings = FeatureSettings {
             layers: self.layers.clone(),
             pooling: Pooling::None,
-            normalise: false,
+            normalize: false,
         };
         settings.validate(architecture)?;
         let steps = architecture.steps()?;

@@ -30,7 +30,7 @@ impl Classifier {
     /// that are at the network and as many that are ready for it or being read, whatever the number of
     /// files; of those being read, one a reader, also the original. Photos with fewer than eight views go
     /// through together (eight of one view, four of two), always the same ones: a file's answer does not
-    /// depend on time or threads. (In its last bits it may depend on its neighbours.)
+    /// depend on time or threads. (In its last bits it may depend on its neighbors.)
     ///
     /// # Errors
     /// [`Error::Setting`] for no readers, [`Error::Backend`] if a thread could not be started. What is

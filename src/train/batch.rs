@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor};
 /// Some examples together.
 #[derive(Clone, Debug)]
 pub struct Batch<B: Backend> {
-    /// `[N, C, H, W]`, normalised.
+    /// `[N, C, H, W]`, normalized.
     pub images: Tensor<B, 4>,
     /// The classes, `[N]`.
     pub classes: Tensor<B, 1, Int>,

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::vision::augment::Sample;
 
-/// Labelled inputs of one shape: pictures under an augmentation, feature maps kept on disk, or your own.
+/// Labeled inputs of one shape: pictures under an augmentation, feature maps kept on disk, or your own.
 pub trait Examples: Send + Sync {
     /// The names of the classes, in the order of the network's logits.
     fn labels(&self) -> &[String];

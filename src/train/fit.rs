@@ -194,7 +194,7 @@ pub(super) type Components<B, N> =
 /// `workers`, and with any interruptions, on one machine and number of threads. On several
 /// [`processes`](Hooks::processes) it is the same but for roundings, as sums are made in another order, and
 /// for batch norm, which takes each one's own statistics or
-/// [all of them](Recipe::synchronised_batch_norm).
+/// [all of them](Recipe::synchronized_batch_norm).
 ///
 /// burn-train's [`SupervisedTraining`] does it, with our loop as its strategy: steps are the network's
 /// [`TrainStep`](burn::train::TrainStep), metrics, dashboard and interruption are burn-train's. Its writer of
@@ -385,10 +385,10 @@ fn expect_fitting<B: AutodiffBackend, N: Trainable<B>>(
     data: &Data,
     processes: usize,
 ) -> Result<()> {
-    let synchronises = processes > 1 && recipe.synchronised_batch_norm;
+    let synchronizes = processes > 1 && recipe.synchronized_batch_norm;
     let expected = "a network on one device in each process";
-    let can = !synchronises || network.synchronises();
-    super::setting("synchronised batch norm", can, expected, "one on two")?;
+    let can = !synchronizes || network.synchronizes();
+    super::setting("synchronized batch norm", can, expected, "one on two")?;
     let classes = network.architecture().num_classes()?;
     // A device may take larger images where nothing goes back.
     let learning = network.clone().frozen_where(&|key| recipe.rate_of(key) == 0.0)?;

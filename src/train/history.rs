@@ -18,7 +18,7 @@ pub struct Epoch {
     pub steps: u64,
     /// The learning rate of its last step.
     pub rate: f64,
-    /// On the training set, while it was learnt from: with augmentation and dropout.
+    /// On the training set, while it was learned from: with augmentation and dropout.
     pub train: Scores,
     /// On the validation set.
     pub valid: Scores,

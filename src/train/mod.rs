@@ -77,7 +77,7 @@ pub use devices::fit_on;
 pub use examples::Examples;
 pub use fit::{Data, Ended, Hooks, Moment, Notice, Outcome, expect_checkpoint, fit};
 pub use history::{Epoch, History, Scores};
-pub use recipe::{Augmenting, Initialisation, Recipe};
+pub use recipe::{Augmenting, Initialization, Recipe};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig, UpdateRule};
 pub use trainable::{Rows, Trainable, Trial};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A recipe. What it does not say is as in the network's table: the initialisation, dropout.
+/// A recipe. What it does not say is as in the network's table: the initialization, dropout.
 ///
 /// ```
 /// use alexnet_vgg::train::Recipe;
@@ -58,7 +58,7 @@ pub struct Recipe {
     pub order: Order,
     /// Fresh weights otherwise than in the network's table: VGG has two ways.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initialisation: Option<Initialisation>,
+    pub initialization: Option<Initialization>,
     /// What the training pictures go through.
     pub augmentation: Augmenting,
     /// The update.
@@ -77,7 +77,7 @@ pub struct Recipe {
     /// PyTorch's SyncBatchNorm; otherwise each process's are its own. (Of a batch in [parts](Self::parts), of a part of
     /// each.) Not with [`Towers`](crate::models::Towers).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub synchronised_batch_norm: bool,
+    pub synchronized_batch_norm: bool,
     /// Where the numbers are from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
@@ -96,7 +96,7 @@ pub enum Augmenting {
 /// Fresh weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Initialisation {
+pub enum Initialization {
     /// As the paper has it.
     Paper,
     /// As torchvision has it.
@@ -226,12 +226,12 @@ impl Recipe {
     }
 
     /// The network with fresh weights as the recipe has them.
-    pub fn initialise(&self, network: NetworkConfig) -> NetworkConfig {
-        match (network, self.initialisation) {
-            (NetworkConfig::Vgg(vgg), Some(Initialisation::Paper)) => {
+    pub fn initialize(&self, network: NetworkConfig) -> NetworkConfig {
+        match (network, self.initialization) {
+            (NetworkConfig::Vgg(vgg), Some(Initialization::Paper)) => {
                 NetworkConfig::Vgg(vgg.with_initialization(VggInit::Paper))
             }
-            (NetworkConfig::Vgg(vgg), Some(Initialisation::Torchvision)) => {
+            (NetworkConfig::Vgg(vgg), Some(Initialization::Torchvision)) => {
                 NetworkConfig::Vgg(vgg.with_initialization(VggInit::Torchvision))
             }
             (other, _) => other,

@@ -52,13 +52,13 @@ pub(super) struct Run<B: AutodiffBackend, N> {
     pub broken: Vec<(String, String)>,
 }
 
-/// What batch norms have learnt of the data.
+/// What batch norms have learned of the data.
 fn statistics<B: AutodiffBackend, N: Trainable<B>>(network: &N) -> Vec<Tensor<B, 1>> {
     network.running_statistics().into_iter().map(|running| running.value_sync()).collect()
 }
 
 /// What came of a batch.
-struct Learnt<B: AutodiffBackend> {
+struct Learned<B: AutodiffBackend> {
     /// The sums over all processes.
     gradients: GradientsParams,
     /// Of this process.
@@ -76,8 +76,8 @@ type Processor<B, N> = SupervisedTrainingEventProcessor<Components<B, N>>;
 impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
     /// The whole run.
     fn go(&mut self, network: &mut N, processor: &mut Processor<B, N>) -> Result<Ended> {
-        let synchronises = self.state.recipe.synchronised_batch_norm;
-        let on_the_way = OnTheWay::of(&*self.processes, synchronises, self.overlaps);
+        let synchronizes = self.state.recipe.synchronized_batch_norm;
+        let on_the_way = OnTheWay::of(&*self.processes, synchronizes, self.overlaps);
         let mut together = Together::new(self.processes.clone(), on_the_way);
         loop {
             if let Some(ended) = self.ended() {
@@ -134,8 +134,8 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
             let (started, waited) = (Instant::now(), parts.waited());
             let (idle, sent) = (together.idle(), together.bytes());
             let rate = self.state.rate(loader.batches());
-            let learnt = self.step(network, &mut parts, together, rate)?;
-            let told = &learnt.told;
+            let learned = self.step(network, &mut parts, together, rate)?;
+            let told = &learned.told;
             if told.sums.examples > 0 {
                 self.state.steps += 1;
                 let sums = &mut self.state.sums;
@@ -143,13 +143,13 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
                 sums.rate = rate;
                 sums.seconds += started.elapsed().as_secs_f64();
                 sums.waited += (parts.waited() - waited).as_secs_f64();
-                sums.waited_for_others += learnt.waited_for_others.as_secs_f64();
+                sums.waited_for_others += learned.waited_for_others.as_secs_f64();
                 sums.exchanged += (together.idle() - idle).as_secs_f64();
                 sums.bytes += together.bytes() - sent;
             }
             self.state.batch += 1;
             if told.sums.examples > 0 {
-                self.report(learnt.outputs, processor);
+                self.report(learned.outputs, processor);
             }
             let due = self.save_steps.is_some_and(|steps| self.state.steps.is_multiple_of(steps));
             let saves = due || saved.elapsed() >= self.save_after;
@@ -175,17 +175,17 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         parts: &mut Parts<B>,
         together: &mut Together,
         rate: f64,
-    ) -> Result<Learnt<B>> {
+    ) -> Result<Learned<B>> {
         let statistics = statistics(network);
-        let learnt = self.learn_batch(network, parts, together).and_then(|mut learnt| {
-            if learnt.told.sums.examples > 0 {
-                let gradients = std::mem::take(&mut learnt.gradients);
-                self.update(network, gradients, learnt.told.share, rate)?;
+        let learned = self.learn_batch(network, parts, together).and_then(|mut learned| {
+            if learned.told.sums.examples > 0 {
+                let gradients = std::mem::take(&mut learned.gradients);
+                self.update(network, gradients, learned.told.share, rate)?;
             }
-            Ok(learnt)
+            Ok(learned)
         });
         // A batch that ends in an error is begun again.
-        learnt.inspect_err(|_| {
+        learned.inspect_err(|_| {
             let running = network.running_statistics().into_iter().zip(statistics);
             running.for_each(|(running, before)| running.update(before));
         })
@@ -197,7 +197,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
         network: &N,
         parts: &mut Parts<B>,
         together: &mut Together,
-    ) -> Result<Learnt<B>> {
+    ) -> Result<Learned<B>> {
         let (mut told, mut outputs) = (Vote::default(), Vec::new());
         let mut gradients = GradientsParams::new();
         let mut waited_for_others = Duration::ZERO;
@@ -221,7 +221,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Run<B, N> {
             let part = together::Part { batch, is_last: number == count };
             network.learn_together(together, part, &mut gradients, &mut agree)?;
         }
-        Ok(Learnt { gradients, outputs, told, waited_for_others })
+        Ok(Learned { gradients, outputs, told, waited_for_others })
     }
 
     fn timed_vote<T>(&self, own: Result<(Vote, T)>, time: &mut Duration) -> Result<(Vote, T)> {

@@ -27,15 +27,15 @@ pub(super) enum OnTheWay {
     /// stretches.
     SendClassifier,
     /// Batch norm takes the statistics of all processes' images, which then learn the same running ones.
-    SynchroniseBatchNorm,
+    SynchronizeBatchNorm,
 }
 
 impl OnTheWay {
     /// What suits these processes.
-    pub(super) fn of(processes: &dyn Processes, synchronises: bool, overlaps: bool) -> Self {
-        match (processes.count(), synchronises) {
+    pub(super) fn of(processes: &dyn Processes, synchronizes: bool, overlaps: bool) -> Self {
+        match (processes.count(), synchronizes) {
             (1, _) => Self::Nothing,
-            (_, true) => Self::SynchroniseBatchNorm,
+            (_, true) => Self::SynchronizeBatchNorm,
             (_, false) if processes.are_threads() || !overlaps => Self::Nothing,
             (_, false) => Self::SendClassifier,
         }
@@ -78,11 +78,11 @@ impl Together {
         gradients: &mut GradientsParams,
         agree: Agree<B>,
     ) -> Result<()> {
-        let learnt = match part.batch.map(|batch| network.learn(batch)).transpose() {
-            Ok(learnt) => learnt,
+        let learned = match part.batch.map(|batch| network.learn(batch)).transpose() {
+            Ok(learned) => learned,
             Err(error) => return agree(Err(error)),
         };
-        let (own, output) = learnt.map(|learnt| (learnt.grads, learnt.item)).unzip();
+        let (own, output) = learned.map(|learned| (learned.grads, learned.item)).unzip();
         agree(Ok(output))?;
         if let Some(own) = own {
             gradients::merge(network, own, gradients);
@@ -103,12 +103,12 @@ impl Together {
     ) -> Result<()> {
         let Part { batch: part, is_last } = part;
         let processes = self.exchange.processes().clone();
-        let synchronises = self.on_the_way == OnTheWay::SynchroniseBatchNorm;
-        let synchronised = synchronises.then_some(&*processes);
+        let synchronizes = self.on_the_way == OnTheWay::SynchronizeBatchNorm;
+        let synchronized = synchronizes.then_some(&*processes);
         let samples = part.as_ref().map(|part| part.samples.clone()).unwrap_or_default();
         let images = part.as_ref().map(|part| part.images.clone().inner());
         let masks = masks(&samples);
-        let pass = network.in_stretches(images, &masks, synchronised);
+        let pass = network.in_stretches(images, &masks, synchronized);
         let pass = pass.map(|pass| {
             let (output, of_logits) = part.zip(pass.logits()).map(loss).unzip();
             (pass, output, of_logits)

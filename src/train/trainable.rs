@@ -40,7 +40,7 @@ pub trait Trainable<B: AutodiffBackend>:
     /// Where its parameters are: [`Network::trained`].
     fn trained(&self) -> Result<Vec<Trained>>;
 
-    /// What its batch norms have learnt of the data.
+    /// What its batch norms have learned of the data.
     fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>>;
 
     /// The same with some layers frozen, those all of whose parameters are.
@@ -53,8 +53,8 @@ pub trait Trainable<B: AutodiffBackend>:
     fn whole(&self) -> Result<Network<B>>;
 
     /// Whether its batch norms can take the statistics of all processes' images:
-    /// [`Recipe::synchronised_batch_norm`](super::Recipe::synchronised_batch_norm).
-    fn synchronises(&self) -> bool {
+    /// [`Recipe::synchronized_batch_norm`](super::Recipe::synchronized_batch_norm).
+    fn synchronizes(&self) -> bool {
         false
     }
 
@@ -141,7 +141,7 @@ impl<B: AutodiffBackend> Trainable<B> for Network<B> {
         Ok(self.clone())
     }
 
-    fn synchronises(&self) -> bool {
+    fn synchronizes(&self) -> bool {
         true
     }
 

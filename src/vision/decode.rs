@@ -12,9 +12,9 @@ const LONGEST_SIDE: u32 = 50_000;
 /// Bytes of the file, and of the pixels as RGB or as the file has them.
 const MEMORY: u64 = 512 << 20;
 
-/// Reads a picture file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognised by its content.
+/// Reads a picture file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognized by its content.
 ///
-/// EXIF orientation is applied. Grey becomes RGB, alpha is dropped (as Pillow's `convert("RGB")`
+/// EXIF orientation is applied. Gray becomes RGB, alpha is dropped (as Pillow's `convert("RGB")`
 /// does), 16 bits become 8, CMYK becomes RGB; of an animation it is the first frame.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
 }
 
 /// Whether a JPEG reaches its end marker (what follows that, such as the film of a motion photo, is
-/// no part of it). The decoder fills what is missing of a truncated file with grey, in silence.
+/// no part of it). The decoder fills what is missing of a truncated file with gray, in silence.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xd9;
     let mut rest = bytes;

@@ -57,11 +57,11 @@ pub(crate) fn write(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], scale: 
 }
 
 /// A rectangle at `[x, y]`, as far as it lies on the canvas.
-pub(crate) fn fill(canvas: &mut RgbImage, [x, y]: [u32; 2], [w, h]: [u32; 2], colour: Rgb<u8>) {
+pub(crate) fn fill(canvas: &mut RgbImage, [x, y]: [u32; 2], [w, h]: [u32; 2], color: Rgb<u8>) {
     let (right, bottom) = (x.saturating_add(w), y.saturating_add(h));
     for y in y..bottom.min(canvas.height()) {
         for x in x..right.min(canvas.width()) {
-            canvas.put_pixel(x, y, colour);
+            canvas.put_pixel(x, y, color);
         }
     }
 }

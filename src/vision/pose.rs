@@ -19,7 +19,7 @@ pub enum Pose {
     Transpose,
     /// Mirrored at the other diagonal.
     Transverse,
-    /// Turned about its centre, bilinearly, as Pillow's `rotate` does without `expand`: what was
+    /// Turned about its center, bilinearly, as Pillow's `rotate` does without `expand`: what was
     /// outside of the picture is `fill`.
     Rotate {
         /// Counter-clockwise.
@@ -91,7 +91,7 @@ impl<'a> Posed<'a> {
 
     /// A window, channel after channel: the value of each level is in the channel's table. `values` has
     /// room for it.
-    pub fn normalise(
+    pub fn normalize(
         &self,
         channels: &[Levels; 3],
         [left, top]: [u32; 2],
@@ -101,7 +101,7 @@ impl<'a> Posed<'a> {
         let (width, height) = (width as usize, height as usize);
         for (channel, plane) in channels.iter().zip(values.chunks_exact_mut(width * height)) {
             for (y, row) in (top..).zip(plane.chunks_exact_mut(width)) {
-                let mut at = (self.at(left, y) + channel.colour) as isize;
+                let mut at = (self.at(left, y) + channel.color) as isize;
                 for value in row {
                     *value = channel.values[usize::from(self.levels[at as usize])];
                     at += 3 * self.right;
@@ -113,7 +113,7 @@ impl<'a> Posed<'a> {
     pub fn pixels(&self, [left, top]: [u32; 2], [width, height]: [u32; 2]) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
             let at = self.at(left + x, top + y);
-            image::Rgb(std::array::from_fn(|colour| self.levels[at + colour]))
+            image::Rgb(std::array::from_fn(|color| self.levels[at + color]))
         })
     }
 }
@@ -126,9 +126,9 @@ pub(super) fn rotate(picture: &RgbImage, degrees: f64, fill: [u8; 3]) -> RgbImag
     let angle = -degrees.rem_euclid(360.0).to_radians();
     let (sine, cosine) = (round(angle.sin()), round(angle.cos()));
     let (width, height) = picture.dimensions();
-    let (centre_x, centre_y) = (f64::from(width) / 2.0, f64::from(height) / 2.0);
-    let first_x = cosine * -centre_x + sine * -centre_y + centre_x;
-    let first_y = -sine * -centre_x + cosine * -centre_y + centre_y;
+    let (center_x, center_y) = (f64::from(width) / 2.0, f64::from(height) / 2.0);
+    let first_x = cosine * -center_x + sine * -center_y + center_x;
+    let first_y = -sine * -center_x + cosine * -center_y + center_y;
     RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (f64::from(x) + 0.5, f64::from(y) + 0.5);
         let (from_x, from_y) = (cosine * x + sine * y + first_x, -sine * x + cosine * y + first_y);
@@ -147,8 +147,8 @@ fn bilinear(picture: &RgbImage, x: f64, y: f64) -> [u8; 3] {
     let columns = [clip(left, picture.width()), clip(left + 1.0, picture.width())];
     let rows = [clip(top, picture.height()), clip(top + 1.0, picture.height())];
     let between = |a: f64, b: f64, share: f64| a + (b - a) * share;
-    std::array::from_fn(|colour| {
-        let level = |row, column| f64::from(picture.get_pixel(column, row)[colour]);
+    std::array::from_fn(|color| {
+        let level = |row, column| f64::from(picture.get_pixel(column, row)[color]);
         let [above, below] =
             rows.map(|row| between(level(row, columns[0]), level(row, columns[1]), x - left));
         between(above, below, y - top) as u8

@@ -1,4 +1,4 @@
-//! What was done to the training pictures must be done to every picture: resize, crop, normalise.
+//! What was done to the training pictures must be done to every picture: resize, crop, normalize.
 
 use super::pose::{Pose, Posed};
 use super::views::Views;
@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// The order of the colours in `[N, 3, H, W]`.
+/// The order of the colors in `[N, 3, H, W]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Channels {
     /// Red, green, blue.
@@ -26,9 +26,9 @@ pub struct Preset {
     pub name: String,
     /// The short side after resizing, in pixels.
     pub resize: u32,
-    /// Side of the square cut from the centre, in pixels; at most `resize`.
+    /// Side of the square cut from the center, in pixels; at most `resize`.
     pub crop: u32,
-    /// Order of the colours.
+    /// Order of the colors.
     pub channels: Channels,
     /// The value of a full pixel (255).
     pub white: f32,
@@ -39,8 +39,8 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// torchvision's published weights: RGB from 0 to 1, normalised by ImageNet's mean and standard
-    /// deviation; short side 256, centre 224.
+    /// torchvision's published weights: RGB from 0 to 1, normalized by ImageNet's mean and standard
+    /// deviation; short side 256, center 224.
     pub fn imagenet() -> Self {
         Self {
             name: "imagenet".into(),
@@ -119,7 +119,7 @@ impl Preset {
         }
     }
 
-    /// The pixels that the network will see: resized and cropped, not yet normalised.
+    /// The pixels that the network will see: resized and cropped, not yet normalized.
     ///
     /// Resizing is Pillow's antialiased bilinear, which torchvision uses, to the bit: the triangle
     /// filter is as wide as the reduction, so no pixel of the photo is skipped. Sizes round as in
@@ -165,7 +165,7 @@ impl Preset {
 
     /// A picture of `[3, H, W]` values: as [`levels`](Self::levels) says; `flipped` exchanges left and
     /// right.
-    pub(super) fn normalise(
+    pub(super) fn normalize(
         &self,
         pixels: &RgbImage,
         shift: [f32; 3],
@@ -174,21 +174,21 @@ impl Preset {
     ) {
         let pose = if flipped { Pose::FlipHorizontal } else { Pose::Upright };
         let (width, height) = pixels.dimensions();
-        Posed::new(pixels, pose).normalise(&self.levels(shift), [0, 0], [width, height], values);
+        Posed::new(pixels, pose).normalize(&self.levels(shift), [0, 0], [width, height], values);
     }
 
     /// What the levels of each channel become, with torchvision's operations in torchvision's order.
     /// `shift` is added to red, green and blue before, in levels of 255.
     pub(super) fn levels(&self, shift: [f32; 3]) -> [Levels; 3] {
         std::array::from_fn(|channel| {
-            let colour = match self.channels {
+            let color = match self.channels {
                 Channels::Rgb => channel,
                 Channels::Bgr => 2 - channel,
             };
-            let (mean, std, shift) = (self.mean[channel], self.std[channel], shift[colour]);
+            let (mean, std, shift) = (self.mean[channel], self.std[channel], shift[color]);
             let scaled = |level: usize| (level as f32 + shift) / 255.0 * self.white;
             let values = std::array::from_fn(|level| (scaled(level) - mean) / std);
-            Levels { colour, values }
+            Levels { color, values }
         })
     }
 }
@@ -196,7 +196,7 @@ impl Preset {
 /// What the levels of a channel become: a pixel has 256, a picture has more pixels.
 pub(super) struct Levels {
     /// Of the picture, which this channel shows.
-    pub colour: usize,
+    pub color: usize,
     /// By level.
     pub values: [f32; 256],
 }

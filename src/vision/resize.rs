@@ -40,11 +40,11 @@ impl Rectangle {
     }
 
     /// The square of `side` in the middle of a picture; where a pixel is left over, its place is that
-    /// of torchvision's centre crop.
+    /// of torchvision's center crop.
     ///
     /// # Errors
     /// [`Error::Picture`] if the picture is smaller.
-    pub fn centre((width, height): (u32, u32), side: u32) -> Result<Self> {
+    pub fn center((width, height): (u32, u32), side: u32) -> Result<Self> {
         let offset = |length: u32| half_to_even(length.saturating_sub(side));
         let square = Self { left: offset(width), top: offset(height), width: side, height: side };
         square.expect_within((width, height))?;
@@ -71,7 +71,7 @@ impl Rectangle {
 }
 
 /// Half of it, where a half pixel rounds to the even side: Python's `round`, and so torchvision's
-/// centre crop.
+/// center crop.
 fn half_to_even(length: u32) -> u32 {
     let half = length / 2;
     half + (length % 2) * (half % 2)
@@ -288,20 +288,20 @@ impl Triangle {
         Self { length: from as usize, scale, support: scale.max(1.0) }
     }
 
-    fn centre(&self, pixel: usize) -> f64 {
+    fn center(&self, pixel: usize) -> f64 {
         (pixel as f64 + 0.5) * self.scale
     }
 
     /// The pixels of the input below it. Conversions to an integer cut off, and negative becomes 0.
     fn reach(&self, pixel: usize) -> Range<usize> {
-        let centre = self.centre(pixel);
-        let end = (centre + self.support + 0.5) as usize;
-        (centre - self.support + 0.5) as usize..end.min(self.length)
+        let center = self.center(pixel);
+        let end = (center + self.support + 0.5) as usize;
+        (center - self.support + 0.5) as usize..end.min(self.length)
     }
 
     fn weight(&self, pixel: usize, tap: usize) -> f64 {
         // Multiplied by the inverse, as in Pillow: a division would round otherwise.
-        let distance = (tap as f64 - self.centre(pixel) + 0.5) * (1.0 / self.support);
+        let distance = (tap as f64 - self.center(pixel) + 0.5) * (1.0 / self.support);
         (1.0 - distance.abs()).max(0.0)
     }
 }

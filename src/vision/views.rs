@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Crop {
     /// The square in the middle, as large as the preset's `crop`.
-    Centre,
+    Center,
     /// Such a square of a regular grid of `of` by `of` squares, that reaches from edge to edge: with 2
     /// they are the four corners.
     Grid {
@@ -45,7 +45,7 @@ pub enum Crop {
 impl std::fmt::Display for Crop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Crop::Centre => f.write_str("centre"),
+            Crop::Center => f.write_str("center"),
             Crop::Grid { row, column, of: 2 } => f.write_str(match (row, column) {
                 (0, 0) => "top left",
                 (0, _) => "top right",
@@ -87,7 +87,7 @@ impl std::fmt::Display for View {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Views(Vec<View>);
 
-/// The colour of what a rotation brings in from outside, where nobody names another: ImageNet's mean,
+/// The color of what a rotation brings in from outside, where nobody names another: ImageNet's mean,
 /// which becomes about zero.
 const FILL: [u8; 3] = [124, 116, 104];
 
@@ -143,21 +143,21 @@ impl Views {
         &self.0
     }
 
-    /// The centre alone: what torchvision's accuracies are measured with.
+    /// The center alone: what torchvision's accuracies are measured with.
     pub fn center() -> Self {
-        Self::cut([Crop::Centre], [Pose::Upright])
+        Self::cut([Crop::Center], [Pose::Upright])
     }
 
-    /// The centre upright, flipped horizontally and vertically, and at both diagonals.
+    /// The center upright, flipped horizontally and vertically, and at both diagonals.
     pub fn flips() -> Self {
         let poses = [Pose::FlipHorizontal, Pose::FlipVertical, Pose::Transpose, Pose::Transverse];
-        Self::cut([Crop::Centre], [vec![Pose::Upright], poses.to_vec()].concat())
+        Self::cut([Crop::Center], [vec![Pose::Upright], poses.to_vec()].concat())
     }
 
-    /// AlexNet's ten (section 4.1): the corners and the centre, and the same of the picture flipped
+    /// AlexNet's ten (section 4.1): the corners and the center, and the same of the picture flipped
     /// horizontally; in the order of torchvision's `TenCrop`.
     pub fn ten_crop() -> Self {
-        let corners = grid(2).into_iter().chain([Crop::Centre]);
+        let corners = grid(2).into_iter().chain([Crop::Center]);
         Self::cut(corners, [Pose::Upright, Pose::FlipHorizontal])
     }
 
@@ -195,10 +195,10 @@ impl Views {
         }
     }
 
-    /// The centre, turned by so many degrees counter-clockwise; ImageNet's mean colour in the corners
+    /// The center, turned by so many degrees counter-clockwise; ImageNet's mean color in the corners
     /// that it does not reach.
     pub fn rotated(degrees: f64) -> Self {
-        Self::cut([Crop::Centre], [Pose::Rotate { degrees, fill: FILL }])
+        Self::cut([Crop::Center], [Pose::Rotate { degrees, fill: FILL }])
     }
 
     /// Every crop in every pose, with equal weights.
@@ -266,7 +266,7 @@ impl std::str::FromStr for Views {
     type Err = Error;
 
     /// A set by name, or several with `+` between them: `center`, `flips`, `ten-crop`, `dense`,
-    /// `multi-crop` (150, at [`SCALES`](Views::SCALES)), `both` (of these two); or the centre in one
+    /// `multi-crop` (150, at [`SCALES`](Views::SCALES)), `both` (of these two); or the center in one
     /// pose: `upright`, `hflip`, `vflip`, `transpose`, `transverse`, `rotate:10`.
     fn from_str(text: &str) -> Result<Self> {
         let unknown = |name: &str| Error::Setting {
@@ -274,10 +274,10 @@ impl std::str::FromStr for Views {
             expected: Self::NAMES.into(),
             found: name.into(),
         };
-        let in_pose = |pose| Self::cut([Crop::Centre], [pose]);
+        let in_pose = |pose| Self::cut([Crop::Center], [pose]);
         let named = |name: &str| {
             Ok(match name.trim() {
-                "center" | "centre" | "upright" => Self::center(),
+                "center" | "center" | "upright" => Self::center(),
                 "flips" => Self::flips(),
                 "ten-crop" => Self::ten_crop(),
                 "dense" => Self::dense(),
@@ -314,7 +314,7 @@ const LARGEST_GRID: u32 = 100;
 /// As for a preset's `resize`.
 const LARGEST_SCALE: u32 = 4096;
 
-/// The pixels of one photo's views, normalised, ready for the network.
+/// The pixels of one photo's views, normalized, ready for the network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shown {
     /// The squares, `[N, 3, crop, crop]` flat, in the order of the views that are squares.
@@ -323,7 +323,7 @@ pub struct Shown {
     pub wholes: Vec<Whole>,
 }
 
-/// A whole picture, normalised.
+/// A whole picture, normalized.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whole {
     /// `[3, height, width]`, flat.
@@ -354,21 +354,21 @@ impl Preset {
             match view.crop {
                 Crop::Whole => {
                     let mut values = vec![0.0; values];
-                    posed.normalise(&levels, corner, size, &mut values);
+                    posed.normalize(&levels, corner, size, &mut values);
                     let size = [size[1] as usize, size[0] as usize];
                     shown.wholes.push(Whole { values, size });
                 }
                 _ => {
                     let start = shown.squares.len();
                     shown.squares.resize(start + values, 0.0);
-                    posed.normalise(&levels, corner, size, &mut shown.squares[start..]);
+                    posed.normalize(&levels, corner, size, &mut shown.squares[start..]);
                 }
             }
         }
         Ok(shown)
     }
 
-    /// The pixels of one view: what [`views`](Self::views) normalises, to look at.
+    /// The pixels of one view: what [`views`](Self::views) normalizes, to look at.
     ///
     /// # Errors
     /// As for [`views`](Self::views).
@@ -415,9 +415,9 @@ impl Preset {
     /// The pixels of a posed picture that a crop shows.
     fn window(&self, crop: Crop, posed: &Posed) -> Result<Rectangle> {
         let size = (posed.width, posed.height);
-        let centre = Rectangle::centre(size, self.crop.min(size.0).min(size.1))?;
+        let center = Rectangle::center(size, self.crop.min(size.0).min(size.1))?;
         Ok(match crop {
-            Crop::Centre => centre,
+            Crop::Center => center,
             Crop::Grid { row, column, of } => {
                 let steps = u64::from(of.max(2) - 1);
                 // To the nearest pixel.
@@ -425,8 +425,8 @@ impl Preset {
                     ((2 * u64::from(room) * u64::from(index) + steps) / (2 * steps)) as u32
                 };
                 let [left, top] =
-                    [at(size.0 - centre.width, column), at(size.1 - centre.height, row)];
-                Rectangle { left, top, ..centre }
+                    [at(size.0 - center.width, column), at(size.1 - center.height, row)];
+                Rectangle { left, top, ..center }
             }
             Crop::Whole if u64::from(size.0) * u64::from(size.1) > MOST_WHOLE => {
                 return Err(Error::Picture {

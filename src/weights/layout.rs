@@ -205,7 +205,7 @@ fn scatter(read: &[f32], axes: &[Axis], values: &mut [f32]) {
     }
 }
 
-/// The distance between neighbours along each axis, in elements, of a tensor without gaps.
+/// The distance between neighbors along each axis, in elements, of a tensor without gaps.
 pub(super) fn contiguous_stride(shape: &[usize]) -> Vec<usize> {
     let mut stride = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {

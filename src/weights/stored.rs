@@ -144,7 +144,7 @@ fn halves<T>(bytes: &[u8], value: impl Fn([u8; 2]) -> T) -> Vec<T> {
     bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
 }
 
-/// The largest exponent is that of infinity and NaN. Written so that the compiler vectorises it.
+/// The largest exponent is that of infinity and NaN. Written so that the compiler vectorizes it.
 fn are_finite(values: &[f32]) -> bool {
     const INFINITY: u32 = f32::INFINITY.to_bits();
     values.iter().fold(0, |largest, value| largest.max(value.to_bits() & INFINITY)) < INFINITY

@@ -2,7 +2,7 @@
 
     python augment.py        (pillow, torchvision, numpy, safetensors)
 
-`colours/...`: torchvision's colour operations on a 48x48 picture of many colours, which a formula
+`colors/...`: torchvision's color operations on a 48x48 picture of many colors, which a formula
 makes here and in tests/inference/augment.rs. `resized/...`: crops, resizes and flips of
 pictures/lossless.webp, uint8 [H, W, 3]. `fallback`: RandomResizedCrop's regions of photos that no
 attempt fits, [left, top, width, height]. `regions`: mean and standard deviation of its left, top, width
@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).parent
 DRAWS = 200_000
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 
-COLOURS = {
+COLORS = {
     "brightness": (F.adjust_brightness, [0.0, 0.63, 1.0, 1.7]),
     "contrast": (F.adjust_contrast, [0.0, 0.37, 1.9]),
     "saturation": (F.adjust_saturation, [0.0, 0.55, 2.3]),
@@ -40,7 +40,7 @@ RESIZED = [
 ]
 
 
-def many_colours() -> Image.Image:
+def many_colors() -> Image.Image:
     y, x = np.mgrid[0:48, 0:48]
     rgb = [(5 * x + 3 * y) % 256, (11 * x * y + 7 * y) % 256, (13 * x + 250 - 5 * y) % 256]
     return Image.fromarray(np.stack(rgb, axis=-1).astype(np.uint8))
@@ -59,9 +59,9 @@ def draws(size: tuple[int, int], scale: tuple[float, float], count: int) -> np.n
 if __name__ == "__main__":
     torch.manual_seed(0)
     golden = {}
-    for name, (adjust, factors) in COLOURS.items():
+    for name, (adjust, factors) in COLORS.items():
         for factor in factors:
-            golden[f"colours/{name}/{factor}"] = np.asarray(adjust(many_colours(), factor))
+            golden[f"colors/{name}/{factor}"] = np.asarray(adjust(many_colors(), factor))
     picture = Image.open(HERE / "pictures" / "lossless.webp").convert("RGB")
     for index, (region, size, window, flipped) in enumerate(RESIZED):
         made = F.resize(picture.crop(box(*region)), size[::-1]).crop(box(*window))

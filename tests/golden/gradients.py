@@ -29,7 +29,7 @@ def scaled(channels: int) -> int:
 
 
 def narrow(net: nn.Module) -> nn.Module:
-    """The same network with its channels and hidden features scaled, uninitialised."""
+    """The same network with its channels and hidden features scaled, uninitialized."""
     for part in (net.features, net.classifier):
         for index, layer in enumerate(part):
             if isinstance(layer, nn.Conv2d):

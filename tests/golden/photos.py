@@ -26,7 +26,7 @@ def odd_pictures() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise by a quarter to see it upright
     small.save(ODD / "turned.jpg", quality=95, exif=exif)
-    small.convert("L").save(ODD / "grey.png")
+    small.convert("L").save(ODD / "gray.png")
     small.convert("P", palette=Image.ADAPTIVE).save(ODD / "palette.png")
     alpha = small.convert("RGBA")
     alpha.putalpha(Image.linear_gradient("L").resize(small.size))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// One answer. Those that send the file name its version `"v1"` and honour Range and If-Range, if
+/// One answer. Those that send the file name its version `"v1"` and honor Range and If-Range, if
 /// they do not say otherwise.
 #[derive(Clone)]
 pub enum Reply {

@@ -33,8 +33,8 @@ fn steps(steps: impl Into<Vec<Step>>) -> Augmentation {
     Augmentation { name: "of a test".into(), steps: steps.into() }
 }
 
-/// A picture of many colours.
-fn many_colours(width: u32, height: u32) -> RgbImage {
+/// A picture of many colors.
+fn many_colors(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb([5 * x + 3 * y, 11 * x * y + 7 * y, 13 * x + 250 + 251 * y].map(|level| level as u8))
     })
@@ -57,11 +57,11 @@ fn expect_equally_likely(what: &str, counts: &[u64]) {
 }
 
 #[test]
-fn colours_are_torchvisions() {
+fn colors_are_torchvisions() {
     let checked = golden(|golden| {
         let mut checked = 0;
         for (name, theirs) in golden.iter() {
-            let Some(operation) = name.strip_prefix("colours/") else { continue };
+            let Some(operation) = name.strip_prefix("colors/") else { continue };
             let (kind, factor) = operation.split_once('/').expect("a factor");
             let factor: f64 = factor.parse().expect("a number");
             let operation = match kind {
@@ -70,7 +70,7 @@ fn colours_are_torchvisions() {
                 "saturation" => Operation::Saturation(factor),
                 _ => Operation::Hue(factor),
             };
-            let ours = apply(&many_colours(48, 48), &[operation]).expect("a picture");
+            let ours = apply(&many_colors(48, 48), &[operation]).expect("a picture");
             assert!(ours.as_raw() == theirs.data(), "{operation:?} is not torchvision's");
             checked += 1;
         }
@@ -103,7 +103,7 @@ fn crops_resizes_and_flips_are_pillows() {
 /// In any order of operations: what waits for others is what would be done at once.
 #[test]
 fn operations_together_are_operations_one_by_one() {
-    let photo = many_colours(61, 43);
+    let photo = many_colors(61, 43);
     let crop = |four| Operation::Crop(rectangle(four));
     let resize = |width, height| Operation::Resize { width, height };
     let flip = Operation::HorizontalFlip;
@@ -209,10 +209,10 @@ fn photos_that_no_region_fits_give_torchvisions_middle() {
 }
 
 #[test]
-fn colour_jitter_draws_within_its_spreads_in_any_order() {
+fn color_jitter_draws_within_its_spreads_in_any_order() {
     const EACH: u64 = 100;
-    let jitter = Step::ColourJitter { brightness: 0.4, contrast: 2.0, saturation: 0.1, hue: 0.25 };
-    let jitter = steps([jitter, Step::Resize { short: 8 }, Step::CentreCrop { side: 8 }]);
+    let jitter = Step::ColorJitter { brightness: 0.4, contrast: 2.0, saturation: 0.1, hue: 0.25 };
+    let jitter = steps([jitter, Step::Resize { short: 8 }, Step::CenterCrop { side: 8 }]);
     let mut orders: HashMap<String, u64> = HashMap::new();
     let mut halves = [[0; 2]; 4];
     for index in 0..EACH * 24 {
@@ -234,18 +234,18 @@ fn colour_jitter_draws_within_its_spreads_in_any_order() {
     assert_eq!(orders.len(), 24);
     expect_equally_likely("orders", &orders.into_values().collect::<Vec<_>>());
     halves.iter().for_each(|halves| expect_equally_likely("halves of a spread", halves));
-    let none = Step::ColourJitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0 };
-    let none = steps([Step::CentreCrop { side: 4 }, none]);
+    let none = Step::ColorJitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0 };
+    let none = steps([Step::CenterCrop { side: 4 }, none]);
     assert_eq!(none.draw((4, 4), sample(0)).expect("a photo").len(), 1);
 }
 
 /// Order and threads change nothing; each of the three numbers of a sample does.
 #[test]
 fn samples_are_the_same_on_any_number_of_threads() {
-    let photos: Vec<RgbImage> = (0..6).map(|n| many_colours(40 + n, 50 - n)).collect();
+    let photos: Vec<RgbImage> = (0..6).map(|n| many_colors(40 + n, 50 - n)).collect();
     let samples: Vec<Sample> = (0..6).map(sample).collect();
     let (preset, device) = (Preset::imagenet(), Default::default());
-    let jitter = Step::ColourJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
+    let jitter = Step::ColorJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
     for mut augmentation in
         [Augmentation::alexnet(), Augmentation::vgg(), Augmentation::torchvision()]
     {
@@ -282,11 +282,11 @@ fn samples_are_the_same_on_any_number_of_threads() {
     others.into_iter().for_each(|other| assert_ne!(drawn(other), drawn(sample(1)), "{other:?}"));
 }
 
-/// The values are the picture's, mirrored and shifted before they are normalised, and not cut off.
+/// The values are the picture's, mirrored and shifted before they are normalized, and not cut off.
 #[test]
-fn values_are_the_picture_normalised() {
+fn values_are_the_picture_normalized() {
     let alexnet = Augmentation::alexnet().with_crop(20);
-    let photo = many_colours(30, 25);
+    let photo = many_colors(30, 25);
     for preset in [Preset::imagenet(), Preset::caffe()] {
         for index in 0..8 {
             let mut operations = alexnet.draw(photo.dimensions(), sample(index)).expect("a photo");
@@ -296,9 +296,9 @@ fn values_are_the_picture_normalised() {
             alexnet.values(&photo, sample(index), &preset, &mut values).expect("a photo");
             assert_eq!(values.len(), 1 + 3 * 20 * 20);
             for (channel, plane) in values[1..].chunks(20 * 20).enumerate() {
-                let colour = if preset.name == "caffe" { 2 - channel } else { channel };
+                let color = if preset.name == "caffe" { 2 - channel } else { channel };
                 for (value, Rgb(rgb)) in plane.iter().zip(picture.pixels()) {
-                    let level = (f32::from(rgb[colour]) + shift[colour]) / 255.0 * preset.white;
+                    let level = (f32::from(rgb[color]) + shift[color]) / 255.0 * preset.white;
                     let expected = (level - preset.mean[channel]) / preset.std[channel];
                     assert_eq!(*value, expected);
                 }
@@ -309,7 +309,7 @@ fn values_are_the_picture_normalised() {
 
 /// Pixels `mean + A g`, with `g` of independent signs: their covariance is exactly `A Aᵀ`.
 #[test]
-fn principal_colours_of_synthetic_photos_are_recovered() {
+fn principal_colors_of_synthetic_photos_are_recovered() {
     /// What the issue asks for. Levels are whole numbers, so that it is not exact.
     const TOLERANCE: f64 = 0.01;
     let axes = [[40.0, 40.0, 40.0], [20.0, -20.0, 0.0], [4.0, 4.0, -8.0]];
@@ -324,14 +324,14 @@ fn principal_colours_of_synthetic_photos_are_recovered() {
         .map(|n| {
             RgbImage::from_fn(100 + n, 150 - n, |_, _| {
                 let signs = [sign(), sign(), sign()];
-                Rgb(std::array::from_fn(|colour| {
-                    let sum: f64 = (0..3).map(|i| signs[i] * axes[i][colour]).sum();
+                Rgb(std::array::from_fn(|color| {
+                    let sum: f64 = (0..3).map(|i| signs[i] * axes[i][color]).sum();
                     (128.0 + sum).round() as u8
                 }))
             })
         })
         .collect();
-    let found = PrincipalColours::of(photos.iter().cloned().map(Ok)).expect("photos");
+    let found = PrincipalColors::of(photos.iter().cloned().map(Ok)).expect("photos");
     found.validate().expect("a covariance");
     for i in 0..3 {
         assert!((found.values[i] / variances[i] - 1.0).abs() < TOLERANCE, "{found:?}");
@@ -339,7 +339,7 @@ fn principal_colours_of_synthetic_photos_are_recovered() {
         let cosine: f64 = (0..3).map(|c| axes[i][c] / length * found.vectors[i][c]).sum();
         assert!(cosine.abs() > 1.0 - TOLERANCE * TOLERANCE, "{found:?}");
     }
-    let mut statistics = ColourStatistics::default();
+    let mut statistics = ColorStatistics::default();
     photos.iter().for_each(|photo| statistics.add(photo));
     let covariance = statistics.covariance().expect("photos");
     for (i, row) in covariance.iter().enumerate() {
@@ -348,31 +348,31 @@ fn principal_colours_of_synthetic_photos_are_recovered() {
             assert!((value - expected).abs() < TOLERANCE * expected.abs(), "{i} {j}: {value}");
         }
     }
-    let mut merged = ColourStatistics::default();
+    let mut merged = ColorStatistics::default();
     for part in photos.rchunks(7) {
-        let mut own = ColourStatistics::default();
+        let mut own = ColorStatistics::default();
         part.iter().for_each(|photo| own.add(photo));
         merged.merge(&own);
     }
     assert_eq!(merged, statistics);
 }
 
-/// One pixel, greys, one channel: some variances are 0, and the vectors are a basis all the same.
+/// One pixel, grays, one channel: some variances are 0, and the vectors are a basis all the same.
 #[test]
-fn photos_without_colour_have_principal_colours() {
+fn photos_without_color_have_principal_colors() {
     let white = RgbImage::from_pixel(1, 1, Rgb([255; 3]));
     let black = RgbImage::new(1, 1);
-    let grey = RgbImage::from_fn(300, 3, |x, _| Rgb([x as u8; 3]));
+    let gray = RgbImage::from_fn(300, 3, |x, _| Rgb([x as u8; 3]));
     let red = RgbImage::from_fn(300, 3, |x, _| Rgb([x as u8, 9, 9]));
     let empty = RgbImage::new(0, 3);
-    for photos in [vec![white.clone()], vec![white, black], vec![grey, empty.clone()], vec![red]] {
-        let colours = PrincipalColours::of(photos.into_iter().map(Ok)).expect("photos");
-        colours.validate().expect("a covariance");
-        assert!(colours.values[1] < 1e-12, "{colours:?}");
+    for photos in [vec![white.clone()], vec![white, black], vec![gray, empty.clone()], vec![red]] {
+        let colors = PrincipalColors::of(photos.into_iter().map(Ok)).expect("photos");
+        colors.validate().expect("a covariance");
+        assert!(colors.values[1] < 1e-12, "{colors:?}");
     }
-    assert!(matches!(PrincipalColours::of([Ok(empty)]), Err(Error::Setting { .. })));
+    assert!(matches!(PrincipalColors::of([Ok(empty)]), Err(Error::Setting { .. })));
     let broken = [decode(b"no picture"), Ok(RgbImage::new(1, 1))];
-    assert!(matches!(PrincipalColours::of(broken), Err(Error::Picture { .. })));
+    assert!(matches!(PrincipalColors::of(broken), Err(Error::Picture { .. })));
 }
 
 /// `[p1, p2, p3] [α1 λ1, α2 λ2, α3 λ3]ᵀ` with α of N(0, 0.1²): its covariance is the sum of
@@ -380,22 +380,22 @@ fn photos_without_colour_have_principal_colours() {
 #[test]
 fn shifts_are_the_papers() {
     const DRAWS: u64 = 20_000;
-    let colours = PrincipalColours::imagenet();
-    let only_colour = steps([Step::CentreCrop { side: 1 }, Step::pca_colour()]);
+    let colors = PrincipalColors::imagenet();
+    let only_color = steps([Step::CenterCrop { side: 1 }, Step::pca_color()]);
     let shifts: Vec<[f64; 3]> = (0..DRAWS)
-        .map(|index| match only_colour.draw((1, 1), sample(index)).expect("a photo")[..] {
+        .map(|index| match only_color.draw((1, 1), sample(index)).expect("a photo")[..] {
             [_, Operation::Shift(shift)] => shift.map(f64::from),
             ref other => panic!("{other:?}"),
         })
         .collect();
     let root = (DRAWS as f64).sqrt();
-    let deviation = |i: usize| 255.0 * 0.1 * colours.values[i];
+    let deviation = |i: usize| 255.0 * 0.1 * colors.values[i];
     for i in 0..3 {
         // Along one component, so that the other two are checked to add nothing to it.
         let along: Vec<f64> = shifts
             .iter()
             .map(|shift| {
-                (0..3).map(|c| shift[c] * colours.vectors[i][c]).sum::<f64>() / deviation(i)
+                (0..3).map(|c| shift[c] * colors.vectors[i][c]).sum::<f64>() / deviation(i)
             })
             .collect();
         let mean = along.iter().sum::<f64>() / DRAWS as f64;
@@ -414,7 +414,7 @@ fn shifts_are_the_papers() {
     for (a, b) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)] {
         let found = shifts.iter().map(|shift| shift[a] * shift[b]).sum::<f64>() / DRAWS as f64;
         let expected = |a: usize, b: usize| -> f64 {
-            let p = |i: usize| colours.vectors[i][a] * colours.vectors[i][b];
+            let p = |i: usize| colors.vectors[i][a] * colors.vectors[i][b];
             (0..3).map(|i| deviation(i).powi(2) * p(i)).sum()
         };
         let spread = (expected(a, a) * expected(b, b) + expected(a, b).powi(2)).sqrt();
@@ -432,10 +432,10 @@ fn odd_pictures_become_crops() {
     let deep = image::ImageBuffer::from_fn(5, 4, |x, _| image::Luma([x as u16 * 13_000]));
     let mut png = Cursor::new(Vec::new());
     deep.write_to(&mut png, ImageFormat::Png).expect("memory");
-    photos.push(decode(png.get_ref()).expect("16 bits of grey"));
+    photos.push(decode(png.get_ref()).expect("16 bits of gray"));
     let sizes = [(1, 1), (1, 3), (700, 3), (1, 30_000), (30_000, 1), (3000, 2000)];
-    photos.extend(sizes.map(|(width, height)| many_colours(width, height)));
-    let jitter = Step::ColourJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
+    photos.extend(sizes.map(|(width, height)| many_colors(width, height)));
+    let jitter = Step::ColorJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
     for (photo, index) in photos.iter().zip(0..) {
         for mut augmentation in
             [Augmentation::alexnet(), Augmentation::vgg(), Augmentation::torchvision()]
@@ -467,25 +467,25 @@ fn settings_out_of_range_are_errors() {
     let region = |scale, ratio| Step::RandomResizedCrop { side: 8, scale, ratio };
     let jitter = |brightness, hue| {
         [
-            Step::CentreCrop { side: 8 },
-            Step::ColourJitter { brightness, contrast: 0.0, saturation: 0.0, hue },
+            Step::CenterCrop { side: 8 },
+            Step::ColorJitter { brightness, contrast: 0.0, saturation: 0.0, hue },
         ]
     };
-    let flip = |probability| [Step::CentreCrop { side: 8 }, Step::HorizontalFlip { probability }];
-    let colour =
-        |sigma, colours| [Step::CentreCrop { side: 8 }, Step::PcaColour { sigma, colours }];
-    let imagenet = PrincipalColours::imagenet();
-    let in_levels = PrincipalColours { values: [55.46, 4.794, 1.148], ..imagenet };
-    let crooked = PrincipalColours { vectors: [[1.0, 0.0, 0.0]; 3], ..imagenet };
-    let not_a_number = PrincipalColours { values: [f64::NAN, 0.0, 0.0], ..imagenet };
+    let flip = |probability| [Step::CenterCrop { side: 8 }, Step::HorizontalFlip { probability }];
+    let color =
+        |sigma, colors| [Step::CenterCrop { side: 8 }, Step::PcaColor { sigma, colors }];
+    let imagenet = PrincipalColors::imagenet();
+    let in_levels = PrincipalColors { values: [55.46, 4.794, 1.148], ..imagenet };
+    let crooked = PrincipalColors { vectors: [[1.0, 0.0, 0.0]; 3], ..imagenet };
+    let not_a_number = PrincipalColors { values: [f64::NAN, 0.0, 0.0], ..imagenet };
     let wrong: Vec<Augmentation> = vec![
         steps([]),
         steps([Step::Resize { short: 8 }]),
         steps([Step::RandomCrop { side: 8 }, Step::ScaleJitter { shortest: 8, longest: 9 }]),
         steps([Step::Resize { short: 8 }, Step::RandomCrop { side: 9 }]),
-        steps([Step::ScaleJitter { shortest: 8, longest: 20 }, Step::CentreCrop { side: 9 }]),
-        steps([Step::ScaleJitter { shortest: 20, longest: 8 }, Step::CentreCrop { side: 4 }]),
-        steps([Step::CentreCrop { side: 0 }]),
+        steps([Step::ScaleJitter { shortest: 8, longest: 20 }, Step::CenterCrop { side: 9 }]),
+        steps([Step::ScaleJitter { shortest: 20, longest: 8 }, Step::CenterCrop { side: 4 }]),
+        steps([Step::CenterCrop { side: 0 }]),
         steps([Step::RandomCrop { side: u32::MAX }]),
         steps([region([0.0, 1.0], [1.0, 1.0])]),
         steps([region([0.5, 0.4], [1.0, 1.0])]),
@@ -498,11 +498,11 @@ fn settings_out_of_range_are_errors() {
         steps(jitter(-0.1, 0.0)),
         steps(jitter(f64::INFINITY, 0.0)),
         steps(jitter(0.0, 0.6)),
-        steps(colour(-0.1, imagenet)),
-        steps(colour(0.1, in_levels)),
-        steps(colour(0.1, crooked)),
-        steps(colour(0.1, not_a_number)),
-        steps([&colour(0.1, imagenet)[..], &jitter(0.1, 0.1)[1..]].concat()),
+        steps(color(-0.1, imagenet)),
+        steps(color(0.1, in_levels)),
+        steps(color(0.1, crooked)),
+        steps(color(0.1, not_a_number)),
+        steps([&color(0.1, imagenet)[..], &jitter(0.1, 0.1)[1..]].concat()),
         Augmentation::alexnet().with_crop(0),
         Augmentation::alexnet().with_crop(u32::MAX),
     ];
@@ -578,7 +578,7 @@ fn presets_are_data() {
         single.draw((500, 400), sample(0)).expect("a photo")[0],
         Operation::Resize { width: 480, height: 384 }
     );
-    let own = PrincipalColours { values: [0.1, 0.01, 0.001], ..PrincipalColours::imagenet() };
-    let swapped = Augmentation::vgg().with_colours(own);
-    assert!(swapped.steps.contains(&Step::PcaColour { sigma: 0.1, colours: own }));
+    let own = PrincipalColors { values: [0.1, 0.01, 0.001], ..PrincipalColors::imagenet() };
+    let swapped = Augmentation::vgg().with_colors(own);
+    assert!(swapped.steps.contains(&Step::PcaColor { sigma: 0.1, colors: own }));
 }

@@ -333,7 +333,7 @@ fn sixteen_bits_are_close() {
     }
 }
 
-/// A group is its slice of the map, normalised by itself: within a vector of channels, over several, as
+/// A group is its slice of the map, normalized by itself: within a vector of channels, over several, as
 /// narrow as a channel, with windows wider than a group.
 #[test]
 fn lrn_within_groups_is_that_of_slices() {

@@ -225,12 +225,12 @@ fn tables_of_ones_own_are_exported() {
     let shapes = constants.iter().filter(|tensor| tensor.data_type == messages::INT64);
     assert_eq!(shapes.count(), 2, "apart and together");
 
-    let grey = AlexNetConfig::torchvision()
+    let gray = AlexNetConfig::torchvision()
         .with_width(WIDTH)
         .with_in_channels(1)
         .with_activation(Activation::Tanh)
         .architecture();
-    exported("own_tanh_grey", &grey, &options);
+    exported("own_tanh_gray", &gray, &options);
     let headless = table("vgg13_bn", [96, 96]).without_classifier();
     let model = exported("own_features", &headless, &options);
     assert_eq!(node(&model, "flatten").output, ["logits"]);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Where decoding is exact, so is all that follows: resizing has Pillow's weights in Pillow's integers.
 const EXACT: u8 = 0;
 /// The JPEG standard leaves the inverse transform's rounding and the interpolation of subsampled
-/// colour to the decoder; `image`'s and libjpeg-turbo differ by up to 4 levels at colour edges ...
+/// color to the decoder; `image`'s and libjpeg-turbo differ by up to 4 levels at color edges ...
 const JPEG_LEVELS: u8 = 4;
 /// ... but hardly anywhere by more than one. Measured: 0.951 on an 80x60 picture enlarged fourfold,
 /// more on photos.
@@ -69,7 +69,7 @@ fn shared_photos_equal_pillows() {
 }
 
 #[test]
-fn presets_normalise_as_published() {
+fn presets_normalize_as_published() {
     type B = burn_ndarray::NdArray;
     // A picture whose pixels are all (51, 102, 204) is so after resizing too.
     let plain = RgbImage::from_pixel(300, 256, image::Rgb([51, 102, 204]));

@@ -197,7 +197,7 @@ fn features_equal_torch_on_burn_and_compiled() {
         let maximum = FeatureSettings {
             layers: vec!["pool5".into(), "classifier.1".into(), "features.0".into()],
             pooling: Pooling::Max,
-            normalise: true,
+            normalize: true,
         };
         let burn = values(maximum.vectors(&network, images.clone()).expect("vectors"));
         let compiled = network.compile(Precision::F32).expect("a machine");
@@ -231,7 +231,7 @@ fn settings_come_back_from_json_and_wrong_ones_do_not() {
         }
     }
     let least: FeatureSettings = serde_json::from_str(r#"{ "layers": ["pool5"] }"#).expect("JSON");
-    assert_eq!((least.pooling, least.normalise), (Pooling::None, false));
+    assert_eq!((least.pooling, least.normalize), (Pooling::None, false));
     for wrong in [r#"{}"#, r#"{ "layers": ["pool5"], "pool": "Max" }"#] {
         assert!(serde_json::from_str::<FeatureSettings>(wrong).is_err(), "{wrong}");
     }
@@ -286,8 +286,8 @@ fn cells_see_what_their_grid_says() {
                 let map: Vec<f32> = tap.into_data().expect("data").iter().collect();
                 let grid = table.grid_of(key).expect("a layer of the features");
                 let sees = |cell: usize, pixel: usize| {
-                    let centre = grid.first + (cell as u64 * grid.step) as f64;
-                    (centre - (pixel as f64 + 0.5)).abs() < grid.field as f64 / 2.0
+                    let center = grid.first + (cell as u64 * grid.step) as f64;
+                    (center - (pixel as f64 + 0.5)).abs() < grid.field as f64 / 2.0
                 };
                 for (cell, value) in map.iter().take(rows * columns).enumerate() {
                     let expected = sees(cell / columns, y) && sees(cell % columns, x);
@@ -334,7 +334,7 @@ fn the_light_corner_is_found() {
                 let place = format!("{} {what} {low} {right}", table.name);
                 let [down, along] = map.peak();
                 assert_eq!((down > 0.5, along > 0.5), (low, right), "{place}: {:?}", map.peak());
-                let found = map.localise(share);
+                let found = map.localize(share);
                 let on_edge = |far: bool, near: f64, end: f64| {
                     if far { end == 1.0 && near > 0.3 } else { near == 0.0 && end < 0.7 }
                 };
@@ -375,10 +375,10 @@ fn maps_are_drawn_whatever_their_shape_and_the_photos() {
             assert!(drawn.width() >= width && drawn.height() > height);
         }
     }
-    // The photo's pixels are where they were; the colours grow lighter with the values.
+    // The photo's pixels are where they were; the colors grow lighter with the values.
     let two_cells = map(&[0.0, 1.0], [1, 2]).expect("a map");
     let drawn = two_cells.draw(&RgbImage::new(640, 100)).expect("a picture");
-    let [left, _, _, bottom] = two_cells.localise(HeatMap::SHARE).on(640, 100);
+    let [left, _, _, bottom] = two_cells.localize(HeatMap::SHARE).on(640, 100);
     assert_eq!(drawn.get_pixel(left + 1, bottom / 2).0, [255; 3], "the box's left edge");
     let light = |x| drawn.get_pixel(x, 50).0.iter().map(|&level| u32::from(level)).sum::<u32>();
     assert!(
@@ -409,16 +409,16 @@ fn boxes_are_around_the_connected_part() {
     // Two things: the larger and weaker one, to the left, is another than that of the maximum.
     let row = [0.0, 6.0, 6.0, 6.0, 0.0, 0.0, 9.0, 0.0];
     let map = HeatMap::new(row, [1, 8], [4.0; 2], [8.0; 2], [8, 64]).expect("a map");
-    let found = map.localise(0.5);
+    let found = map.localize(0.5);
     assert_eq!((found.top, found.bottom), (0.0, 1.0));
-    // Half of the maximum is half a cell from its centre, at 52 pixels.
+    // Half of the maximum is half a cell from its center, at 52 pixels.
     assert!((found.left - 48.0 / 64.0).abs() < 1.0 / 64.0, "{found:?}");
     assert!((found.right - 56.0 / 64.0).abs() < 1.0 / 64.0, "{found:?}");
     let everything = BoundingBox { left: 0.0, top: 0.0, right: 1.0, bottom: 1.0 };
-    assert_eq!(map.localise(0.0), everything);
-    assert_eq!(map.localise(f32::NAN), everything);
+    assert_eq!(map.localize(0.0), everything);
+    assert_eq!(map.localize(f32::NAN), everything);
     let flat = HeatMap::new([2.0; 6], [2, 3], [4.0; 2], [8.0; 2], [16, 24]).expect("a map");
-    assert_eq!(flat.localise(0.9), everything);
+    assert_eq!(flat.localize(0.9), everything);
     assert_eq!(everything.on(640, 1), [0, 0, 640, 1]);
     let corner = BoundingBox { left: 0.999, top: 0.0, right: 1.0, bottom: 0.001 };
     assert_eq!(corner.on(10, 10), [9, 0, 10, 1]);

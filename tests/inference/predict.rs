@@ -412,7 +412,7 @@ fn an_answer_is_the_mean_of_its_views() {
         let more_likely = expected[first.class] >= expected[second.class] - 1e-6;
         assert!(first.probability > second.probability || more_likely, "{pair:?}");
     }
-    assert_eq!(answer.views[9].view, "centre hflip");
+    assert_eq!(answer.views[9].view, "center hflip");
     assert_eq!(answer.ranked[0].label, format!("class {best}"));
 }
 

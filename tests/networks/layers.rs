@@ -91,7 +91,7 @@ fn lrn_is_burns_with_another_alpha() {
     }
 }
 
-/// A group is its slice of the channels, normalised by itself.
+/// A group is its slice of the channels, normalized by itself.
 #[test]
 fn lrn_within_groups_is_that_of_slices() {
     let lrn = Lrn::new(5, 0.3, 0.75, 2.0);
@@ -109,7 +109,7 @@ fn lrn_within_groups_is_that_of_slices() {
 #[test]
 fn overlapping_pools_overlap() {
     let mut map = vec![0.0; 25];
-    map[12] = 5.0; // the centre, in all four windows
+    map[12] = 5.0; // the center, in all four windows
     map[0] = 9.0; // the first corner, in one
     let config = AlexNetConfig::paper();
     let pool = config.architecture().features[3];
@@ -168,7 +168,7 @@ fn check_gradient(network: &Network<Ad>, x: Vec<f32>, shape: [usize; 4]) {
 fn gradient_of_lrn_equals_finite_differences() {
     let shape = [1, 8, 3, 3];
     for beta in [0.75, 0.6] {
-        // Constants at which the normalisation matters.
+        // Constants at which the normalization matters.
         let table =
             chain(vec![Layer::Lrn { size: 5, alpha: 0.2, beta, k: 1.0, groups: 1 }], [8, 3, 3]);
         let network = Network::<Ad>::new(table, &Default::default()).expect("valid");

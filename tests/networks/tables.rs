@@ -264,7 +264,7 @@ proptest! {
         }
     }
 
-    /// Powers of two and their neighbours, so that products come near every bound.
+    /// Powers of two and their neighbors, so that products come near every bound.
     #[test]
     fn no_number_makes_the_arithmetic_overflow(
         convs in prop::collection::vec((large(), large(), large(), large(), large()), 1..4),

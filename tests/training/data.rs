@@ -4,7 +4,7 @@
 use alexnet_vgg::Result;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::train::*;
-use alexnet_vgg::vision::augment::{Augmentation, PrincipalColours, Sample, Step};
+use alexnet_vgg::vision::augment::{Augmentation, PrincipalColors, Sample, Step};
 use alexnet_vgg::vision::{Preset, RgbImage, decode_file};
 use burn::data::dataloader::DataLoader;
 use image::{DynamicImage, Rgb};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A picture of many colours, another one for each seed.
+/// A picture of many colors, another one for each seed.
 fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb([seed * 17 + 5 * x, seed * 3 + 11 * y, seed + x * y].map(|level| level as u8))
@@ -28,7 +28,7 @@ fn save(picture: impl Into<DynamicImage>, path: impl AsRef<Path>) {
     picture.into().save(path).expect("a picture");
 }
 
-/// Classes `ant`, `bee` and `cat` of 3, 5 and 12 pictures, of several sizes and formats; some are grey.
+/// Classes `ant`, `bee` and `cat` of 3, 5 and 12 pictures, of several sizes and formats; some are gray.
 fn insects_and_a_cat() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let mut seed = 0;
@@ -58,7 +58,7 @@ fn augmented() -> Augmentation {
             Step::ScaleJitter { shortest: 8, longest: 12 },
             Step::RandomCrop { side: 8 },
             Step::HorizontalFlip { probability: 0.5 },
-            Step::pca_colour(),
+            Step::pca_color(),
         ],
     }
 }
@@ -244,19 +244,19 @@ fn a_split_has_its_share_of_every_class() {
 }
 
 #[test]
-fn colours_of_a_list_are_those_of_its_pictures() {
+fn colors_of_a_list_are_those_of_its_pictures() {
     let folder = insects_and_a_cat();
     let list = PictureList::folder(folder.path()).expect("a list");
-    let one_by_one = PrincipalColours::of(list.paths().map(decode_file)).expect("colours");
-    assert_eq!(list.principal_colours(Broken::Stop).expect("colours"), one_by_one);
+    let one_by_one = PrincipalColors::of(list.paths().map(decode_file)).expect("colors");
+    assert_eq!(list.principal_colors(Broken::Stop).expect("colors"), one_by_one);
     let whole = list.few(2, 0).expect("a list");
     let broken = whole.path(3);
     fs::write(&broken, "no picture").expect("a file");
-    expect_error(whole.principal_colours(Broken::Stop), &[&broken.display().to_string()]);
-    assert_ne!(whole.principal_colours(Broken::Skip).expect("colours"), one_by_one);
+    expect_error(whole.principal_colors(Broken::Stop), &[&broken.display().to_string()]);
+    assert_ne!(whole.principal_colors(Broken::Skip).expect("colors"), one_by_one);
 }
 
-/// The values of a batch are what `vision` makes of each picture, whatever its size and colours.
+/// The values of a batch are what `vision` makes of each picture, whatever its size and colors.
 #[test]
 fn batches_are_what_vision_shows_of_the_pictures() {
     let folder = insects_and_a_cat();
@@ -636,7 +636,7 @@ fn pictures_a_second() {
             eprintln!("skipped: no pictures at {}", path.display());
             continue;
         };
-        for (how, augmentation) in [("augmented", Some(augmentation)), ("centre", None)] {
+        for (how, augmentation) in [("augmented", Some(augmentation)), ("center", None)] {
             for workers in [1, 2] {
                 let pictures = Pictures::new(list.clone(), augmentation.clone(), preset.clone());
                 let settings = LoaderSettings { batch: 64, workers, ..Default::default() };

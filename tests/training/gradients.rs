@@ -178,8 +178,8 @@ fn convolutions() {
 }
 
 #[test]
-fn normalisations() {
-    // Constants at which the normalisation matters.
+fn normalizations() {
+    // Constants at which the normalization matters.
     for beta in [0.75, 0.6] {
         let lrn = Layer::Lrn { size: 5, alpha: 0.2, beta, k: 1.0, groups: 1 };
         check(table(&[conv(8, 1, 1, 0, 1), lrn], [3, 3, 4], [3, 4], &[linear(4)]));

@@ -143,8 +143,8 @@ fn gradient(gradients: &GradientsParams, parameter: &Parameter, ids: &[ParamId])
 /// A batch norm takes away what the bias before it gives: its gradient is roundings.
 fn is_idle(table: &Architecture, parameter: &Parameter) -> bool {
     let steps = table.steps().expect("valid");
-    let normalised = steps.windows(2).filter(|pair| pair[1].layer == Layer::BatchNorm);
-    let mut of_convolutions = normalised.flat_map(|pair| &pair[0].parameters);
+    let normalized = steps.windows(2).filter(|pair| pair[1].layer == Layer::BatchNorm);
+    let mut of_convolutions = normalized.flat_map(|pair| &pair[0].parameters);
     parameter.role == Role::Bias && of_convolutions.any(|other| other == parameter)
 }
 
@@ -195,7 +195,7 @@ fn a_step_is_that_of_one_device() {
         assert_eq!(of_halves.len(), of_whole.len());
         eprintln!("{name}: {worst:.1e}");
 
-        // What batch norm has learnt, and answers by it, in another thread than it has learnt in.
+        // What batch norm has learned, and answers by it, in another thread than it has learned in.
         let [ours, theirs] = [
             weights(|p| towers.values(p, all_rows(p)).expect("its own"), &table),
             weights(|p| whole.values(p, all_rows(p)).expect("its own"), &table),
@@ -380,7 +380,7 @@ fn what_two_devices_cannot_share_is_an_error() {
     assert!(towers.check([2, 3, 224, 80], &device).is_ok());
 }
 
-/// The table with He's initialisation: at an eighth of the width, neither the paper's N(0, 0.01²) nor
+/// The table with He's initialization: at an eighth of the width, neither the paper's N(0, 0.01²) nor
 /// PyTorch's starts within some epochs.
 fn starting(mut table: Architecture) -> Architecture {
     let he = Init { weight: WeightInit::KaimingNormalFanOut, bias: BiasInit::Constant(0.0) };

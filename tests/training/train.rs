@@ -27,7 +27,7 @@ type B = Autodiff<Flex>;
 /// What f32 loses against PyTorch in f64 in 50 steps, with a margin of five: 2e-6 seen.
 const RULE: f64 = 1e-5;
 
-/// Coloured noise: each class is brighter in another channel. Some are flipped at random, as an
+/// Colored noise: each class is brighter in another channel. Some are flipped at random, as an
 /// augmentation would.
 struct Noise {
     labels: Vec<String>,
@@ -783,10 +783,10 @@ fn towers_train_by_the_same_recipes_and_share_checkpoints_with_one_device() {
 }
 
 #[test]
-fn synchronised_batch_norm_makes_the_run_of_one_device() {
+fn synchronized_batch_norm_makes_the_run_of_one_device() {
     let run = |count| {
         let recipe = Recipe { parts: 1, rate: 0.001, ..recipe() };
-        let recipe = Recipe { synchronised_batch_norm: true, ..recipe };
+        let recipe = Recipe { synchronized_batch_norm: true, ..recipe };
         train_on(count, vgg(), &recipe, Hooks::default()).expect("a run")
     };
     let (one, two) = (run(1), run(2));
@@ -824,8 +824,8 @@ impl Processes for OneOfTwo {
 }
 
 #[test]
-fn towers_refuse_to_synchronise_at_the_start() {
-    let recipe = Recipe { synchronised_batch_norm: true, ..recipe() };
+fn towers_refuse_to_synchronize_at_the_start() {
+    let recipe = Recipe { synchronized_batch_norm: true, ..recipe() };
     let hooks = Hooks { processes: Arc::new(OneOfTwo), ..Hooks::default() };
     let towers = Towers::split(&drawn(vgg()), &Default::default()).expect("two halves");
     let error = train::fit(towers, &recipe, &noise(20, 3), hooks).map(drop).expect_err("refused");

@@ -2,7 +2,7 @@
 //!
 //! Every kernel of the engine is written once, over [`Simd`]: a value of type `S::Vector` is sixteen
 //! `f32`, the channels of one block. On AVX-512 that is one register, on AVX2 two, and in `portable`,
-//! the plain reference that the others are held to, an array that the compiler vectorises (four
+//! the plain reference that the others are held to, an array that the compiler vectorizes (four
 //! registers of NEON). What differs between machines besides is how many accumulators they have room
 //! for: [`Simd::TILES`] times [`Simd::WIDTH`] vectors.
 //!
@@ -94,7 +94,7 @@ pub enum Isa {
     Avx512,
     /// AVX2 and FMA, on x86-64.
     Avx2,
-    /// Plain Rust, which the compiler vectorises for its target.
+    /// Plain Rust, which the compiler vectorizes for its target.
     Portable,
 }
 

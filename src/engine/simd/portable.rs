@@ -1,4 +1,4 @@
-//! The plain reference: arrays, which the compiler vectorises for its target.
+//! The plain reference: arrays, which the compiler vectorizes for its target.
 
 use super::{BLOCK, Simd};
 

@@ -206,7 +206,7 @@ fn half_step(whole: &Step, input: Shape, output: Shape, sees_both: bool) -> Step
 
 impl Step {
     /// The channels that this half goes on with, where it has computed more: an LRN that sees both halves
-    /// normalises all of them.
+    /// normalizes all of them.
     pub(super) fn keeps(&self, side: usize) -> Option<Range<usize>> {
         let (all, own) = (self.input.channels(), self.output.channels());
         match self.layer {

@@ -235,9 +235,9 @@ impl<B: Backend> Towers<B> {
             self.halves.each_ref().map(|half| half.features.iter().map(is_trained));
         let trained = first.zip(second).map(|(first, second)| first || second);
         let mut layers = self.halves.iter().flat_map(|half| &half.features);
-        let normalises = layers.any(MapLayer::normalises);
+        let normalizes = layers.any(MapLayer::normalizes);
         let plan_on = |device: &B::Device| {
-            Plan::new::<B>(&self.architecture, shape, trained.clone(), normalises, device)
+            Plan::new::<B>(&self.architecture, shape, trained.clone(), normalizes, device)
         };
         let mut plan = plan_on(device)?;
         for device in self.devices_of_halves() {

@@ -68,7 +68,7 @@ impl<B: Backend> Towers<B> {
         Ok(trained)
     }
 
-    /// What the batch norms that are trained have learnt of the data.
+    /// What the batch norms that are trained have learned of the data.
     #[cfg(feature = "train")]
     pub(crate) fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
         let layers = self.halves.iter().flat_map(|half| &half.features);

@@ -2,7 +2,7 @@
 
 use super::{Broken, csv, folder};
 use crate::error::{Error, Result};
-use crate::vision::augment::{ColourStatistics, PrincipalColours};
+use crate::vision::augment::{ColorStatistics, PrincipalColors};
 use crate::vision::decode_file;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -229,18 +229,18 @@ impl PictureList {
     /// # Errors
     /// Those of [`decode_file`], unless broken pictures are skipped; [`Error::Setting`] if no pixel is
     /// left.
-    pub fn principal_colours(&self, broken: Broken) -> Result<PrincipalColours> {
+    pub fn principal_colors(&self, broken: Broken) -> Result<PrincipalColors> {
         let of = |file: &File| match decode_file(self.folder.join(&file.name)) {
-            Ok(photo) => Ok(ColourStatistics::of(&photo)),
-            Err(error) if broken.skips(&error) => Ok(ColourStatistics::default()),
+            Ok(photo) => Ok(ColorStatistics::of(&photo)),
+            Err(error) if broken.skips(&error) => Ok(ColorStatistics::default()),
             Err(error) => Err(error),
         };
-        let together = |mut all: ColourStatistics, other: ColourStatistics| {
+        let together = |mut all: ColorStatistics, other: ColorStatistics| {
             all.merge(&other);
             Ok(all)
         };
-        let all = self.files.par_iter().map(of).try_reduce(ColourStatistics::default, together)?;
-        all.principal_colours()
+        let all = self.files.par_iter().map(of).try_reduce(ColorStatistics::default, together)?;
+        all.principal_colors()
     }
 
     /// The SHA-256 of the labels, and of each file's name, class and size.

@@ -26,7 +26,7 @@ pub struct LoaderSettings {
     pub seed: u64,
     /// Threads that read, at least 1. The batches do not depend on it.
     pub workers: usize,
-    /// Batches that are read ahead. So many are in memory besides the one that is learnt from, and room
+    /// Batches that are read ahead. So many are in memory besides the one that is learned from, and room
     /// for one more.
     pub ahead: usize,
     /// What happens at an example that cannot be read.

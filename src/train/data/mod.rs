@@ -1,4 +1,4 @@
-//! What training reads: lists of labelled pictures, their order in an epoch, and the threads that have
+//! What training reads: lists of labeled pictures, their order in an epoch, and the threads that have
 //! the next batches ready while the network learns from one.
 
 mod csv;

@@ -28,7 +28,7 @@ pub(super) enum Scale {
 /// One line of a chart.
 pub(super) struct Series {
     pub name: &'static str,
-    pub colour: Rgb<u8>,
+    pub color: Rgb<u8>,
     /// For each epoch. What is no number leaves a gap.
     pub values: Vec<f64>,
 }
@@ -103,7 +103,7 @@ impl Chart {
         for series in &self.series {
             let heights: Vec<Option<f64>> =
                 series.values.iter().map(|&value| self.height(value)).collect();
-            plot.line(canvas, &heights, series.colour);
+            plot.line(canvas, &heights, series.color);
         }
     }
 
@@ -117,7 +117,7 @@ impl Chart {
             right -= 3 * LINE;
             let middle = f64::from(top) + f64::from(LINE) * 0.45;
             let ends = [right, right + 2 * LINE + GAP].map(|x| [f64::from(x), middle]);
-            stroke(canvas, ends[0], ends[1], 4.0, series.colour);
+            stroke(canvas, ends[0], ends[1], 4.0, series.color);
             right -= 2 * LINE;
         }
     }
@@ -168,13 +168,13 @@ impl Plot<'_> {
         lettering::write(canvas, name, [start, y.saturating_sub(7 * LETTER / 2)], LETTER, INK);
     }
 
-    fn upright(&self, canvas: &mut RgbImage, epoch: f64, colour: Rgb<u8>) {
+    fn upright(&self, canvas: &mut RgbImage, epoch: f64, color: Rgb<u8>) {
         let x = self.across.x(epoch) as u32;
-        lettering::fill(canvas, [x, self.top], [1, self.bottom - self.top], colour);
+        lettering::fill(canvas, [x, self.top], [1, self.bottom - self.top], color);
     }
 
     /// From epoch to epoch, with gaps where there is nothing, and dots between two gaps.
-    fn line(&self, canvas: &mut RgbImage, heights: &[Option<f64>], colour: Rgb<u8>) {
+    fn line(&self, canvas: &mut RgbImage, heights: &[Option<f64>], color: Rgb<u8>) {
         let point = |(height, &epoch): (&Option<f64>, &f64)| {
             height.map(|height| [self.across.x(epoch), self.y(height)])
         };
@@ -184,8 +184,8 @@ impl Plot<'_> {
         for (index, &point) in points.iter().enumerate() {
             let after = points.get(index + 1).copied().flatten();
             match (before, point, after) {
-                (Some(before), Some(point), _) => stroke(canvas, before, point, 2.5, colour),
-                (None, Some(point), None) => stroke(canvas, point, point, 8.0, colour),
+                (Some(before), Some(point), _) => stroke(canvas, before, point, 2.5, color),
+                (None, Some(point), None) => stroke(canvas, point, point, 8.0, color),
                 _ => {}
             }
             before = point;

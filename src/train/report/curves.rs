@@ -14,7 +14,7 @@ const RIGHT: u32 = 1170;
 const LOSS: [u32; 2] = [56, 316];
 const ERROR: [u32; 2] = [338, 598];
 const RATE: [u32; 2] = [620, 752];
-/// Okabe and Ito's: they stay apart for the colour-blind. Training is blue, validation is red, and what
+/// Okabe and Ito's: they stay apart for the color-blind. Training is blue, validation is red, and what
 /// is easier is lighter.
 const TRAIN: Rgb<u8> = Rgb([0, 114, 178]);
 const VALID: Rgb<u8> = Rgb([213, 94, 0]);
@@ -59,8 +59,8 @@ impl History {
         }
     }
 
-    fn series(&self, name: &'static str, colour: Rgb<u8>, of: fn(&Epoch) -> f64) -> Series {
-        Series { name, colour, values: self.epochs.iter().map(of).collect() }
+    fn series(&self, name: &'static str, color: Rgb<u8>, of: fn(&Epoch) -> f64) -> Series {
+        Series { name, color, values: self.epochs.iter().map(of).collect() }
     }
 
     fn loss(&self) -> Chart {
@@ -123,11 +123,11 @@ mod tests {
         History { epochs: (1..=epochs).map(epoch).collect() }
     }
 
-    /// Pixels of a colour between two heights.
-    fn ink(picture: &RgbImage, colour: Rgb<u8>, [top, bottom]: [u32; 2]) -> usize {
+    /// Pixels of a color between two heights.
+    fn ink(picture: &RgbImage, color: Rgb<u8>, [top, bottom]: [u32; 2]) -> usize {
         let between =
             picture.enumerate_pixels().filter(|(_, y, _)| (top + 26..=bottom).contains(y));
-        between.filter(|(_, _, pixel)| **pixel == colour).count()
+        between.filter(|(_, _, pixel)| **pixel == color).count()
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         for epochs in [1, 2, 90, 1000] {
             let picture = run(epochs).curves();
             assert_eq!(picture.dimensions(), (WIDTH, HEIGHT));
-            for (colour, chart) in [
+            for (color, chart) in [
                 (TRAIN, LOSS),
                 (VALID, LOSS),
                 (TRAIN, ERROR),
@@ -144,7 +144,7 @@ mod tests {
                 (VALID_TOP5, ERROR),
                 (LEARNING_RATE, RATE),
             ] {
-                let count = ink(&picture, colour, chart);
+                let count = ink(&picture, color, chart);
                 // A dot, or a line across.
                 assert!(count >= if epochs == 1 { 30 } else { 500 }, "{epochs}: {count}");
             }

@@ -92,10 +92,10 @@ impl Layout {
             let share = count as f64 / of[actual].count as f64;
             let [row, column] = [actual, predicted].map(|class| (class / self.together) as u32);
             let [x, y] = self.corner(row, column);
-            let colour = colour(share, actual == predicted);
+            let color = color(share, actual == predicted);
             // Of several classes in a cell, the darkest.
-            if colour.0 < canvas.get_pixel(x, y).0 || self.together == 1 {
-                lettering::fill(canvas, [x, y], [self.cell; 2], colour);
+            if color.0 < canvas.get_pixel(x, y).0 || self.together == 1 {
+                lettering::fill(canvas, [x, y], [self.cell; 2], color);
             }
             self.count(canvas, [x, y], &count.to_string(), share);
         }
@@ -149,7 +149,7 @@ impl Layout {
         }
     }
 
-    /// What rows, columns and colours mean.
+    /// What rows, columns and colors mean.
     fn legend(&self, canvas: &mut RgbImage, confusion: &Confusion) {
         let line = lettering::height(2);
         let top = self.margin + self.side() + line / 2;
@@ -171,7 +171,7 @@ impl Layout {
                     canvas,
                     [place[0] + 1, place[1] + 1],
                     [line - 2; 2],
-                    colour(share, is_right),
+                    color(share, is_right),
                 );
             }
             let text = format!("{} %", number(100.0 * share));
@@ -182,7 +182,7 @@ impl Layout {
 }
 
 /// Of the part of a class's examples that are in a cell.
-fn colour(share: f64, is_right: bool) -> Rgb<u8> {
+fn color(share: f64, is_right: bool) -> Rgb<u8> {
     let full = if is_right { RIGHT } else { WRONG };
     Rgb(std::array::from_fn(|i| mixed(PAPER.0[i], full.0[i], share.sqrt())))
 }
@@ -224,9 +224,9 @@ mod tests {
             };
             assert!(picture.width() <= 1300 && picture.height() <= 1400);
             if confusion.classes() > 1 {
-                assert_eq!(pixel(middle, middle), colour(0.9, true));
+                assert_eq!(pixel(middle, middle), color(0.9, true));
                 if layout.together == 1 {
-                    assert_eq!(pixel(0, 1), colour(0.1, false));
+                    assert_eq!(pixel(0, 1), color(0.1, false));
                 }
             }
             if layout.cells > 2 {

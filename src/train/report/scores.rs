@@ -17,7 +17,7 @@ pub struct ClassScores {
     pub label: String,
     /// Examples of it.
     pub count: u64,
-    /// The part of them that was recognised, 0 to 1; none if there was no example.
+    /// The part of them that was recognized, 0 to 1; none if there was no example.
     pub recall: Option<f64>,
     /// The part of what was taken for it that is it, 0 to 1; none if nothing was.
     pub precision: Option<f64>,

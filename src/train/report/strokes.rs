@@ -18,9 +18,9 @@ pub(super) fn stroke(
     };
     for y in pixels(1, canvas.height()) {
         for x in pixels(0, canvas.width()) {
-            let centre = [f64::from(x) + 0.5, f64::from(y) + 0.5];
+            let center = [f64::from(x) + 0.5, f64::from(y) + 0.5];
             // How much of the pixel is inked, nearly.
-            let share = (thickness / 2.0 + 0.5 - distance(centre, from, to)).clamp(0.0, 1.0);
+            let share = (thickness / 2.0 + 0.5 - distance(center, from, to)).clamp(0.0, 1.0);
             blend(canvas.get_pixel_mut(x, y), ink, share);
         }
     }
@@ -44,7 +44,7 @@ fn blend(pixel: &mut Rgb<u8>, ink: Rgb<u8>, share: f64) {
     }
 }
 
-/// A level of a colour, `share` of the way to another's.
+/// A level of a color, `share` of the way to another's.
 pub(super) fn mixed(from: u8, to: u8, share: f64) -> u8 {
     (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8
 }

@@ -30,7 +30,7 @@ const CLASSES: usize = 5;
 const SHARES: [&[usize]; 4] = [&[6], &[4, 2], &[0, 6], &[3, 1, 0, 2]];
 
 /// What a process has after a step.
-struct Learnt {
+struct Learned {
     /// In forward order.
     gradients: Vec<TensorData>,
     /// In forward order.
@@ -77,7 +77,7 @@ fn ranges(counts: &[usize]) -> Vec<Range<usize>> {
     counts.iter().map(range).collect()
 }
 
-fn learn(network: &Network<B>, mut together: Together, parts: Vec<Option<Batch<B>>>) -> Learnt {
+fn learn(network: &Network<B>, mut together: Together, parts: Vec<Option<Batch<B>>>) -> Learned {
     let mut gradients = GradientsParams::new();
     let mut loss = 0.0;
     let last = parts.len() - 1;
@@ -88,16 +88,16 @@ fn learn(network: &Network<B>, mut together: Together, parts: Vec<Option<Batch<B
             Ok(())
         };
         let part = Part { batch: part, is_last: number == last };
-        let learnt = network.learn_together(&mut together, part, &mut gradients, &mut agree);
-        learnt.expect("all are there");
+        let learned = network.learn_together(&mut together, part, &mut gradients, &mut agree);
+        learned.expect("all are there");
     }
-    learnt(network, gradients, loss, together.bytes())
+    learned(network, gradients, loss, together.bytes())
 }
 
-fn learnt(network: &Network<B>, mut gradients: GradientsParams, loss: f32, bytes: u64) -> Learnt {
+fn learned(network: &Network<B>, mut gradients: GradientsParams, loss: f32, bytes: u64) -> Learned {
     let parameters = network.architecture().parameters().expect("valid");
     let running = parameters.iter().filter(|own| !own.role.is_trained());
-    Learnt {
+    Learned {
         gradients: take(network, &mut gradients).expect("gradients"),
         running: running.map(|own| network.values(own, 0..own.shape[0]).expect("values")).collect(),
         loss,
@@ -105,13 +105,13 @@ fn learnt(network: &Network<B>, mut gradients: GradientsParams, loss: f32, bytes
     }
 }
 
-/// What each of the processes has learnt that have so many images each, with replicas of one network.
+/// What each of the processes has learned that have so many images each, with replicas of one network.
 fn together(
     network: &Network<B>,
     on_the_way: OnTheWay,
     processes: usize,
     parts: impl Fn(usize) -> Vec<Option<Batch<B>>> + Sync,
-) -> Vec<Learnt> {
+) -> Vec<Learned> {
     let threads = Threads::new(vec!["a thread".into(); processes]);
     let parts = &parts;
     std::thread::scope(|scope| {
@@ -128,10 +128,10 @@ fn together(
 }
 
 /// The whole batch in one process, by the pass of a job of one.
-fn whole(network: &Network<B>, side: usize) -> Learnt {
+fn whole(network: &Network<B>, side: usize) -> Learned {
     let network = network.replica(&Default::default());
     let output = step::learn(&network, share(0..6, 6, side).expect("images")).expect("a step");
-    learnt(&network, output.grads, output.item.loss.into_scalar(), 0)
+    learned(&network, output.grads, output.item.loss.into_scalar(), 0)
 }
 
 fn floats(data: &TensorData) -> &[f32] {
@@ -149,7 +149,7 @@ fn apart(ours: &[f32], theirs: &[f32]) -> f32 {
     largest(&apart)
 }
 
-fn expect_alike(place: &str, ours: &Learnt, theirs: &Learnt) {
+fn expect_alike(place: &str, ours: &Learned, theirs: &Learned) {
     assert_eq!(ours.gradients.len(), theirs.gradients.len(), "{place}");
     let of_all = largest(theirs.gradients.iter().flat_map(floats));
     assert!(of_all > 1e-3, "{place}: a largest gradient of {of_all}");
@@ -191,8 +191,8 @@ impl NetworkConfig {
 fn gradients_and_running_statistics_are_those_of_the_whole_batch() {
     let cases = [
         ("nothing dropped", alexnet(0.0), 67, [Nothing, SendClassifier].as_slice()),
-        ("dropout", alexnet(0.5), 67, &[Nothing, SendClassifier, SynchroniseBatchNorm]),
-        ("batch norm", vgg_bn(), 64, &[SynchroniseBatchNorm]),
+        ("dropout", alexnet(0.5), 67, &[Nothing, SendClassifier, SynchronizeBatchNorm]),
+        ("batch norm", vgg_bn(), 64, &[SynchronizeBatchNorm]),
     ];
     for (name, network, side, ways) in cases {
         let expected = whole(&network, side);
@@ -219,7 +219,7 @@ fn gradients_and_running_statistics_are_those_of_the_whole_batch() {
 fn a_job_of_one_comes_to_the_same_bits() {
     let network = alexnet(0.5);
     let expected = whole(&network, 67);
-    for way in [Nothing, SendClassifier, SynchroniseBatchNorm] {
+    for way in [Nothing, SendClassifier, SynchronizeBatchNorm] {
         let alone = Together::new(Arc::new(Alone), way);
         let ours = learn(&network, alone, vec![share(0..6, 6, 67)]);
         assert!(ours.gradients == expected.gradients, "{way:?}");
@@ -235,7 +235,7 @@ fn parts_of_a_batch_add_up() {
     let parts = |rank: usize| {
         parts[rank].iter().map(|part: &Range<usize>| share(part.clone(), 6, 67)).collect()
     };
-    for way in [Nothing, SendClassifier, SynchroniseBatchNorm] {
+    for way in [Nothing, SendClassifier, SynchronizeBatchNorm] {
         for one in together(&network, way, 2, parts) {
             expect_alike("in parts", &one, &expected);
         }
@@ -251,7 +251,7 @@ fn a_part_that_is_empty_in_all_processes_is_nothing() {
     let parts = |rank: usize| {
         parts[rank].iter().map(|part: &Range<usize>| share(part.clone(), 6, 64)).collect()
     };
-    for one in together(&network, SynchroniseBatchNorm, 2, parts) {
+    for one in together(&network, SynchronizeBatchNorm, 2, parts) {
         expect_alike("an empty part", &one, &expected);
     }
 }
@@ -266,7 +266,7 @@ fn what_is_frozen_is_not_sent() {
         let parameters = network.architecture().parameters().expect("valid").into_iter();
         let trained = parameters.filter(|own| own.role.is_trained() && !frozen(&own.key));
         let values: u64 = trained.map(|own| own.elements()).sum();
-        for one in together(&network, SynchroniseBatchNorm, 2, parts) {
+        for one in together(&network, SynchronizeBatchNorm, 2, parts) {
             assert_eq!(one.bytes, 4 * values);
             expect_alike("frozen", &one, &expected);
         }
@@ -283,8 +283,8 @@ fn nobody_waits_for_a_process_that_is_gone() {
         let mut here = Together::new(Arc::new(here), way);
         let part = Part { batch: share(0..2, 6, 67), is_last: true };
         let agree: Agree<B> = &mut |output| output.map(drop);
-        let learnt = network.learn_together(&mut here, part, &mut GradientsParams::new(), agree);
-        let message = learnt.expect_err("one is gone").to_string();
+        let learned = network.learn_together(&mut here, part, &mut GradientsParams::new(), agree);
+        let message = learned.expect_err("one is gone").to_string();
         assert!(message.contains("there"), "{message}");
     }
 }
@@ -367,7 +367,7 @@ fn batch_norm_of_each_and_of_all_is_pytorchs() {
     });
     let network = network.expect("a network");
     let shards = [0..4, 4..6];
-    for (name, way) in [("own", Nothing), ("own", SendClassifier), ("all", SynchroniseBatchNorm)] {
+    for (name, way) in [("own", Nothing), ("own", SendClassifier), ("all", SynchronizeBatchNorm)] {
         let all = together(&network, way, 2, |rank| {
             let shard = shards[rank].clone();
             let own = images[shard.start * 192..shard.end * 192].to_vec();

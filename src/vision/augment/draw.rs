@@ -27,7 +27,7 @@ impl Draw {
             });
         }
         // Three numbers are the key of a cipher: each sample has a stream of its own, which has
-        // nothing to do with its neighbours'.
+        // nothing to do with its neighbors'.
         let mut key = [0; 32];
         for (bytes, number) in
             key.chunks_exact_mut(8).zip([sample.seed, sample.epoch, sample.index])
@@ -44,10 +44,10 @@ impl Draw {
                 let short = self.integer(shortest, longest)?;
                 self.resize(short)?;
             }
-            Step::CentreCrop { side } => self.crop(Rectangle::centre(self.size, side)?),
+            Step::CenterCrop { side } => self.crop(Rectangle::center(self.size, side)?),
             Step::RandomCrop { side } => {
                 // An error if the photo is smaller.
-                Rectangle::centre(self.size, side)?;
+                Rectangle::center(self.size, side)?;
                 let window = self.anywhere((side, side))?;
                 self.crop(window);
             }
@@ -61,12 +61,12 @@ impl Draw {
                     self.operations.push(Operation::HorizontalFlip);
                 }
             }
-            Step::ColourJitter { brightness, contrast, saturation, hue } => {
-                self.colour_jitter([brightness, contrast, saturation], hue)?;
+            Step::ColorJitter { brightness, contrast, saturation, hue } => {
+                self.color_jitter([brightness, contrast, saturation], hue)?;
             }
-            Step::PcaColour { sigma, colours } => {
+            Step::PcaColor { sigma, colors } => {
                 let alphas = [(); 3].map(|()| sigma * self.normal());
-                let shift = colours.shift(alphas).map(|shift| (255.0 * shift) as f32);
+                let shift = colors.shift(alphas).map(|shift| (255.0 * shift) as f32);
                 self.operations.push(Operation::Shift(shift));
             }
         }
@@ -107,10 +107,10 @@ impl Draw {
                 return self.anywhere((w as u32, h as u32));
             }
         }
-        Ok(centre_within(self.size, ratio))
+        Ok(center_within(self.size, ratio))
     }
 
-    fn colour_jitter(&mut self, spreads: [f64; 3], hue: f64) -> Result<()> {
+    fn color_jitter(&mut self, spreads: [f64; 3], hue: f64) -> Result<()> {
         let mut order = [0, 1, 2, 3];
         // Fisher and Yates.
         for last in (1..order.len()).rev() {
@@ -156,7 +156,7 @@ impl Draw {
 }
 
 /// The largest rectangle in the middle whose shape is within `ratio`.
-fn centre_within((width, height): (u32, u32), [narrowest, widest]: [f64; 2]) -> Rectangle {
+fn center_within((width, height): (u32, u32), [narrowest, widest]: [f64; 2]) -> Rectangle {
     let shape = f64::from(width) / f64::from(height);
     let rounded = |side: f64, most: u32| (side.round_ties_even() as u32).clamp(1, most);
     let (w, h) = if shape < narrowest {

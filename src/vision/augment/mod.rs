@@ -6,12 +6,12 @@
 //! [`Sample`] and the photo's size alone, so that a training run is the same on any number of threads
 //! and can go on from the middle.
 
-mod colour_jitter;
+mod color_jitter;
 mod draw;
 mod operation;
 mod step;
 
-pub use super::principal_colours::{ColourStatistics, PrincipalColours};
+pub use super::principal_colors::{ColorStatistics, PrincipalColors};
 pub use super::resize::Rectangle;
 pub use operation::{Operation, apply};
 pub use step::Step;
@@ -70,15 +70,15 @@ pub struct Augmentation {
 
 impl Augmentation {
     /// The AlexNet paper's (section 4.1): the square of 256 in the middle of the photo, a 224 of it
-    /// from anywhere, horizontal reflections, and the principal colours of ImageNet.
+    /// from anywhere, horizontal reflections, and the principal colors of ImageNet.
     ///
     /// The paper counts 2048 = 32 * 32 * 2 crops and reflections; there are 33 * 33 * 2.
     pub fn alexnet() -> Self {
-        Self::paper("alexnet", vec![Step::Resize { short: 256 }, Step::CentreCrop { side: 256 }])
+        Self::paper("alexnet", vec![Step::Resize { short: 256 }, Step::CenterCrop { side: 256 }])
     }
 
     /// The VGG paper's (section 3.1), multi-scale: the photo's short side anything from 256 to 512, a
-    /// 224 from anywhere in it, and reflections and colours as AlexNet.
+    /// 224 from anywhere in it, and reflections and colors as AlexNet.
     pub fn vgg() -> Self {
         Self::paper("vgg", vec![Step::ScaleJitter { shortest: 256, longest: 512 }])
     }
@@ -105,7 +105,7 @@ impl Augmentation {
         steps.extend([
             Step::RandomCrop { side: 224 },
             Step::HorizontalFlip { probability: 0.5 },
-            Step::pca_colour(),
+            Step::pca_color(),
         ]);
         Self { name: name.into(), steps }
     }
@@ -136,11 +136,11 @@ impl Augmentation {
         self
     }
 
-    /// The same with the principal colours of another data set, in every [`Step::PcaColour`].
-    pub fn with_colours(mut self, new: PrincipalColours) -> Self {
+    /// The same with the principal colors of another data set, in every [`Step::PcaColor`].
+    pub fn with_colors(mut self, new: PrincipalColors) -> Self {
         for step in &mut self.steps {
-            if let Step::PcaColour { colours, .. } = step {
-                *colours = new;
+            if let Step::PcaColor { colors, .. } = step {
+                *colors = new;
             }
         }
         self
@@ -188,7 +188,7 @@ impl Augmentation {
         Ok(draw.operations)
     }
 
-    /// The sample as a picture, `crop` by `crop` pixels, for a look: a shift of the colours is rounded
+    /// The sample as a picture, `crop` by `crop` pixels, for a look: a shift of the colors is rounded
     /// to whole levels, and cut off at black and white.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl Augmentation {
         apply(photo, &self.draw(photo.dimensions(), sample)?)
     }
 
-    /// Appends the sample's `[3, crop, crop]` values to `out`, normalised as [`Preset::batch`] does.
+    /// Appends the sample's `[3, crop, crop]` values to `out`, normalized as [`Preset::batch`] does.
     /// (The preset's own `resize` and `crop` are for answers, and not used here.)
     ///
     /// # Errors
@@ -260,6 +260,6 @@ impl Augmentation {
         let mut frame = Frame::of(photo);
         let operations = self.draw(photo.dimensions(), sample)?;
         operations.into_iter().try_for_each(|operation| frame.then(operation))?;
-        frame.normalise(preset, values)
+        frame.normalize(preset, values)
     }
 }

@@ -1,6 +1,6 @@
 //! What is done to one photo: operations with nothing random in them.
 
-use super::colour_jitter;
+use super::color_jitter;
 use crate::error::{Error, Result};
 use crate::predict::expect_finite;
 use crate::vision::Preset;
@@ -26,11 +26,11 @@ pub enum Operation {
     HorizontalFlip,
     /// A blend with black: 0 is black, 1 the picture, 2 twice as bright.
     Brightness(f64),
-    /// A blend with the picture's mean grey.
+    /// A blend with the picture's mean gray.
     Contrast(f64),
-    /// A blend with the picture in grey.
+    /// A blend with the picture in gray.
     Saturation(f64),
-    /// A turn of the colour wheel, from -0.5 to 0.5.
+    /// A turn of the color wheel, from -0.5 to 0.5.
     Hue(f64),
     /// Red, green and blue added to each pixel at the very end, in levels of 255 and fractions of them.
     Shift([f32; 3]),
@@ -82,21 +82,21 @@ impl<'a> Frame<'a> {
             Operation::Crop(part) => self.crop(part)?,
             Operation::HorizontalFlip => self.flipped = !self.flipped,
             Operation::Brightness(factor) => {
-                colour_jitter::brightness(self.settled()?, expect_factor(operation, factor)?);
+                color_jitter::brightness(self.settled()?, expect_factor(operation, factor)?);
             }
             Operation::Contrast(factor) => {
-                colour_jitter::contrast(self.settled()?, expect_factor(operation, factor)?);
+                color_jitter::contrast(self.settled()?, expect_factor(operation, factor)?);
             }
             Operation::Saturation(factor) => {
-                colour_jitter::saturation(self.settled()?, expect_factor(operation, factor)?);
+                color_jitter::saturation(self.settled()?, expect_factor(operation, factor)?);
             }
             Operation::Hue(turn) if (-0.5..=0.5).contains(&turn) => {
-                colour_jitter::hue(self.settled()?, turn);
+                color_jitter::hue(self.settled()?, turn);
             }
             Operation::Hue(_) => return Err(out_of_range(operation, "-0.5 to 0.5")),
             Operation::Shift(by) => {
                 self.shift.iter_mut().zip(by).for_each(|(shift, by)| *shift += by);
-                expect_finite("shift of the colours", &self.shift)?;
+                expect_finite("shift of the colors", &self.shift)?;
             }
         }
         Ok(())
@@ -160,12 +160,12 @@ impl<'a> Frame<'a> {
     }
 
     /// `[3, H, W]` values of the picture, as many as `values` has room for.
-    pub fn normalise(&self, preset: &Preset, values: &mut [f32]) -> Result<()> {
+    pub fn normalize(&self, preset: &Preset, values: &mut [f32]) -> Result<()> {
         let pixels = match self.is_settled() {
             true => Cow::Borrowed(self.photo.as_ref()),
             false => Cow::Owned(self.pixels()?),
         };
-        preset.normalise(&pixels, self.shift, self.flipped, values);
+        preset.normalize(&pixels, self.shift, self.flipped, values);
         Ok(())
     }
 }

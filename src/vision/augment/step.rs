@@ -1,6 +1,6 @@
 //! The steps of an augmentation, their settings, and what they leave of a photo.
 
-use super::PrincipalColours;
+use super::PrincipalColors;
 use serde::{Deserialize, Serialize};
 
 /// As in [`Preset`](crate::vision::Preset).
@@ -26,7 +26,7 @@ pub enum Step {
         longest: u32,
     },
     /// The square in the middle.
-    CentreCrop {
+    CenterCrop {
         /// Its side.
         side: u32,
     },
@@ -53,33 +53,33 @@ pub enum Step {
     },
     /// torchvision's `ColorJitter`, as it is for Pillow's pictures: each factor is drawn uniformly, and
     /// they are applied in random order. 0 leaves one out.
-    ColourJitter {
+    ColorJitter {
         /// From `1 - brightness`, but not below 0, to `1 + brightness`.
         brightness: f64,
         /// Likewise.
         contrast: f64,
         /// Likewise.
         saturation: f64,
-        /// From `-hue` to `hue` of a turn of the colour wheel, at most a half.
+        /// From `-hue` to `hue` of a turn of the color wheel, at most a half.
         hue: f64,
     },
-    /// One colour added to all pixels: the data set's principal components, each times its eigenvalue,
+    /// One color added to all pixels: the data set's principal components, each times its eigenvalue,
     /// times a number from N(0, sigma²) (AlexNet paper, section 4.1).
     ///
     /// It is added in floating point and not cut off at black and white, as in `fb.resnet.torch` and
     /// MXNet, and so comes after all jitter of whole levels.
-    PcaColour {
+    PcaColor {
         /// The paper's is 0.1.
         sigma: f64,
         /// Of your photos, or ImageNet's.
-        colours: PrincipalColours,
+        colors: PrincipalColors,
     },
 }
 
 impl Step {
     /// What the paper calls its data augmentation's second form, with ImageNet's components.
-    pub fn pca_colour() -> Self {
-        Self::PcaColour { sigma: 0.1, colours: PrincipalColours::imagenet() }
+    pub fn pca_color() -> Self {
+        Self::PcaColor { sigma: 0.1, colors: PrincipalColors::imagenet() }
     }
 
     /// All settings that are a number of pixels.
@@ -87,10 +87,10 @@ impl Step {
         match self {
             Self::Resize { short } => vec![short],
             Self::ScaleJitter { shortest, longest } => vec![shortest, longest],
-            Self::CentreCrop { side }
+            Self::CenterCrop { side }
             | Self::RandomCrop { side }
             | Self::RandomResizedCrop { side, .. } => vec![side],
-            Self::HorizontalFlip { .. } | Self::ColourJitter { .. } | Self::PcaColour { .. } => {
+            Self::HorizontalFlip { .. } | Self::ColorJitter { .. } | Self::PcaColor { .. } => {
                 vec![]
             }
         }
@@ -101,7 +101,7 @@ impl Step {
         let side = |side: u32| (1..=LARGEST_SIDE).contains(&side);
         let (valid, expected) = match self {
             &Self::Resize { short } => (side(short), SIDE),
-            &Self::CentreCrop { side: of } | &Self::RandomCrop { side: of } => (side(of), SIDE),
+            &Self::CenterCrop { side: of } | &Self::RandomCrop { side: of } => (side(of), SIDE),
             &Self::ScaleJitter { shortest, longest } => (
                 side(shortest) && side(longest) && shortest <= longest,
                 "1 <= shortest <= longest <= 4096",
@@ -115,15 +115,15 @@ impl Step {
             &Self::HorizontalFlip { probability } => {
                 ((0.0..=1.0).contains(&probability), "a probability from 0 to 1")
             }
-            &Self::ColourJitter { brightness, contrast, saturation, hue } => (
+            &Self::ColorJitter { brightness, contrast, saturation, hue } => (
                 [brightness, contrast, saturation]
                     .iter()
                     .all(|x| (0.0..=LARGEST_JITTER).contains(x))
                     && (0.0..=0.5).contains(&hue),
                 "numbers from 0 to 100, and a hue of at most 0.5",
             ),
-            Self::PcaColour { sigma, colours } => (
-                (0.0..=LARGEST_JITTER).contains(sigma) && colours.validate().is_ok(),
+            Self::PcaColor { sigma, colors } => (
+                (0.0..=LARGEST_JITTER).contains(sigma) && colors.validate().is_ok(),
                 "a sigma from 0 to 100, and eigenvalues and orthonormal eigenvectors of a covariance \
                  of values from 0 to 1",
             ),
@@ -139,7 +139,7 @@ pub(super) struct Known {
     pub square: Option<u32>,
     /// Its short side has at least so many pixels.
     short: Option<u32>,
-    /// It is shifted by principal colours.
+    /// It is shifted by principal colors.
     shifted: bool,
 }
 
@@ -153,7 +153,7 @@ impl Known {
         match *step {
             Step::Resize { short } => self.resized(short, short),
             Step::ScaleJitter { shortest, longest } => self.resized(shortest, longest),
-            Step::CentreCrop { side } | Step::RandomCrop { side } => {
+            Step::CenterCrop { side } | Step::RandomCrop { side } => {
                 if let Some(short) = self.short.filter(|&short| short < side) {
                     return Err(format!("a side of at most {short}"));
                 }
@@ -161,11 +161,11 @@ impl Known {
             }
             Step::RandomResizedCrop { side, .. } => self.cropped(side),
             Step::HorizontalFlip { .. } => {}
-            Step::ColourJitter { .. } if self.shifted => {
-                return Err("colour jitter before PcaColour".into());
+            Step::ColorJitter { .. } if self.shifted => {
+                return Err("color jitter before PcaColor".into());
             }
-            Step::ColourJitter { .. } => {}
-            Step::PcaColour { .. } => self.shifted = true,
+            Step::ColorJitter { .. } => {}
+            Step::PcaColor { .. } => self.shifted = true,
         }
         Ok(())
     }

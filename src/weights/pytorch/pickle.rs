@@ -102,9 +102,9 @@ impl<'a> Machine<'a> {
             0x8f => self.push(Node::Set(Vec::new()))?,
             0x90 => self.pop_mark().and_then(|items| self.add(items))?,
             0x91 => self.pop_mark().and_then(|items| self.push(Node::Set(items)))?,
-            b'q' => self.input.byte().and_then(|slot| self.memorise(slot.into()))?,
-            b'r' => self.input.array().and_then(|slot| self.memorise(u32::from_le_bytes(slot)))?,
-            0x94 => self.memorise(self.memo.len() as u32)?,
+            b'q' => self.input.byte().and_then(|slot| self.memorize(slot.into()))?,
+            b'r' => self.input.array().and_then(|slot| self.memorize(u32::from_le_bytes(slot)))?,
+            0x94 => self.memorize(self.memo.len() as u32)?,
             b'h' => self.input.byte().and_then(|slot| self.recall(slot.into()))?,
             b'j' => self.input.array().and_then(|slot| self.recall(u32::from_le_bytes(slot)))?,
             b'c' => {
@@ -233,7 +233,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn memorise(&mut self, slot: u32) -> Result<(), Wrong> {
+    fn memorize(&mut self, slot: u32) -> Result<(), Wrong> {
         let top = self.top()?;
         self.memo.insert(slot, top);
         match self.memo.len() <= MOST_NODES {

@@ -23,10 +23,10 @@ fn list() -> Vec<usize> {
 
 /// Sets up rayon's threads: this process's share of the cores, where the processes of its host (itself
 /// among them) may run on these.
-pub(super) fn share(mine: &str, neighbours: &[&str], member: &Member) {
-    let threads = threads(mine, neighbours);
+pub(super) fn share(mine: &str, neighbors: &[&str], member: &Member) {
+    let threads = threads(mine, neighbors);
     let machine = machine();
-    if list().len() == 1 && neighbours.len() < machine {
+    if list().len() == 1 && neighbors.len() < machine {
         say(&format!(
             "{member} is bound to 1 of {machine} cores, so it computes with one thread: \
              `mpirun --bind-to none` leaves it all of them"
@@ -39,13 +39,13 @@ pub(super) fn share(mine: &str, neighbours: &[&str], member: &Member) {
 }
 
 /// A core that several may run on is shared by them.
-fn threads(mine: &str, neighbours: &[&str]) -> usize {
+fn threads(mine: &str, neighbors: &[&str]) -> usize {
     let among = |core: &str, cores: &str| cores.split(',').any(|one| one == core);
-    let users = |core| neighbours.iter().filter(|cores| among(core, cores)).count();
+    let users = |core| neighbors.iter().filter(|cores| among(core, cores)).count();
     let share: f64 = mine.split(',').map(|core| 1.0 / users(core).max(1) as f64).sum();
     // A container may have less time than cores; then that is shared, too.
     let limit = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
-    let limit = if limit < list().len() { limit / neighbours.len().max(1) } else { limit };
+    let limit = if limit < list().len() { limit / neighbors.len().max(1) } else { limit };
     // The sum of thirds may be a little less than 1.
     ((share + 1e-6) as usize).clamp(1, limit.max(1))
 }

@@ -141,9 +141,9 @@ impl Mpi {
                 ),
             });
         }
-        let neighbours = (0..all.len()).filter(|&rank| of(rank, 1) == self.member.host);
-        let neighbours: Vec<&str> = neighbours.map(|rank| of(rank, 2)).collect();
-        cores::share(of(self.member.rank, 2), &neighbours, &self.member);
+        let neighbors = (0..all.len()).filter(|&rank| of(rank, 1) == self.member.host);
+        let neighbors: Vec<&str> = neighbors.map(|rank| of(rank, 2)).collect();
+        cores::share(of(self.member.rank, 2), &neighbors, &self.member);
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 //! Brightness, contrast, saturation and hue as torchvision's `ColorJitter` defines them for Pillow's
-//! pictures, to the bit: blends in f32 that cut off fractions, grey by ITU-R 601-2, and hue in 256
-//! steps of a colour wheel in 8 bits.
+//! pictures, to the bit: blends in f32 that cut off fractions, gray by ITU-R 601-2, and hue in 256
+//! steps of a color wheel in 8 bits.
 
 use image::{Rgb, RgbImage};
 
@@ -9,23 +9,23 @@ pub(super) fn brightness(picture: &mut RgbImage, factor: f32) {
     blend_with(picture, 0, factor);
 }
 
-/// A blend with the mean of the picture in grey, rounded to a level.
+/// A blend with the mean of the picture in gray, rounded to a level.
 pub(super) fn contrast(picture: &mut RgbImage, factor: f32) {
     let pixels = u64::from(picture.width()) * u64::from(picture.height());
-    let sum: u64 = picture.pixels().map(|&Rgb(rgb)| u64::from(grey(rgb))).sum();
+    let sum: u64 = picture.pixels().map(|&Rgb(rgb)| u64::from(gray(rgb))).sum();
     let mean = sum as f64 / pixels as f64 + 0.5;
     blend_with(picture, mean as u8, factor);
 }
 
-/// A blend with the picture in grey.
+/// A blend with the picture in gray.
 pub(super) fn saturation(picture: &mut RgbImage, factor: f32) {
     for Rgb(rgb) in picture.pixels_mut() {
-        let grey = grey(*rgb);
-        *rgb = rgb.map(|level| blend(grey, level, factor));
+        let gray = gray(*rgb);
+        *rgb = rgb.map(|level| blend(gray, level, factor));
     }
 }
 
-/// The same colours, further on the wheel by a share of a turn.
+/// The same colors, further on the wheel by a share of a turn.
 pub(super) fn hue(picture: &mut RgbImage, turn: f64) {
     // Steps of 1 / 255 are cut off, and those of the wheel are 1 / 256: as torchvision has it.
     let steps = (turn * 255.0) as i32 as u8;
@@ -50,12 +50,12 @@ fn blend(other: u8, level: u8, factor: f32) -> u8 {
 }
 
 /// 0.299 red, 0.587 green, 0.114 blue, in 16 bits of fraction.
-fn grey(rgb: [u8; 3]) -> u8 {
+fn gray(rgb: [u8; 3]) -> u8 {
     let [red, green, blue] = rgb.map(u32::from);
     ((19_595 * red + 38_470 * green + 7_471 * blue + (1 << 15)) >> 16) as u8
 }
 
-/// A colour on the wheel, each from 0 to 255.
+/// A color on the wheel, each from 0 to 255.
 struct Hsv {
     hue: u8,
     saturation: u8,

@@ -14,16 +14,16 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// A batch norm that is on its way. A process without images has no maps, and only takes part.
-pub(super) struct Normalised<B: Backend> {
+pub(super) struct Normalized<B: Backend> {
     /// Of this process's images, `[N, C, H, W]`: each value less the mean of all.
-    centred: Option<Tensor<B, 4>>,
+    centered: Option<Tensor<B, 4>>,
     /// 1 / √(variance + epsilon), `[C]`.
     inverse: Tensor<B, 1>,
     /// Values a channel in all processes.
     count: f64,
 }
 
-impl<B: Backend> Normalised<B> {
+impl<B: Backend> Normalized<B> {
     /// Goes forward with this process's maps, `[N, C, H, W]`. The running statistics learn from all processes'
     /// images, and so stay the same in all of them.
     pub fn new<A: AutodiffBackend<InnerBackend = B>>(
@@ -47,11 +47,11 @@ impl<B: Backend> Normalised<B> {
             learn(norm, new_mean, new_variance, count);
         }
 
-        let centred = maps.map(|maps| {
+        let centered = maps.map(|maps| {
             let shape = maps.dims();
             (rows(maps) - each_row(mean, shape[0])).reshape(shape)
         });
-        Ok(Self { centred, inverse, count })
+        Ok(Self { centered, inverse, count })
     }
 
     /// `[N, C, H, W]`
@@ -59,16 +59,16 @@ impl<B: Backend> Normalised<B> {
         &self,
         norm: &BatchNorm<A>,
     ) -> Option<Tensor<B, 4>> {
-        let centred = self.centred.clone()?;
-        let shape = centred.dims();
+        let centered = self.centered.clone()?;
+        let shape = centered.dims();
         let scale = norm.gamma.val().inner() * self.inverse.clone();
         let beta = norm.beta.val().inner();
-        let normal = rows(centred) * each_row(scale, shape[0]) + each_row(beta, shape[0]);
+        let normal = rows(centered) * each_row(scale, shape[0]) + each_row(beta, shape[0]);
         Some(normal.reshape(shape))
     }
 
     /// Goes back from the gradient of the output to that of the input, and adds those of gamma and beta: of
-    /// this process's images, as all gradients. With `x̂` the normalised values and means over all processes:
+    /// this process's images, as all gradients. With `x̂` the normalized values and means over all processes:
     ///
     /// `dx = gamma / σ (dy - mean(dy) - x̂ mean(x̂ dy))`
     pub fn backward<A: AutodiffBackend<InnerBackend = B>>(
@@ -79,14 +79,14 @@ impl<B: Backend> Normalised<B> {
         gradients: &mut GradientsParams,
     ) -> Result<Option<Tensor<B, 4>>> {
         let [channels] = norm.gamma.dims();
-        let Some((centred, gradient)) = self.centred.zip(gradient) else {
+        let Some((centered, gradient)) = self.centered.zip(gradient) else {
             processes.sum(&mut vec![0.0; 2 * channels])?;
             return Ok(None);
         };
         let shape = gradient.dims();
-        let (centred, gradient) = (rows(centred), rows(gradient));
+        let (centered, gradient) = (rows(centered), rows(gradient));
         let beta = sum_of_channels(gradient.clone(), channels);
-        let gamma = sum_of_channels(gradient.clone() * centred.clone(), channels);
+        let gamma = sum_of_channels(gradient.clone() * centered.clone(), channels);
         let gamma = gamma * self.inverse.clone();
         for (parameter, gradient) in [(&norm.gamma, &gamma), (&norm.beta, &beta)] {
             if parameter.is_require_grad() {
@@ -100,7 +100,7 @@ impl<B: Backend> Normalised<B> {
         let of_product = means.narrow(0, channels, channels) * self.inverse.clone();
         let scale = norm.gamma.val().inner() * self.inverse;
         let spread = |of_channels| each_row(of_channels, shape[0]);
-        let input = gradient - centred * spread(of_product) - spread(of_gradient);
+        let input = gradient - centered * spread(of_product) - spread(of_gradient);
         Ok(Some((input * spread(scale)).reshape(shape)))
     }
 }
@@ -138,8 +138,8 @@ impl Statistics {
         let count = (batch * height * width) as f64;
         let rows = rows(maps);
         let mean = sum_of_channels(rows.clone(), channels) / count;
-        let centred = rows - each_row(mean.clone(), batch);
-        let squares = sum_of_channels(centred.clone() * centred, channels);
+        let centered = rows - each_row(mean.clone(), batch);
+        let squares = sum_of_channels(centered.clone() * centered, channels);
         let values: Vec<f64> = backend::read(Tensor::cat(vec![mean, squares], 0))?.iter().collect();
         let (mean, squares) = values.split_at(channels);
         Ok(Self { count, mean: mean.into(), squares: squares.into() })

@@ -1,4 +1,4 @@
-//! The principal components of a data set's colours (AlexNet paper, section 4.1): the covariance of red,
+//! The principal components of a data set's colors (AlexNet paper, section 4.1): the covariance of red,
 //! green and blue over all pixels, in one pass, and its eigenvectors.
 
 use crate::error::{Error, Result};
@@ -12,24 +12,24 @@ use serde::{Deserialize, Serialize};
 /// scale the same formula is another augmentation.
 ///
 /// ```
-/// use alexnet_vgg::vision::{RgbImage, augment::PrincipalColours};
+/// use alexnet_vgg::vision::{RgbImage, augment::PrincipalColors};
 ///
-/// // Pixels that differ in brightness alone have one component, the greys.
-/// let greys = RgbImage::from_fn(256, 1, |x, _| image::Rgb([x as u8; 3]));
-/// let colours = PrincipalColours::of([Ok(greys)])?;
-/// assert!(colours.vectors[0].iter().all(|v| (v - 3f64.sqrt().recip()).abs() < 1e-12));
-/// assert!(colours.values[0] > 0.2 && colours.values[1] < 1e-12);
+/// // Pixels that differ in brightness alone have one component, the grays.
+/// let grays = RgbImage::from_fn(256, 1, |x, _| image::Rgb([x as u8; 3]));
+/// let colors = PrincipalColors::of([Ok(grays)])?;
+/// assert!(colors.vectors[0].iter().all(|v| (v - 3f64.sqrt().recip()).abs() < 1e-12));
+/// assert!(colors.values[0] > 0.2 && colors.values[1] < 1e-12);
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PrincipalColours {
+pub struct PrincipalColors {
     /// The paper's λ: variances along the components, the largest first, of values from 0 to 1.
     pub values: [f64; 3],
     /// The paper's p: unit vectors of red, green and blue, in the order of `values`.
     pub vectors: [[f64; 3]; 3],
 }
 
-impl PrincipalColours {
+impl PrincipalColors {
     /// ImageNet's, as published with `fb.resnet.torch` (Facebook, 2016) and used since: 0.2175,
     /// 0.0188, 0.0045 on the scale from 0 to 1, which other programs write as 55.46, 4.794, 1.148 for
     /// pixels from 0 to 255 (255 times as much: the shift keeps its proportion to the pixels).
@@ -47,23 +47,23 @@ impl PrincipalColours {
         }
     }
 
-    /// Those of all pixels of `photos`, in one pass. [`ColourStatistics`] is for several threads.
+    /// Those of all pixels of `photos`, in one pass. [`ColorStatistics`] is for several threads.
     ///
     /// # Errors
     /// The first of the photos' own, and [`Error::Setting`] if there is not one pixel.
     pub fn of(photos: impl IntoIterator<Item = Result<RgbImage>>) -> Result<Self> {
-        let mut statistics = ColourStatistics::default();
+        let mut statistics = ColorStatistics::default();
         for photo in photos {
             statistics.add(&photo?);
         }
-        statistics.principal_colours()
+        statistics.principal_colors()
     }
 
     /// What the paper adds to each pixel, `[p1, p2, p3] [α1 λ1, α2 λ2, α3 λ3]ᵀ`: red, green and blue
     /// from 0 to 1.
     pub fn shift(&self, alphas: [f64; 3]) -> [f64; 3] {
-        std::array::from_fn(|colour| {
-            (0..3).map(|i| self.vectors[i][colour] * alphas[i] * self.values[i]).sum()
+        std::array::from_fn(|color| {
+            (0..3).map(|i| self.vectors[i][color] * alphas[i] * self.values[i]).sum()
         })
     }
 
@@ -75,7 +75,7 @@ impl PrincipalColours {
     pub fn validate(&self) -> Result<()> {
         const TOLERANCE: f64 = 1e-3;
         let product = |i: usize, j: usize| -> f64 {
-            (0..3).map(|colour| self.vectors[i][colour] * self.vectors[j][colour]).sum()
+            (0..3).map(|color| self.vectors[i][color] * self.vectors[j][color]).sum()
         };
         let orthonormal = (0..3).all(|i| {
             (0..3).all(|j| (product(i, j) - f64::from(u8::from(i == j))).abs() <= TOLERANCE)
@@ -87,7 +87,7 @@ impl PrincipalColours {
             return Ok(());
         }
         Err(Error::Setting {
-            place: "principal colours".into(),
+            place: "principal colors".into(),
             expected: format!(
                 "variances from 0 to {LARGEST} of values from 0 to 1, and orthonormal vectors"
             ),
@@ -100,12 +100,12 @@ impl PrincipalColours {
 /// the photos, on any number of threads, ends in the same bits.
 ///
 /// ```
-/// use alexnet_vgg::vision::{RgbImage, augment::ColourStatistics};
+/// use alexnet_vgg::vision::{RgbImage, augment::ColorStatistics};
 ///
 /// let photos = [RgbImage::new(2, 3), RgbImage::from_pixel(3, 2, image::Rgb([255, 51, 0]))];
-/// let mut all = ColourStatistics::default();
+/// let mut all = ColorStatistics::default();
 /// for photo in &photos {
-///     all.merge(&ColourStatistics::of(photo)); // of another thread, perhaps
+///     all.merge(&ColorStatistics::of(photo)); // of another thread, perhaps
 /// }
 /// assert_eq!(all.pixels(), 12);
 /// assert_eq!(all.mean()?, [0.5, 0.1, 0.0]);
@@ -113,7 +113,7 @@ impl PrincipalColours {
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ColourStatistics {
+pub struct ColorStatistics {
     pixels: u64,
     /// Of red, green and blue, from 0 to 255.
     sums: [u128; 3],
@@ -124,7 +124,7 @@ pub struct ColourStatistics {
 /// The upper triangle of a symmetric matrix.
 const PAIRS: [(usize, usize); 6] = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
 
-impl ColourStatistics {
+impl ColorStatistics {
     /// Those of one photo.
     pub fn of(photo: &RgbImage) -> Self {
         let mut statistics = Self::default();
@@ -195,7 +195,7 @@ impl ColourStatistics {
     ///
     /// # Errors
     /// [`Error::Setting`] if not one pixel was counted.
-    pub fn principal_colours(&self) -> Result<PrincipalColours> {
+    pub fn principal_colors(&self) -> Result<PrincipalColors> {
         let (values, vectors) = eigen(self.covariance()?);
         let mut order = [0, 1, 2];
         order.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
@@ -205,7 +205,7 @@ impl ColourStatistics {
                 .fold(0.0, |most: f64, entry| if entry.abs() > most.abs() { entry } else { most });
             vector.map(|entry| entry * largest.signum())
         };
-        Ok(PrincipalColours {
+        Ok(PrincipalColors {
             // Rounding may leave less than nothing of a variance of 0.
             values: order.map(|i| values[i].max(0.0)),
             vectors: order.map(|i| signed(vectors[i])),
@@ -215,7 +215,7 @@ impl ColourStatistics {
     fn expect_pixels(&self) -> Result<u128> {
         match self.pixels {
             0 => Err(Error::Setting {
-                place: "statistics of colours".into(),
+                place: "statistics of colors".into(),
                 expected: "at least one pixel".into(),
                 found: "none".into(),
             }),
