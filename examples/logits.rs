@@ -1,21 +1,20 @@
-//! Tensors in, logits and inner layers out: the door through which to compare this crate with any
-//! other implementation. All files are safetensors.
+//! Computes the logits and the outputs of inner layers for a batch of tensors, to compare this crate with other
+//! implementations. Input and output are safetensors files.
 //!
 //!     cargo run --release --example logits -- --model vgg16 --weights vgg16.safetensors \
 //!         --input images.safetensors --output logits.safetensors --tap features.30 --tap fc7
 //!
-//! Reads `input` `[N, 3, H, W]` f32; writes `logits` `[N, classes]` and each tap under its own name.
-#![recursion_limit = "256"]
+//! Reads the tensor `input`, `[N, 3, H, W]`, f32. Writes `logits`, `[N, classes]`, and each tap under its name.
 
+#[path = "../crates/core/examples/cli/mod.rs"]
 mod cli;
 
-use alexnet_vgg::backend::{BackendName, Job};
-use alexnet_vgg::engine::{CompileOptions, Compiled};
-use alexnet_vgg::models::{Architecture, Network, NetworkConfig};
-use alexnet_vgg::predict::expect_finite;
-use alexnet_vgg::weights::Weights;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use alexnet_vgg::Array;
+use alexnet_vgg::backend::BackendName;
+use alexnet_vgg::engine::Compiled;
+use alexnet_vgg::models::{Architecture, NetworkConfig, load_on};
+use alexnet_vgg::predict::{Model, expect_finite};
+use alexnet_vgg::weights::{LoadOptions, Weights};
 use clap::Parser;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -27,148 +26,104 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(about = "Logits and inner layers of a batch of tensors")]
+#[command(about = "The logits and the outputs of inner layers for a batch of tensors")]
 struct Args {
     #[arg(long, help = cli::networks("The network"), value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its weights: a file of safetensors or PyTorch (.pth), old or new.
+    /// Its weights file: safetensors, or PyTorch's (.pth), old or new.
     #[arg(long)]
     weights: PathBuf,
-    /// Safetensors file with `input`, `[N, 3, H, W]`, f32, already normalized. At 227x227,
-    /// alexnet_paper is the network without padding in its first convolution.
+    /// A safetensors file with the tensor `input`, `[N, 3, H, W]`, f32, already normalized. At 227x227 the
+    /// first convolution of alexnet_paper has no padding.
     #[arg(long)]
     input: PathBuf,
-    /// Safetensors file to write.
+    /// The safetensors file to write.
     #[arg(long)]
     output: PathBuf,
-    /// A layer whose output to write too, as torchvision (features.3) or the papers (conv3_1) call
-    /// it. May be repeated.
+    /// Also write the output of this layer, by torchvision's name (features.3) or the papers' (conv3_1). May
+    /// be repeated.
     #[arg(long, value_name = "LAYER")]
     tap: Vec<String>,
-    /// Classes of the network.
+    /// Number of classes.
     #[arg(long, default_value_t = 1000, conflicts_with = "features_only")]
     num_classes: usize,
-    /// The weights have no classifier, or not this one: load the features and write only taps.
+    /// Load only the convolutional part, for a weights file without this classifier. Writes only taps.
     #[arg(long, requires = "tap")]
     features_only: bool,
-    /// burn (with --backend), or compiled: the CPU engine.
+    /// burn (on --backend) or compiled (the CPU engine).
     #[arg(long, default_value = "burn", value_parser = ["burn", "compiled"])]
     engine: String,
-    /// ndarray, flex or wgpu.
+    /// The backend of burn: ndarray, flex or wgpu.
     #[arg(long, default_value_t = BackendName::preferred())]
     backend: BackendName,
     #[command(flatten)]
     options: cli::EngineArgs,
 }
 
-/// A tensor on its way to a file.
-struct Output {
-    name: String,
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
-
 fn main() -> ExitCode {
     cli::finish(run(Args::parse()))
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let images = read_input(&args.input)?;
-    let was_there = args.output.exists();
-    let output = open_output(&args.output, &[&args.input, &args.weights])?;
-    let path = args.output.clone();
-    let done = compute(args, images).and_then(|outputs| write_output(output, &path, &outputs));
-    if done.is_err() && !was_there {
-        // What is there is nothing, or not whole.
-        let _ = std::fs::remove_file(&path);
-    }
-    done
-}
-
-fn compute(args: Args, images: TensorData) -> Result<Vec<Output>, Box<dyn Error>> {
-    let size = [images.shape[2], images.shape[3]];
-    let config = args.model.with_num_classes(args.num_classes).for_input(size);
-    let mut taps = args.tap;
+fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     let mut seen = HashSet::new();
-    taps.retain(|tap| seen.insert(tap.clone()));
-    let mut table = config.architecture();
+    args.tap.retain(|tap| seen.insert(tap.clone()));
+    let images = read_input(&args.input)?;
+    let existed = args.output.exists();
+    let output = open_output(&args.output, &[&args.input, &args.weights])?;
+    let mut names = args.tap.clone();
+    if !args.features_only {
+        names.push("logits".into());
+    }
+    let written = compute(&args, &images)
+        .and_then(|outputs| write_output(output, &args.output, &names, &outputs));
+    if written.is_err() && !existed {
+        // It is empty or incomplete.
+        let _ = std::fs::remove_file(&args.output);
+    }
+    written
+}
+
+fn compute(args: &Args, images: &Array) -> Result<Vec<Array>, Box<dyn Error>> {
+    let [batch, channels, height, width] = images.shape[..] else {
+        return Err(format!("input: expected [N, 3, H, W], found {:?}", images.shape).into());
+    };
+    let shape = [batch, channels, height, width];
+    let config = args.model.clone().with_num_classes(args.num_classes).for_input([height, width]);
+    let mut architecture = config.architecture()?;
     if args.features_only {
-        table = table.without_classifier();
+        architecture = architecture.without_classifier();
     }
-    let compiled = args.engine == "compiled";
-    if args.options.are_given() && !compiled {
-        return Err("--precision, --threads and --isa are of --engine compiled".into());
+    // Wrong names are reported before any weights are read.
+    let mut layers: Vec<&str> = args.tap.iter().map(String::as_str).collect();
+    layers.iter().try_for_each(|layer| architecture.find(layer).map(drop))?;
+    if !args.features_only {
+        // The logits are the output of the last layer.
+        layers.extend(architecture.steps().last().map(|last| last.key.as_str()));
     }
-    let job =
-        Logits { table, weights: args.weights, images, taps, features_only: args.features_only };
-    Ok(match compiled {
-        true => job.on_the_engine(args.options.options())?,
-        false => args.backend.run(job)?,
-    })
+    Ok(load(args, &architecture, shape)?.taps(&images.values, shape, &layers)?)
 }
 
-struct Logits {
-    table: Architecture,
-    weights: PathBuf,
-    images: TensorData,
-    taps: Vec<String>,
-    features_only: bool,
+fn load(
+    args: &Args,
+    architecture: &Architecture,
+    shape: [usize; 4],
+) -> Result<Box<dyn Model>, Box<dyn Error>> {
+    let weights = Weights::open(&args.weights)?;
+    let options = LoadOptions { features_only: args.features_only };
+    if args.engine == "compiled" {
+        let compile_options = args.options.options();
+        let model = Compiled::from_weights(architecture, &weights, options, compile_options)?;
+        return Ok(Box::new(model));
+    }
+    if args.options.are_given() {
+        return Err("--linear-weights, --threads and --isa need --engine compiled".into());
+    }
+    let model = load_on(args.backend, architecture, &weights, options)?;
+    model.check(shape)?;
+    Ok(model)
 }
 
-impl Logits {
-    /// The layers to tap, and what their outputs are called in the file. One pass gives the logits
-    /// too: they are what the last layer gives.
-    fn layers(&self) -> alexnet_vgg::Result<(Vec<String>, Vec<String>)> {
-        let (mut layers, mut names) = (self.taps.clone(), self.taps.clone());
-        if !self.features_only {
-            layers.extend(self.table.steps()?.pop().map(|last| last.key));
-            names.push("logits".into());
-        }
-        for layer in &layers {
-            self.table.find(layer)?;
-        }
-        Ok((layers, names))
-    }
-
-    fn on_the_engine(self, options: CompileOptions) -> alexnet_vgg::Result<Vec<Output>> {
-        let (layers, names) = self.layers()?;
-        let weights = Weights::open(&self.weights)?;
-        let compiled = match self.features_only {
-            true => Compiled::features_from_weights(self.table, &weights, options)?,
-            false => Compiled::from_weights(self.table, &weights, options)?,
-        };
-        let shape = self.images.shape.dims();
-        let images: Vec<f32> = self.images.iter::<f32>().collect();
-        let taps = compiled.taps(&images, shape, &layers)?;
-        Ok((names.into_iter().zip(taps))
-            .map(|(name, tap)| Output { name, shape: tap.shape, values: tap.values })
-            .collect())
-    }
-}
-
-impl Job for Logits {
-    type Output = Vec<Output>;
-
-    fn run<B: Backend>(self, device: &B::Device) -> alexnet_vgg::Result<Vec<Output>> {
-        let (layers, names) = self.layers()?;
-        let network: Network<B> = match self.features_only {
-            true => Network::load_features(self.table, &self.weights, device)?,
-            false => Network::load(self.table, &self.weights, device)?,
-        };
-        network.check(self.images.shape.dims(), device)?;
-        let images = Tensor::from_data(self.images, device);
-        let taps = network.taps(images, &layers)?;
-        (names.into_iter().zip(taps))
-            .map(|(name, tap)| {
-                let data = tap.into_data()?;
-                let shape = data.shape.to_vec();
-                Ok(Output { name, shape, values: data.iter::<f32>().collect() })
-            })
-            .collect()
-    }
-}
-
-fn read_input(path: &Path) -> Result<TensorData, Box<dyn Error>> {
+fn read_input(path: &Path) -> Result<Array, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let wrong = |found: &str| {
         format!(
@@ -189,42 +144,36 @@ fn read_input(path: &Path) -> Result<TensorData, Box<dyn Error>> {
     let (chunks, _) = input.data().as_chunks::<4>();
     let values: Vec<f32> = chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
     expect_finite(&format!("{} input", path.display()), &values)?;
-    Ok(TensorData::new(values, input.shape()))
+    Ok(Array { shape: input.shape().into(), values })
 }
 
-/// Before the work, so that it is not done in vain. What is there already stays until the end.
+/// Opened before the work, so that it is not done in vain. An existing file keeps its contents until the end.
 fn open_output(path: &Path, inputs: &[&Path]) -> Result<File, Box<dyn Error>> {
-    let failed = |error| format!("{}: {error}", path.display());
+    cli::expect_no_input(path, inputs)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(failed)?;
-    let whole = path.canonicalize().map_err(failed)?;
-    match inputs.iter().find(|input| input.canonicalize().is_ok_and(|input| input == whole)) {
-        Some(_) => Err(format!("{}: --output would overwrite an input", path.display()).into()),
-        None => Ok(file),
-    }
+    Ok(file.map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
-fn write_output(mut file: File, path: &Path, outputs: &[Output]) -> Result<(), Box<dyn Error>> {
-    let bytes: Vec<Vec<u8>> = outputs
-        .iter()
-        .map(|output| output.values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
-    let views = outputs
-        .iter()
-        .zip(&bytes)
-        .map(|(output, bytes)| {
-            let view = TensorView::new(Dtype::F32, output.shape.clone(), bytes)?;
-            Ok((output.name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    // Not `serialize_to_file`, which puts a new file in the place of a link or a device.
+fn write_output(
+    mut file: File,
+    path: &Path,
+    names: &[String],
+    outputs: &[Array],
+) -> Result<(), Box<dyn Error>> {
+    let bytes = |output: &Array| output.values.iter().flat_map(|it| it.to_le_bytes()).collect();
+    let bytes: Vec<Vec<u8>> = outputs.iter().map(bytes).collect();
+    let mut views = Vec::new();
+    for ((name, output), bytes) in names.iter().zip(outputs).zip(&bytes) {
+        views.push((name.as_str(), TensorView::new(Dtype::F32, output.shape.clone(), bytes)?));
+    }
+    // Not `serialize_to_file`, which would replace a link or a device by a new file.
     let bytes = safetensors::serialize(views, None)?;
     let is_file = file.metadata().is_ok_and(|info| info.is_file());
     if is_file { file.set_len(0) } else { Ok(()) }
         .and_then(|()| file.write_all(&bytes))
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    for output in outputs {
-        cli::print(format!("{} {:?}\n", output.name, output.shape))?;
+    for (name, output) in names.iter().zip(outputs) {
+        cli::print(format!("{name} {:?}\n", output.shape))?;
     }
     Ok(())
 }

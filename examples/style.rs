@@ -1,16 +1,17 @@
-//! Paints a photo in the style of another picture (Gatys, Ecker and Bethge 2016): the pixels are
-//! optimized until a VGG's layers see the photo's content and the picture's style in them.
+//! Neural style transfer (Gatys, Ecker and Bethge 2016): paints a photo in the style of another picture, by
+//! optimizing pixels until a VGG's layers find the photo's content and the picture's style in them.
 //!
-//!     cargo run --release --features flex --example style -- photo.jpg painting.jpg --weights vgg16.safetensors --output out.png
+//!     cargo run --release --example style -- photo.jpg painting.jpg --weights vgg16.safetensors --output out.png
 #![recursion_limit = "256"]
 
+#[path = "../crates/core/examples/cli/mod.rs"]
 mod cli;
 
 use alexnet_vgg::Error;
 use alexnet_vgg::backend::Flex;
 use alexnet_vgg::models::{Network, NetworkConfig, Tap};
 use alexnet_vgg::vision::{self, Channels, Preset, RgbImage};
-use alexnet_vgg::weights::Weights;
+use alexnet_vgg::weights::{LoadOptions, Weights};
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, LBFGSConfig};
@@ -27,22 +28,22 @@ type B = Autodiff<Flex>;
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 #[derive(Parser)]
-#[command(about = "A photo painted in the style of another picture")]
+#[command(about = "Paints a photo in the style of another picture")]
 struct Args {
-    /// The photo whose content stays: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
+    /// The photo that gives the content: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
     content: PathBuf,
-    /// The picture whose style is taken.
+    /// The picture that gives the style.
     style: PathBuf,
     #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its trained weights: safetensors or PyTorch (.pth); the convolutions are enough.
+    /// Its trained weights: safetensors or PyTorch's (.pth). The convolutions are enough.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Preprocessing that the weights were trained with: imagenet or caffe. Default: what the weights
-    /// file says, or imagenet.
+    /// The preprocessing that the weights were trained with: imagenet or caffe. Default: as stated in the
+    /// weights file, or imagenet.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// The picture to write: PNG, JPEG, ... by its name.
+    /// The picture to write; its extension chooses the format (PNG, JPEG, ...).
     #[arg(long)]
     output: PathBuf,
     /// The longer side of the result in pixels.
@@ -51,22 +52,22 @@ struct Args {
     /// Steps of the optimizer.
     #[arg(long, default_value = "100")]
     steps: NonZeroUsize,
-    /// How much the style counts where the content counts 1.
+    /// Weight of the style loss; that of the content loss is 1.
     #[arg(long, default_value = "10", value_parser = weight)]
     style_weight: f64,
-    /// How much neighboring pixels are held together.
+    /// Weight of the total variation, which keeps the picture smooth.
     #[arg(long, default_value = "1", value_parser = weight)]
     smoothness: f64,
-    /// The layer that the content is compared in, by torchvision's or the papers' name.
+    /// The layer in which the content is compared, by torchvision's or the papers' name.
     #[arg(long, default_value = "conv4_2")]
     content_layer: String,
-    /// The layers that the style is compared in, separated by commas.
+    /// The layers in which the style is compared, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1")]
     style_layers: Vec<String>,
-    /// Also write the picture as it begins, and after every so many steps: out-0025.png beside out.png.
-    #[arg(long, default_value = "25")]
+    /// Also write the initial picture and every N-th after it: out-0025.png beside out.png.
+    #[arg(long, default_value = "25", value_name = "N")]
     every: NonZeroUsize,
-    /// Start from noise, drawn by this seed, and not from the photo.
+    /// Start from noise with this seed instead of from the photo.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -87,8 +88,8 @@ fn run(args: Args) -> Result<()> {
     let Some(path) = &args.weights else {
         return Err(format!(
             "--weights is needed: a file with the trained convolutions of {0}, such as torchvision's \
-             (`--features hub --example classify -- PHOTO --model {0} --pretrained` fetches them)",
-            args.model.architecture().name
+             (`--features hub --example classify -- PHOTO --model {0} --pretrained` downloads them)",
+            args.model.table().name
         )
         .into());
     };
@@ -109,17 +110,17 @@ fn run(args: Args) -> Result<()> {
     save(picture, &args.output)
 }
 
-/// Optimizes the pixels by L-BFGS, as the paper does: after as many steps, Adam's picture is grainy
-/// still.
+/// Optimizes the pixels by L-BFGS, as the paper does: after the same number of steps, Adam's picture is still
+/// grainy.
 fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B, 4>> {
     let (steps, every) = (args.steps.get(), args.every.get());
-    // A place that cannot be written to is found now, and not minutes later.
+    // A path that cannot be written to is reported now, not minutes later.
     save(start.clone(), &numbered(&args.output, 0))?;
     let progress = Progress::new(steps);
     let mut picture = Picture { pixels: Param::from_tensor(start) };
-    let mut slope = painter.slope(&picture)?;
-    progress.at(0, slope.loss);
-    // The tolerances would end what has not begun: losses are small numbers.
+    let mut current = painter.loss_and_gradient(&picture)?;
+    progress.at(0, current.loss);
+    // Its default tolerances would stop it at the first step, because the losses are small numbers.
     let optimizer = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
     let mut optimizer = optimizer
         .with_history_size(20)
@@ -129,18 +130,21 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     for first in (0..steps).step_by(every) {
         let (mut step, mut failed, mut has_moved) = (first, None, false);
         (picture, _) = optimizer.step(1.0, picture, |picture| {
-            // The optimizer begins by asking what it was told last.
+            // Its first call is for the loss that it was given last.
             if std::mem::replace(&mut has_moved, true) {
                 step += 1;
-                let next = if step < steps { painter.slope(&picture) } else { Ok(slope.end()) };
-                // Where there is no slope, the optimizer stops.
-                slope = next.unwrap_or_else(|error| {
+                let next = if step < steps {
+                    painter.loss_and_gradient(&picture)
+                } else {
+                    Ok(current.stopped())
+                };
+                current = next.unwrap_or_else(|error| {
                     failed.get_or_insert(error);
-                    slope.end()
+                    current.stopped()
                 });
-                progress.at(step, slope.loss);
+                progress.at(step, current.loss);
             }
-            (slope.loss, slope.gradients(&picture))
+            (current.loss, current.gradients(&picture))
         });
         if let Some(error) = failed {
             return Err(format!("step {step}: {error}").into());
@@ -152,22 +156,23 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     Ok(picture.pixels.val())
 }
 
-/// What is optimized: `[1, 3, H, W]`, red, green and blue from 0 to 1.
+/// The optimized pixels: `[1, 3, H, W]`, red, green and blue from 0 to 1.
 #[derive(Module, Debug)]
 struct Picture<B: Backend> {
     pixels: Param<Tensor<B, 4>>,
 }
 
-/// The loss of a picture, and where it rises.
-struct Slope {
+/// The loss of a picture, and its gradient.
+struct LossAndGradient {
     loss: f64,
-    /// `[1, 3, H, W]`, times their number: of a picture's single values the loss hardly depends, and
-    /// burn's L-BFGS takes a curvature below 1e-10 for none.
+    /// `[1, 3, H, W]`, multiplied by the number of values: the loss hardly depends on a single value, and
+    /// burn's L-BFGS takes a curvature below 1e-10 for zero.
     gradient: Tensor<Flex, 4>,
 }
 
-impl Slope {
-    fn end(&self) -> Self {
+impl LossAndGradient {
+    /// A zero gradient makes the optimizer stop.
+    fn stopped(&self) -> Self {
         Self { loss: self.loss, gradient: self.gradient.zeros_like() }
     }
 
@@ -178,11 +183,11 @@ impl Slope {
     }
 }
 
-/// What the layers shall see, and how much of it counts.
+/// The network, and what its layers should find in the picture.
 struct Painter {
     network: Network<B>,
     preset: Preset,
-    /// Those of the style, and then the content's.
+    /// Those of the style, then that of the content.
     layers: Vec<String>,
     style: Vec<Tensor<B, 3>>,
     content: Tensor<B, 4>,
@@ -197,15 +202,18 @@ impl Painter {
         content: Tensor<B, 4>,
         style: Tensor<B, 4>,
     ) -> Result<Self> {
-        let table = args.model.architecture().without_classifier();
+        let architecture = args.model.architecture()?.without_classifier();
         let layers = [&args.style_layers[..], std::slice::from_ref(&args.content_layer)].concat();
         for layer in &layers {
-            table.find(layer)?;
+            architecture.find(layer)?;
         }
         let device = content.device();
         let preset = args.preset.clone().or(weights.preset()?).unwrap_or_else(Preset::imagenet);
+        let options = LoadOptions::features();
+        let network = Network::from_weights(architecture, weights, options, &device)?.freeze();
+        network.metadata().expect_preset(&preset, &network.architecture().name)?;
         let mut painter = Self {
-            network: Network::features_from_weights(table, weights, &device)?.frozen(),
+            network,
             preset,
             layers,
             style: vec![],
@@ -213,25 +221,27 @@ impl Painter {
             style_weight: args.style_weight,
             smoothness: args.smoothness,
         };
-        painter.network.expect_preset(&painter.preset)?;
-        painter.style = painter.seen(style)?.0;
-        painter.content = painter.seen(content)?.1;
+        painter.style = painter.style_and_content(style)?.0;
+        painter.content = painter.style_and_content(content)?.1;
         Ok(painter)
     }
 
-    /// The Gram matrices of the style's layers, and the map of the content's. One pass.
-    fn seen(&self, pixels: Tensor<B, 4>) -> Result<(Vec<Tensor<B, 3>>, Tensor<B, 4>), Error> {
+    /// The Gram matrices of the style's layers, and the feature map of the content's, by one pass.
+    fn style_and_content(
+        &self,
+        pixels: Tensor<B, 4>,
+    ) -> Result<(Vec<Tensor<B, 3>>, Tensor<B, 4>), Error> {
         let taps = self.network.taps(self.normalized(pixels), &self.layers)?;
         let mut maps = taps.into_iter().filter_map(|tap| match tap {
             Tap::Map(map) => Some(map),
-            // There is no classifier.
+            // Only classifiers have those.
             Tap::Vector(_) => None,
         });
         let grams = maps.by_ref().take(self.layers.len() - 1).map(gram).collect();
         Ok((grams, maps.next().unwrap_or_else(|| self.content.clone())))
     }
 
-    /// As [`Preset::batch`] does it, on tensors.
+    /// The preset's normalization, on tensors.
     fn normalized(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
         let device = pixels.device();
         let by_channel =
@@ -243,44 +253,47 @@ impl Painter {
         (pixels * self.preset.white - by_channel(self.preset.mean)) / by_channel(self.preset.std)
     }
 
-    /// The paper's equation 7. Its losses are in units of the network's own; here each is divided by
-    /// what it is compared with, so that one `--style-weight` fits all weights and layers.
+    /// The paper's equation 7. The paper's losses depend on the scale of the network's features; here each is
+    /// relative to its target, so that one --style-weight suits all weights and layers.
     fn loss(&self, pixels: Tensor<B, 4>) -> Result<Tensor<B, 1>, Error> {
-        let (grams, content) = self.seen(pixels.clone())?;
+        let (grams, content) = self.style_and_content(pixels.clone())?;
         let layers = grams.len().max(1) as f64;
         let mut loss = relative(content, &self.content);
-        for (gram, wanted) in grams.into_iter().zip(&self.style) {
-            loss = loss + relative(gram, wanted) * (self.style_weight / layers);
+        for (gram, target) in grams.into_iter().zip(&self.style) {
+            loss = loss + relative(gram, target) * (self.style_weight / layers);
         }
-        Ok(loss + roughness(pixels.clone()) * self.smoothness + invalid(pixels) * 10.0)
+        Ok(loss + variation(pixels.clone()) * self.smoothness + excess(pixels) * 10.0)
     }
 
-    fn slope(&self, picture: &Picture<B>) -> Result<Slope> {
+    fn loss_and_gradient(&self, picture: &Picture<B>) -> Result<LossAndGradient> {
         let pixels = picture.pixels.val();
         let loss = self.loss(pixels.clone())?;
         let value = f64::from(loss.clone().into_scalar());
         let count = pixels.shape().num_elements() as f64;
         match pixels.grad(&(loss * count).backward()) {
-            Some(gradient) if value.is_finite() => Ok(Slope { loss: value, gradient }),
-            _ => Err("the loss is not a number: a layer sees nothing, or overflows".into()),
+            Some(gradient) if value.is_finite() => Ok(LossAndGradient { loss: value, gradient }),
+            _ => {
+                Err("the loss is not finite: the output of a layer is all zero, or overflows"
+                    .into())
+            }
         }
     }
 }
 
-/// `[1, C, H, W]` to `[1, C, C]`: which channels answer together, wherever that is.
+/// The Gram matrix, `[1, C, H, W]` to `[1, C, C]`: which channels are active together, at whatever position.
 fn gram(map: Tensor<B, 4>) -> Tensor<B, 3> {
     let [n, c, h, w] = map.dims();
     let rows = map.reshape([n, c, h * w]);
     rows.clone().matmul(rows.transpose()) / (h * w) as f64
 }
 
-/// The squared distance, of the squared length of what is wanted.
-fn relative<const D: usize>(found: Tensor<B, D>, wanted: &Tensor<B, D>) -> Tensor<B, 1> {
-    (found - wanted.clone()).square().sum() / wanted.clone().square().sum()
+/// The squared distance, divided by the squared norm of the target.
+fn relative<const D: usize>(found: Tensor<B, D>, target: &Tensor<B, D>) -> Tensor<B, 1> {
+    (found - target.clone()).square().sum() / target.clone().square().sum()
 }
 
-/// The mean squared difference of neighbors.
-fn roughness(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
+/// The mean squared difference of neighboring pixels.
+fn variation(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     let along = |dim: usize| {
         let others = pixels.dims()[dim] - 1;
         let next = pixels.clone().narrow(dim, 1, others);
@@ -289,13 +302,13 @@ fn roughness(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     along(2) + along(3)
 }
 
-/// How far the values are beyond what a color can be. A bound in one go would spoil what L-BFGS has
-/// learned of the loss.
-fn invalid(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
+/// The mean squared distance of the values from 0..=1. Clamping the pixels instead would invalidate what L-BFGS
+/// has learned about the loss.
+fn excess(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     (pixels.clone() - pixels.clamp(0.0, 1.0)).square().mean()
 }
 
-/// A bar, or where there is no terminal a line for every tenth step.
+/// A progress bar or, without a terminal, a line for every tenth step.
 struct Progress(ProgressBar);
 
 impl Progress {
@@ -309,12 +322,12 @@ impl Progress {
         self.0.set_position(step as u64);
         self.0.set_message(format!("loss {loss:.4}"));
         if self.0.is_hidden() && step.is_multiple_of(10) && step > 0 {
-            cli::complain(format!("step {step}: loss {loss:.4}\n"));
+            cli::warn(format!("step {step}: loss {loss:.4}\n"));
         }
     }
 }
 
-/// A picture whose longer side is `size`.
+/// A picture, resized so that its longer side is `size` pixels.
 fn open(path: &Path, size: u32) -> Result<RgbImage, Error> {
     let photo = vision::decode_file(path)?;
     let (width, height) = photo.dimensions();
@@ -333,7 +346,7 @@ fn pixels(picture: &RgbImage) -> Tensor<B, 4> {
 fn image(pixels: Tensor<B, 4>) -> Result<RgbImage> {
     let [_, _, height, width] = pixels.dims();
     let planes: Vec<f32> = alexnet_vgg::backend::read(pixels)?.iter().collect();
-    // The conversion saturates to 0..=255.
+    // `as` saturates to 0..=255.
     let level = |at: usize, c: usize| (planes[c * height * width + at] * 255.0 + 0.5) as u8;
     Ok(RgbImage::from_fn(width as u32, height as u32, |x, y| {
         let at = y as usize * width + x as usize;

@@ -1,20 +1,17 @@
-//! Backends and devices: the aliases [`Cpu`] and `Gpu`, the choice of one by name, and what a
+//! Backends and devices: the aliases [`Cpu`] and `Gpu`, the choice of a backend by name, and what a
 //! device can hold.
 //!
-//! A network runs on any burn backend. This module is what is left to know about the three that the
-//! crate's features bring along: `ndarray` (default), `flex` and `wgpu`.
+//! A network runs on any burn backend. This module is about the three that the
+//! package's features bring along: `flex` (default), `ndarray` (which burn has deprecated) and `wgpu`.
 
-use crate::error::{Error, Result};
+use crate::{Array, Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use std::any::Any;
 
-/// The CPU backend: `Flex` if the feature `flex` is on (the faster one), else `NdArray`.
+/// The CPU backend, burn's Flex: a default feature, `flex`.
 #[cfg(feature = "flex")]
 pub type Cpu = burn_flex::Flex;
-/// The CPU backend: `Flex` if the feature `flex` is on (the faster one), else `NdArray`.
-#[cfg(all(feature = "ndarray", not(feature = "flex")))]
-pub type Cpu = burn_ndarray::NdArray;
 /// The GPU backend: Vulkan, Metal or DirectX 12 through wgpu. Ask [`gpu`] for its device.
 #[cfg(feature = "wgpu")]
 pub type Gpu = burn_wgpu::Wgpu;
@@ -51,8 +48,7 @@ pub use adapter::gpu;
 ///         Ok(vgg.try_forward(Tensor::zeros([1, 3, 32, 32], device))?.dims()[1])
 ///     }
 /// }
-/// # #[cfg(feature = "ndarray")]
-/// assert_eq!("ndarray".parse::<BackendName>()?.run(CountClasses)?, 7);
+/// assert_eq!("flex".parse::<BackendName>()?.run(CountClasses)?, 7);
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +61,11 @@ pub enum BackendName {
     Wgpu,
 }
 
-/// Work that can be done on any backend.
+/// Work that can be done on any backend. It is compiled for all that are compiled in, which takes
+/// minutes; where a network that answers on slices will do, [`load_on`](crate::models::load_on) costs
+/// nothing.
 pub trait Job {
-    /// What comes of it.
+    /// Its result.
     type Output;
 
     /// Does the work.
@@ -81,12 +79,14 @@ impl BackendName {
     /// All of them, compiled in or not.
     pub const ALL: [BackendName; 3] = [Self::NdArray, Self::Flex, Self::Wgpu];
 
-    /// The backend of [`Cpu`], or the first that is compiled in.
+    /// Flex, or the first of the others that is compiled in: NdArray, wgpu.
     pub fn preferred() -> Self {
-        match (cfg!(feature = "flex"), cfg!(feature = "ndarray")) {
-            (true, _) => Self::Flex,
-            (_, true) => Self::NdArray,
-            _ => Self::Wgpu,
+        if cfg!(feature = "flex") {
+            Self::Flex
+        } else if cfg!(feature = "ndarray") {
+            Self::NdArray
+        } else {
+            Self::Wgpu
         }
     }
 
@@ -127,10 +127,10 @@ impl std::str::FromStr for BackendName {
 
     fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|backend| backend.to_string() == name);
-        found.ok_or_else(|| Error::Setting {
-            place: "backend".into(),
-            expected: Self::ALL.map(|backend| backend.to_string()).join(", "),
-            found: name.into(),
+        found.ok_or_else(|| Error::UnknownName {
+            kind: "backend".into(),
+            name: name.into(),
+            known: Self::ALL.map(|backend| backend.to_string()).join(", "),
         })
     }
 }
@@ -148,7 +148,8 @@ pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Rounds after which a device ends the loops of its kernels, whatever is left to do; `None` if it does not.
+/// Iterations after which a device's driver ends the loops of a kernel, finished or not; `None` if it never
+/// does.
 ///
 /// # Errors
 /// [`Error::Backend`] if the device failed.
@@ -161,7 +162,7 @@ pub(crate) fn longest_loop<D: Any>(device: &D) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Whether a device computes in the thread that asks it to, as the CPU backends do.
+/// Whether a device computes in the calling thread, as the CPU backends do.
 pub(crate) fn is_cpu<D: Any>(device: &D) -> bool {
     let device = device as &dyn Any;
     #[cfg(feature = "flex")]
@@ -176,7 +177,7 @@ pub(crate) fn is_cpu<D: Any>(device: &D) -> bool {
     false
 }
 
-/// Reads a tensor from its device. Devices work asynchronously: this is where their errors show.
+/// Reads a tensor from its device. Devices work asynchronously, so this is where their errors appear.
 ///
 /// # Errors
 /// [`Error::Backend`] if the device failed in what led to this tensor.
@@ -185,4 +186,37 @@ pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<TensorDa
     tensor
         .try_into_data()
         .map_err(|error| Error::Backend { backend: name::<B>(&device), reason: error.to_string() })
+}
+
+/// A tensor of an [`Array`]'s values on a device: of a batch of photos, say.
+///
+/// ```
+/// use alexnet_vgg::backend::{self, Cpu};
+/// use alexnet_vgg::vision::{Preset, RgbImage};
+///
+/// let photos = [RgbImage::new(640, 480)]; // or vision::decode_file("photo.jpg")?
+/// let batch = Preset::imagenet().batch(&photos)?;
+/// let images = backend::to_tensor::<Cpu, 4>(batch, &Default::default())?;
+/// assert_eq!(images.dims(), [1, 3, 224, 224]);
+/// # Ok::<(), alexnet_vgg::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::InputShape`] for an array of another rank, and [`Error::Backend`] for more values than the
+/// device takes in a tensor.
+pub fn to_tensor<B: Backend, const D: usize>(
+    array: Array,
+    device: &B::Device,
+) -> Result<Tensor<B, D>> {
+    let Array { shape, values } = array;
+    let Ok(shape) = <[usize; D]>::try_from(shape.as_slice()) else {
+        return Err(Error::InputShape {
+            network: "tensor".into(),
+            expected: format!("of {D} dimensions"),
+            found: shape,
+        });
+    };
+    let limits = Limits::of::<B>(device)?;
+    limits.expect_tensor(format_args!("values of shape {shape:?}"), values.len() as u64)?;
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
 }

@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use alexnet_vgg::backend::Cpu;
-//! use alexnet_vgg::models::{AlexNetConfig, VggConfig};
+//! use alexnet_vgg::models::{AlexNetConfig, InitNetwork, VggConfig};
 //! use burn::tensor::{Distribution, Tensor};
 //!
 //! let device = Default::default();
@@ -24,20 +24,21 @@
 //! From a photo to a label, with weights that PyTorch trained:
 //!
 //! ```no_run
-//! use alexnet_vgg::engine::{Compiled, Precision};
+//! use alexnet_vgg::engine::{CompileOptions, Compiled};
 //! use alexnet_vgg::{models::VggConfig, predict::Classifier, vision::Views};
 //!
-//! let model = Compiled::load(VggConfig::vgg16(), "vgg16.safetensors", Precision::F32)?;
+//! let model = Compiled::load(VggConfig::vgg16(), "vgg16.safetensors", CompileOptions::default())?;
 //! let classifier = Classifier::builder(model).views(Views::ten_crop()).build()?;
-//! for guess in classifier.classify_file("photo.jpg")?.ranked {
-//!     println!("{:.1} %  {}", guess.probability * 100.0, guess.label);
+//! for prediction in classifier.classify_file("photo.jpg")?.predictions {
+//!     println!("{:.1} %  {}", prediction.probability * 100.0, prediction.label);
 //! }
 //! # Ok::<(), alexnet_vgg::Error>(())
 //! ```
 //!
-//! # The house
+//! # Where things are
 //!
-//! A network is a *table*: a list of layers as data. Everything else reads it.
+//! A network is a *table*: a list of layers as data. Everything else reads it. What needs no burn is
+//! in the package `alexnet-vgg-core`, which this one hands on under these paths:
 //!
 //! | module | what is in it |
 //! |---|---|
@@ -47,7 +48,7 @@
 //! | [`weights`] | trained weights from files, strictly |
 //! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
 //! | [`engine`] | the compiled forward pass for the CPU, several times faster |
-//! | [`onnx`] | a network as an ONNX file, for other runtimes |
+//! | `onnx` (a feature) | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same at random, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
 //! | `train` (a feature) | training by the papers' recipes, with checkpoints that survive anything |
@@ -55,32 +56,45 @@
 //!
 //! # Features of the package
 //!
-//! `ndarray` (default) and `flex` are CPU backends, `wgpu` is the GPU. A crate that names the
-//! `wgpu` backend needs `#![recursion_limit = "256"]`. `hub` downloads published weights,
-//! `train` trains; `mpi` trains on several processes and hosts, by an MPI library that must be there to
-//! build.
+//! By default: `flex` (burn's CPU backend, [`backend::Cpu`]), `formats` (all picture formats) and `onnx`.
+//! `wgpu` is the GPU, and a crate that names its type needs `#![recursion_limit = "256"]`; `ndarray` is
+//! burn's older CPU backend. `hub` downloads published weights. `train` trains, `dashboard` shows it in
+//! burn-train's terminal dashboard, and `mpi` trains on several processes and hosts, by an MPI library
+//! that must be there to build.
 #![deny(unsafe_code, missing_docs)]
 #![recursion_limit = "256"]
 
 pub mod backend;
 pub mod engine;
-mod error;
-#[cfg(feature = "hub")]
-pub mod hub;
 pub mod models;
-pub mod onnx;
 pub mod predict;
-pub mod small_kernels;
-pub mod summary;
 #[cfg(feature = "train")]
 pub mod train;
-pub mod vision;
-pub mod weights;
-mod whole_file;
 
-pub use error::{Error, Result, printable};
+pub use alexnet_vgg_core::architecture::{small_kernels, summary};
+#[cfg(feature = "hub")]
+#[doc(inline)]
+pub use alexnet_vgg_core::hub;
+#[cfg(feature = "onnx")]
+#[doc(inline)]
+pub use alexnet_vgg_core::onnx;
+#[doc(inline)]
+pub use alexnet_vgg_core::vision;
+#[doc(inline)]
+pub use alexnet_vgg_core::weights;
+pub use alexnet_vgg_core::{Array, Error, Metadata, Result, printable};
 
-/// The README's programs compile.
+/// The programs of the README and of the pages in `docs/` compile.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/networks.md")]
+    struct Networks;
+    #[doc = include_str!("../docs/prediction.md")]
+    struct Prediction;
+    #[doc = include_str!("../docs/devices.md")]
+    struct Devices;
+    #[doc = include_str!("../docs/your-weights.md")]
+    struct YourWeights;
+}

@@ -1,45 +1,59 @@
-//! How long VGG16's weights (528 MB) take from a file that the machine has in memory to a network.
+//! How long it takes to load VGG16's weights (528 MB) from a file in the page cache into a network.
 //!
-//!     cargo bench --bench load --features flex
-//!     ALEXNET_VGG_PEER=python cargo bench --bench load --features flex
+//!     cargo bench --bench load
+//!     cargo bench --bench load -- --peer python3
 //!
-//! The second command times PyTorch in turn with us, in one process of that Python that has imported
-//! torch: `torch.load(mmap=True)` and `load_state_dict`, into a VGG16 that is there already, and into
-//! a new one, which is what we make.
+//! The second command alternates with PyTorch, in one process of that Python, which has imported torch:
+//! `torch.load(mmap=True)` and `load_state_dict`, into an existing VGG16, and into a new one, which is what
+//! we do. IDs: the file's name.
 #![recursion_limit = "256"]
 
+#[path = "../../crates/core/benches/harness/mod.rs"]
+mod harness;
+
 use alexnet_vgg::backend::Cpu;
-use alexnet_vgg::models::{Vgg, VggConfig};
-use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
+use alexnet_vgg::models::{InitNetwork, Vgg, VggConfig};
+use clap::Parser;
+use harness::Outcome;
+use harness::arguments::BenchArguments;
+use harness::peer::Peer;
+use harness::statistics::{median, minimum};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+const FILES: [&str; 2] = ["vgg16.pth", "vgg16.safetensors"];
 const ROUNDS: usize = 15;
-const PEER: &str = include_str!("peer.py");
 
-fn main() -> Result<(), Box<dyn Error>> {
-    // cargo test runs benches, too, once and quickly.
-    if !std::env::args().any(|argument| argument == "--bench") {
+/// Measures how long it takes to load VGG16's weights. The IDs of the cases are `vgg16.pth` and
+/// `vgg16.safetensors`.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    bench: BenchArguments,
+}
+
+fn main() -> Outcome<()> {
+    let Arguments { bench } = Arguments::parse();
+    if !bench.measures() {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let device = Default::default();
-    let vgg = VggConfig::vgg16().init::<Cpu>(&device);
-    let files = ["vgg16.pth", "vgg16.safetensors"].map(|name| folder.path().join(name));
+    let vgg = VggConfig::vgg16().init::<Cpu>(&Default::default());
+    let names = FILES.into_iter().filter(|name| bench.selects(name));
+    let files: Vec<_> = names.map(|name| folder.path().join(name)).collect();
     for file in &files {
         vgg.save(file)?;
     }
     drop(vgg);
-    let mut peer = std::env::var("ALEXNET_VGG_PEER").ok().map(|p| Peer::start(&p)).transpose()?;
+    let start = |python| Peer::start(&mut Peer::python(python, include_str!("peer.py")));
+    let mut peer = bench.peer.as_ref().map(start).transpose()?;
     for file in &files {
         let mut ours = Vec::new();
         let mut theirs = Vec::new();
         for _ in 0..ROUNDS {
             ours.push(load(file)?);
             if let Some(peer) = &mut peer {
-                theirs.push(peer.load(file)?);
+                theirs.push(peer.seconds(&file.display().to_string())?);
             }
         }
         report(file, &ours, &theirs);
@@ -47,7 +61,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn load(file: &Path) -> Result<f64, Box<dyn Error>> {
+/// Seconds.
+fn load(file: &Path) -> Outcome<f64> {
     let start = Instant::now();
     let vgg = Vgg::<Cpu>::load(VggConfig::vgg16(), file, &Default::default())?;
     let seconds = start.elapsed().as_secs_f64();
@@ -56,55 +71,14 @@ fn load(file: &Path) -> Result<f64, Box<dyn Error>> {
 }
 
 fn report(file: &Path, ours: &[f64], theirs: &[[f64; 2]]) {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let fastest = ours.iter().copied().fold(f64::INFINITY, f64::min);
-    println!("{name}: median {:.3} s, fastest {fastest:.3} s", median(ours.to_vec()));
+    let name = file.file_name().unwrap_or_default().display();
+    println!("{name}: median {:.3} s, fastest {:.3} s", median(ours.to_vec()), minimum(ours));
     if theirs.is_empty() {
         return;
     }
-    for (i, what) in ["into a network that is there", "into a new network"].iter().enumerate() {
-        let seconds = median(theirs.iter().map(|both| both[i]).collect());
-        let ratio = median(ours.iter().zip(theirs).map(|(ours, both)| ours / both[i]).collect());
-        println!("  PyTorch {what}: {seconds:.3} s; ours / PyTorch {ratio:.2}");
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// A Python that loads a file for each line that it is sent, and answers with two times.
-struct Peer {
-    process: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(python: &str) -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(python)
-            .args(["-c", PEER])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let ask = process.stdin.take().ok_or("no stdin")?;
-        let answers = BufReader::new(process.stdout.take().ok_or("no stdout")?);
-        Ok(Self { process, ask, answers })
-    }
-
-    fn load(&mut self, file: &Path) -> Result<[f64; 2], Box<dyn Error>> {
-        writeln!(self.ask, "{}", file.display())?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        let seconds: Vec<f64> = line.split_whitespace().filter_map(|s| s.parse().ok()).collect();
-        seconds.try_into().map_err(|_| format!("the peer said {line:?}").into())
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    for (kind, target) in ["into an existing network", "into a new network"].iter().enumerate() {
+        let seconds = median(theirs.iter().map(|both| both[kind]).collect());
+        let ratio = median(ours.iter().zip(theirs).map(|(ours, both)| ours / both[kind]).collect());
+        println!("  PyTorch {target}: {seconds:.3} s; ours / PyTorch {ratio:.2}");
     }
 }

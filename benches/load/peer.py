@@ -1,5 +1,5 @@
-"""Loads a VGG16 from each file named on stdin, into a network that is there already and into a new one,
-and prints the seconds of each."""
+"""Loads a VGG16 from each file named on stdin, into an existing network and then into a new one, and prints
+the seconds of both, by the protocol of crates/core/benches/harness/peer.rs."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 import torchvision
 
-there_already = torchvision.models.vgg16()
+existing_network = torchvision.models.vgg16()
 
 
 def load(path, model):
@@ -20,18 +20,19 @@ def load(path, model):
 
 
 def new_network():
-    """With memory of its own, and nothing in it: what would be drawn would be overwritten."""
+    """With uninitialized memory: random weights would only be overwritten."""
     with torch.device("meta"):
         model = torchvision.models.vgg16()
     return model.to_empty(device="cpu")
 
 
+print("\nready", flush=True)
 for line in sys.stdin:
-    path = line.strip()
+    path = line.rstrip("\n")
     start = time.perf_counter()
-    load(path, there_already)
-    into_old = time.perf_counter() - start
+    load(path, existing_network)
+    into_existing = time.perf_counter() - start
     start = time.perf_counter()
     load(path, new_network())
     into_new = time.perf_counter() - start
-    print(into_old, into_new, flush=True)
+    print("\nseconds", into_existing, into_new, flush=True)

@@ -1,5 +1,5 @@
-"""Steps of training by PyTorch on the CPU, as benches/train/step.rs does them: for each line on stdin one
-step, and prints its seconds.
+"""Takes a step of training by PyTorch on the CPU for each line on stdin, as training.rs does, and prints its
+seconds, by the protocol of crates/core/benches/harness/peer.rs.
 
     python peer.py FOLDER_OF_networks.py NETWORK BATCH
 """
@@ -23,6 +23,7 @@ def forward(x):
     return network.classifier(network.avgpool(network.features(x)).flatten(1))
 
 
+print("\nready", flush=True)
 for _ in sys.stdin:
     start = time.perf_counter()
     optimizer.zero_grad()
@@ -30,4 +31,4 @@ for _ in sys.stdin:
     loss.backward()
     optimizer.step()
     loss.item()
-    print(time.perf_counter() - start, flush=True)
+    print("\nseconds", time.perf_counter() - start, flush=True)

@@ -1,4 +1,4 @@
-//! What stays of an evaluation.
+//! Writes the results of an evaluation to files.
 
 use crate::tally::Tally;
 use alexnet_vgg::train::report::Mistake;
@@ -9,15 +9,15 @@ use std::path::Path;
 pub fn write(folder: &Path, tally: &Tally, mistakes: usize) -> Result<(), Box<dyn Error>> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(|error| at(&error))?;
-    tally.confusion.picture().save(folder.join("confusion.png")).map_err(|error| at(&error))?;
+    tally.confusion.save_svg(folder.join("confusion.svg"))?;
     let sheet = Mistake::sheet(&tally.worst(mistakes))?;
     sheet.save(folder.join("mistakes.png")).map_err(|error| at(&error))?;
-    table(&folder.join("classes.csv"), tally.confusion.per_class())?;
-    table(&folder.join("predictions.csv"), &tally.predictions)
+    write_csv(&folder.join("classes.csv"), tally.confusion.per_class())?;
+    write_csv(&folder.join("predictions.csv"), &tally.predictions)
 }
 
-/// Under the names of their fields.
-fn table(
+/// The columns are named after the rows' fields.
+fn write_csv(
     path: &Path,
     rows: impl IntoIterator<Item = impl Serialize>,
 ) -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,4 @@
-//! Labeled pictures, and which of the network's classes they are of.
+//! Labeled pictures, numbered by the network's classes.
 
 use crate::cli;
 use alexnet_vgg::printable;
@@ -7,29 +7,30 @@ use alexnet_vgg::vision::Labels;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Where pictures that were not trained on are by custom.
-const PARTS: [&str; 4] = ["test", "val", "valid", "validation"];
-/// Names in a message.
-const MOST_NAMES: usize = 10;
+/// Usual names of folders with pictures that a network was not trained on.
+const TEST_FOLDERS: [&str; 4] = ["test", "val", "valid", "validation"];
+/// Names listed in a message.
+const MAX_NAMES: usize = 10;
 
 /// Pictures and their classes.
 pub struct Pictures {
     /// The names of the classes.
     pub labels: Labels,
     pub files: Vec<PathBuf>,
-    /// Of each file.
+    /// The class of each file.
     pub classes: Vec<usize>,
 }
 
 impl Pictures {
-    /// Of a folder with one folder for each class, of the part of it that is for tests, or of a CSV file.
+    /// Of a folder with a subfolder for each class, of such a folder for tests inside it, or of a CSV file.
     pub fn find(data: &Path) -> alexnet_vgg::Result<Self> {
-        // A `test` whose pictures lie side by side has no classes to tell.
-        let parts = PARTS.iter().map(|part| data.join(part)).filter(|part| part.is_dir());
-        let mut lists = parts.filter_map(|part| Some((PictureList::folder(&part).ok()?, part)));
+        // A folder `test` without subfolders does not tell the classes of its pictures.
+        let folders = TEST_FOLDERS.iter().map(|name| data.join(name)).filter(|it| it.is_dir());
+        let mut lists =
+            folders.filter_map(|folder| Some((PictureList::folder(&folder).ok()?, folder)));
         let list = match lists.next() {
-            Some((list, part)) => {
-                cli::complain(format!("evaluating on {}\n", part.display()));
+            Some((list, folder)) => {
+                cli::warn(format!("evaluating on {}\n", folder.display()));
                 list
             }
             None => {
@@ -41,24 +42,20 @@ impl Pictures {
         Ok(Self { labels, files: list.paths().collect(), classes })
     }
 
-    /// The same with the network's classes: those of the folders' names, or, if nobody knows what the
-    /// network calls its classes, in the order of the folders.
-    pub fn of_network(self, stated: Option<Labels>, count: usize) -> Result<Self, Box<dyn Error>> {
-        let Some(labels) = stated else { return self.in_order(count) };
+    /// The same pictures, numbered by the network's classes: the folders' names are looked up among the
+    /// network's labels or, if those are unknown, the folders are taken in order.
+    pub fn of_network(self, labels: Option<Labels>, count: usize) -> Result<Self, Box<dyn Error>> {
+        let Some(labels) = labels else { return self.in_order(count) };
         labels.expect_classes(count)?;
-        let place = |name: &String| labels.names().iter().position(|label| label == name);
-        let places: Vec<Option<usize>> = self.labels.names().iter().map(place).collect();
-        let names = |names: Vec<&String>| {
-            let shown: Vec<String> =
-                names.iter().take(MOST_NAMES).map(|it| printable(it)).collect();
-            let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
-            shown.join(", ") + more
-        };
-        let unknown = self.labels.names().iter().zip(&places).filter(|(_, place)| place.is_none());
-        let unknown: Vec<&String> = unknown.map(|(name, _)| name).collect();
+        let class_of = |name: &String| labels.names().iter().position(|label| label == name);
+        let class_of_folder: Vec<Option<usize>> =
+            self.labels.names().iter().map(class_of).collect();
+        let folders = self.labels.names().iter().zip(&class_of_folder);
+        let unknown: Vec<&String> =
+            folders.filter(|(_, class)| class.is_none()).map(|(name, _)| name).collect();
         if !unknown.is_empty() {
-            let known = names(labels.names().iter().collect());
-            let unknown = names(unknown);
+            let (unknown, known) =
+                (list(&unknown), list(&labels.names().iter().collect::<Vec<_>>()));
             return Err(
                 format!("the network has no class {unknown}; its classes are {known}").into()
             );
@@ -66,26 +63,30 @@ impl Pictures {
         let is_missing = |name: &&String| !self.labels.names().contains(name);
         let missing: Vec<&String> = labels.names().iter().filter(is_missing).collect();
         if !missing.is_empty() {
-            cli::complain(format!("no pictures of {}\n", names(missing)));
+            cli::warn(format!("no pictures of {}\n", list(&missing)));
         }
-        let classes = self.classes.iter().filter_map(|&folder| places[folder]).collect();
+        let classes = self.classes.iter().filter_map(|&folder| class_of_folder[folder]).collect();
         Ok(Self { labels, classes, ..self })
     }
 
     fn in_order(self, count: usize) -> Result<Self, Box<dyn Error>> {
-        match self.labels.count() == count {
-            true => {
-                cli::complain(
-                    "the weights do not name their classes; taken for them, in order, are the folders\n",
-                );
-                Ok(self)
-            }
-            false => Err(format!(
-                "the weights have {count} classes and do not name them, the data has {} folders; --labels \
-                FILE says which are which",
-                self.labels.count()
+        let folders = self.labels.count();
+        if folders != count {
+            return Err(format!(
+                "the weights file does not name its {count} classes, and the data has {folders} folders; name \
+                 the classes by --labels FILE"
             )
-            .into()),
+            .into());
         }
+        cli::warn(
+            "the weights file does not name its classes; the folders are taken for them, in order\n",
+        );
+        Ok(self)
     }
+}
+
+fn list(names: &[&String]) -> String {
+    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| printable(name)).collect();
+    let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
+    shown.join(", ") + more
 }

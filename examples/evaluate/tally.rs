@@ -1,85 +1,86 @@
-//! What the network said, counted.
+//! Counts right and wrong predictions.
 
 use crate::pictures::Pictures;
-use alexnet_vgg::predict::Answer;
+use alexnet_vgg::predict::Classification;
 use alexnet_vgg::printable;
-use alexnet_vgg::train::report::{Confusion, Mistake};
+use alexnet_vgg::train::report::{ConfusionMatrix, Mistake};
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
-/// Pairs of classes that are told.
-const MIXUPS: usize = 10;
+/// Confused pairs of classes that are listed.
+const MAX_CONFUSIONS: usize = 10;
 
-/// All answers, and the pictures that had none.
+/// All predictions, and the pictures that could not be classified.
 pub struct Tally<'a> {
     pictures: &'a Pictures,
-    pub confusion: Confusion,
+    pub confusion: ConfusionMatrix,
     pub predictions: Vec<Prediction<'a>>,
-    pub broken: Vec<(&'a Path, alexnet_vgg::Error)>,
+    pub failed: Vec<(&'a Path, alexnet_vgg::Error)>,
 }
 
-/// The answer to a picture: a line of predictions.csv.
+/// The prediction for a picture: a line of predictions.csv.
 #[derive(Clone, Serialize)]
 pub struct Prediction<'a> {
     #[serde(serialize_with = "shown")]
     pub file: &'a Path,
     pub actual: &'a str,
     pub predicted: String,
-    /// Of what was predicted, 0 to 1.
+    /// Of the predicted class, 0 to 1.
     pub probability: f32,
     pub probability_of_actual: f32,
-    /// Of the actual class among all, from 1 on.
+    /// The rank of the actual class among all; 1 is the most probable.
     pub rank_of_actual: usize,
 }
 
-/// Not all paths are text.
+/// Some paths are not UTF-8.
 fn shown<S: serde::Serializer>(file: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&file.display())
 }
 
 impl<'a> Tally<'a> {
     pub fn new(pictures: &'a Pictures) -> Self {
-        let confusion = Confusion::new(pictures.labels.clone());
-        Self { pictures, confusion, predictions: Vec::new(), broken: Vec::new() }
+        let confusion = ConfusionMatrix::new(pictures.labels.clone());
+        Self { pictures, confusion, predictions: Vec::new(), failed: Vec::new() }
     }
 
-    /// The answer to the picture at an index.
+    /// The result for the picture of this index.
     pub fn add(
         &mut self,
         picture: usize,
-        answer: alexnet_vgg::Result<Answer>,
+        result: alexnet_vgg::Result<Classification>,
     ) -> Result<(), Box<dyn Error>> {
         let file = self.pictures.files[picture].as_path();
         let actual = self.pictures.classes[picture];
-        let answer = match answer {
-            Ok(answer) => answer,
+        let classification = match result {
+            Ok(classification) => classification,
             Err(error) => {
-                self.broken.push((file, error));
+                self.failed.push((file, error));
                 return Ok(());
             }
         };
-        let best = &answer.ranked[0];
-        let rank = answer.ranked.iter().position(|guess| guess.class == actual);
+        let ranked = &classification.predictions;
+        let best = &ranked[0];
+        let rank = ranked.iter().position(|prediction| prediction.class == actual);
         self.confusion.add(actual, best.class)?;
         self.predictions.push(Prediction {
             file,
             actual: self.pictures.labels.get(actual),
             predicted: best.label.clone(),
             probability: best.probability,
-            probability_of_actual: answer.probabilities[actual],
+            probability_of_actual: classification.probabilities[actual],
             rank_of_actual: rank.map_or(usize::MAX, |rank| rank + 1),
         });
         Ok(())
     }
 
-    /// How often the actual class was among the first so many.
-    fn among(&self, first: usize) -> usize {
-        self.predictions.iter().filter(|it| it.rank_of_actual <= first).count()
+    /// How often the actual class was among the `k` most probable ones.
+    fn top(&self, k: usize) -> usize {
+        self.predictions.iter().filter(|it| it.rank_of_actual <= k).count()
     }
 
-    /// What the network was surest of and wrong, the surest first.
+    /// The wrong predictions with the highest probabilities, the highest first.
     pub fn worst(&self, most: usize) -> Vec<Mistake> {
         let mut wrong: Vec<_> =
             self.predictions.iter().filter(|it| it.rank_of_actual > 1).collect();
@@ -95,17 +96,17 @@ impl<'a> Tally<'a> {
 
     pub fn json(&self) -> serde_json::Value {
         let all = self.predictions.len();
-        let part = |first| self.among(first) as f64 / all as f64;
-        let broken = self.broken.iter();
-        let broken = broken
-            .map(|(file, error)| serde_json::json!({ "file": file.display().to_string(), "error": error.to_string() }));
+        let share = |k| self.top(k) as f64 / all as f64;
+        let failed = self.failed.iter().map(|(file, error)| {
+            serde_json::json!({ "file": file.display().to_string(), "error": error.to_string() })
+        });
         serde_json::json!({
             "pictures": all,
-            "top1": part(1),
-            "top5": part(5),
+            "top1": share(1),
+            "top5": share(5),
             "classes": self.confusion.per_class(),
-            "confusions": self.confusion.mixups(MIXUPS),
-            "broken": broken.collect::<Vec<_>>(),
+            "confusions": self.confusion.most_confused(MAX_CONFUSIONS),
+            "broken": failed.collect::<Vec<_>>(),
         })
     }
 }
@@ -113,24 +114,24 @@ impl<'a> Tally<'a> {
 impl fmt::Display for Tally<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.predictions.len();
-        // Among five classes nobody misses one.
-        let ranks = [1, 5].into_iter().filter(|&rank| rank < self.confusion.classes().max(2));
-        for rank in ranks {
-            let right = self.among(rank);
+        // With five classes or fewer, the top-5 accuracy is always 100 %.
+        for k in [1, 5].into_iter().filter(|&k| k < self.confusion.classes().max(2)) {
+            let right = self.top(k);
             let percent = 100.0 * right as f64 / all as f64;
-            writeln!(f, "top-{rank}  {percent:6.2} %  ({right} of {all})")?;
+            writeln!(f, "top-{k}  {percent:6.2} %  ({right} of {all})")?;
         }
-        if !self.broken.is_empty() {
-            writeln!(f, "left out, as they could not be classified: {}", self.broken.len())?;
+        if !self.failed.is_empty() {
+            writeln!(f, "skipped, because they could not be classified: {}", self.failed.len())?;
         }
         write!(f, "\n{}", self.confusion)?;
-        let mixups = self.confusion.mixups(MIXUPS);
-        if !mixups.is_empty() {
+        let confusions = self.confusion.most_confused(MAX_CONFUSIONS);
+        if !confusions.is_empty() {
             writeln!(f, "\nmost frequent confusions")?;
         }
-        for mixup in mixups {
-            let [actual, predicted] = [&mixup.actual, &mixup.predicted].map(|name| printable(name));
-            writeln!(f, "{:>6}  {actual} taken for {predicted}", mixup.count)?;
+        for confused in confusions {
+            let [actual, predicted] =
+                [&confused.actual, &confused.predicted].map(|name| printable(name));
+            writeln!(f, "{:>6}  {actual} classified as {predicted}", confused.count)?;
         }
         Ok(())
     }

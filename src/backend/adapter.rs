@@ -1,8 +1,8 @@
-//! The GPU adapter behind the `wgpu` backend, asked before burn asks: burn panics where there is
-//! none, and a tensor beyond the adapter's limits ends in wrong numbers.
+//! The GPU adapter behind the `wgpu` backend, checked before burn uses it: burn panics where there is
+//! none, and a tensor beyond the adapter's limits gives wrong results.
 
 use super::{Wgpu, read};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -22,10 +22,10 @@ pub fn gpu() -> Result<WgpuDevice> {
     Ok(device)
 }
 
-/// What each device has answered.
+/// What was found out about each device.
 type Answers<T> = Mutex<Vec<(WgpuDevice, T)>>;
 
-/// The device's answer, asked for once.
+/// The answer for a device, found out once.
 fn once<T: Copy>(
     answers: &Answers<T>,
     device: &WgpuDevice,
@@ -54,33 +54,33 @@ fn open(device: &WgpuDevice) -> Result<u64> {
     if !is_external && WgpuRuntime::enumerate_devices(device.to_id().type_id, &api).is_empty() {
         return Err(no_device(format!("no {api:?} adapter for {device:?} on this machine")));
     }
-    // An adapter may still be refused, above all one named by the environment variable; burn panics
-    // on that.
+    // Opening an adapter may still fail, above all one named by the environment variable, and burn
+    // panics then.
     let client = std::panic::catch_unwind(|| WgpuRuntime::client(device));
     let client = client.map_err(|_| no_device(format!("{device:?} could not be opened")))?;
     Ok(client.properties().memory.max_page_size)
 }
 
-/// Rounds that Mesa's software drivers grant one invocation of a shader, in all its loops together
-/// (`LP_MAX_TGSI_LOOP_ITERATIONS`). Then they end the loops, and say nothing.
-const ROUNDS: u64 = 65535;
+/// Iterations that Mesa's software drivers grant one invocation of a shader, in all its loops together
+/// (`LP_MAX_TGSI_LOOP_ITERATIONS`). Beyond them they end the loops silently.
+const MESA_ITERATIONS: u64 = 65535;
 
-/// Rounds after which the driver ends the loops of a shader; `None` where they end by themselves. No
-/// limit of the adapter tells, so it has to add up more than that.
+/// Iterations after which the driver ends the loops of a shader; `None` where it never does. No limit of the
+/// adapter tells, so it is given a longer sum and its result checked.
 pub(super) fn longest_loop(device: &WgpuDevice) -> Result<Option<u64>> {
     // The first convolution takes a second on a software driver.
     static LONGEST: Answers<Option<u64>> = Mutex::new(Vec::new());
-    once(&LONGEST, device, add_up)
+    once(&LONGEST, device, sum_of_ones)
 }
 
-fn add_up(device: &WgpuDevice) -> Result<Option<u64>> {
+fn sum_of_ones(device: &WgpuDevice) -> Result<Option<u64>> {
     const SIDE: usize = 256;
     let ones = || Tensor::<Wgpu, 4>::ones([1, 1, SIDE, SIDE], device);
-    // One output, which one invocation computes: as it does a number of a weight's gradient.
+    // One output, computed by one invocation, as each value of a weight's gradient is.
     let sum = read(conv2d(ones(), ones(), None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1)))?;
-    // Cut short it is a third of this; a GPU that sums in f16 or the like comes near it.
+    // Cut short, it is a third of this; a GPU that sums in f16 comes near it.
     let is_cut = sum.iter::<f32>().any(|sum| sum < (SIDE * SIDE / 2) as f32);
-    Ok(is_cut.then_some(ROUNDS))
+    Ok(is_cut.then_some(MESA_ITERATIONS))
 }
 
 fn no_device(reason: String) -> Error {

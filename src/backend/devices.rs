@@ -1,7 +1,7 @@
 //! Several devices of one backend, by name.
 
 use super::BackendName;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 use burn::prelude::DeviceOps;
 use burn::tensor::backend::{Backend, DeviceId};
 use std::fmt;
@@ -31,20 +31,20 @@ pub struct Devices {
 const KINDS: [u16; 4] = [0, 1, 2, 3];
 
 impl Devices {
-    /// Where they are.
+    /// Their backend.
     pub fn backend(&self) -> BackendName {
         self.backend
     }
 
-    /// How many they are, at least 1.
+    /// How many there are, at least 1.
     pub fn count(&self) -> usize {
         self.numbers.len()
     }
 
-    /// [`all`](Self::all), where they are two: for [`Towers`](crate::models::Towers).
+    /// [`all`](Self::all), if there are two: for [`TwoGpuNetwork`](crate::models::TwoGpuNetwork).
     ///
     /// # Errors
-    /// As for [`all`](Self::all), and [`Error::Setting`] where they are not two.
+    /// As for [`all`](Self::all), and [`Error::Setting`] if there are not two.
     pub fn pair<B: Backend>(&self, default: &B::Device) -> Result<[B::Device; 2]> {
         self.all::<B>(default)?.try_into().map_err(|all: Vec<B::Device>| Error::Setting {
             place: "devices".into(),
@@ -53,7 +53,7 @@ impl Devices {
         })
     }
 
-    /// burn's devices, in the order of their names; `default` is what a name without a number means.
+    /// burn's devices, in the order in which they were named; a name without a number is `default`.
     ///
     /// # Errors
     /// [`Error::Backend`] for a number that this machine does not have.
@@ -96,12 +96,10 @@ impl FromStr for Devices {
         });
         let named = named.collect::<Result<Vec<_>>>()?;
         let backend = named[0].0;
-        match named.iter().all(|(of, _)| *of == backend) {
-            true => {
-                Ok(Self { backend, numbers: named.into_iter().map(|(_, number)| number).collect() })
-            }
-            false => Err(wrong("devices of one kind")),
+        if named.iter().any(|(of, _)| *of != backend) {
+            return Err(wrong("devices of one kind, all cpu or all gpu"));
         }
+        Ok(Self { backend, numbers: named.into_iter().map(|(_, number)| number).collect() })
     }
 }
 

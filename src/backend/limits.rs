@@ -1,8 +1,8 @@
-//! What a device takes, asked before burn is: beyond it, wgpu gives wrong numbers and an allocator
-//! ends the process.
+//! The limits of a device, checked before burn is called: beyond them wgpu gives wrong results, and a failed
+//! allocation ends the process.
 
 use crate::backend::largest_tensor;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 use burn::tensor::backend::Backend;
 use std::fmt::Display;
 
@@ -20,7 +20,7 @@ impl Limits {
         Ok(Self { backend: name::<B>(device), largest: largest_tensor(device)? })
     }
 
-    /// `Ok` if the device takes a tensor of so many values; `what` is to blame if not.
+    /// `Ok` if the device takes a tensor of so many values; otherwise the error names `what`.
     pub fn expect_tensor(&self, what: impl Display, elements: u64) -> Result<()> {
         let bytes = elements.saturating_mul(F32);
         match self.largest {
@@ -36,13 +36,11 @@ impl Limits {
     /// `Ok` if the machine has memory for so many values.
     pub fn expect_memory(&self, what: impl Display, elements: u64) -> Result<()> {
         let bytes = elements.saturating_mul(F32);
-        match has_memory(bytes) {
-            true => Ok(()),
-            false => Err(self.refuse(format!(
-                "{what}: {} are more than the memory of this machine",
-                mib(bytes)
-            ))),
+        if has_memory(bytes) {
+            return Ok(());
         }
+        let bytes = mib(bytes);
+        Err(self.refuse(format!("{what}: {bytes} is more than the memory of this machine")))
     }
 
     pub fn refuse(&self, reason: String) -> Error {
@@ -50,7 +48,7 @@ impl Limits {
     }
 }
 
-/// `wgpu` as users call it, or what burn calls another backend.
+/// `wgpu`, as users call it, or burn's name of another backend.
 pub(crate) fn name<B: Backend>(device: &B::Device) -> String {
     #[cfg(feature = "wgpu")]
     if (device as &dyn std::any::Any).is::<super::WgpuDevice>() {
@@ -63,14 +61,13 @@ fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// Whether the allocator would give `bytes`: it refuses what is far beyond the machine's memory. To
-/// ask costs nothing, because memory that is not written to is not used; an allocation that fails in
-/// burn ends the process.
+/// Whether the allocator grants `bytes`: it refuses what is far beyond the machine's memory. Asking costs
+/// nothing, because memory that is never written to is not used.
 fn has_memory(bytes: u64) -> bool {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut memory = Vec::<u8>::new();
     let reserved = memory.try_reserve_exact(bytes).is_ok();
-    // Otherwise the compiler leaves out an allocation that nobody uses.
+    // Otherwise the compiler removes an unused allocation.
     std::hint::black_box(&memory);
     reserved
 }

@@ -1,14 +1,14 @@
-//! Batch normalization (Ioffe and Szegedy, 2015), with the numbers of PyTorch.
+//! Batch normalization (Ioffe and Szegedy, 2015), with PyTorch's results.
 //!
-//! burn's own computes with `[1, C, 1, 1]` spread over `[N, C, H, W]`, which its backend Flex walks number by
-//! number: a third of the time of training a small VGG went there. Here a map is N·C rows of H·W numbers, and
-//! each row has its number. The running variance is PyTorch's, too: burn's lacks the factor n / (n - 1).
+//! burn's own broadcasts `[1, C, 1, 1]` over `[N, C, H, W]`, which its backend Flex does value by value: a
+//! third of the time of training a small VGG. Here a map is N·C rows of H·W values, with a scale and a shift
+//! for each row. The running variance is PyTorch's, too: burn's lacks the factor n / (n - 1).
 
 use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// By the statistics of the batch, which the running ones learn from: `[N, C, H, W]` to the same shape.
+/// Normalizes by the statistics of the batch and updates the running ones: `[N, C, H, W]` to the same shape.
 pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = x.dims();
     let rows: Tensor<B, 2> = x.reshape([batch * channels, height * width]);
@@ -27,9 +27,9 @@ pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tens
     rows.reshape([batch, channels, height, width])
 }
 
-/// The running statistics take a step toward those of so many values a channel: PyTorch's, whose variance is
-/// the unbiased one.
-pub(super) fn learn<B: Backend>(
+/// Updates the running statistics from those of a batch with so many values for each channel. As in
+/// PyTorch, the running variance is the unbiased one.
+pub(crate) fn learn<B: Backend>(
     norm: &BatchNorm<B>,
     mean: Tensor<B, 1>,
     variance: Tensor<B, 1>,
@@ -41,12 +41,13 @@ pub(super) fn learn<B: Backend>(
     };
     for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, variance * unbiased)] {
         running.update(step(running.value_sync(), new));
-        // burn keeps what a thread has learned apart until that thread asks: this one may end before the next pass.
+        // burn keeps a thread's updates apart until that thread asks for the value, and this one may end
+        // before the next pass.
         running.value_sync();
     }
 }
 
-/// By the running statistics, whatever the backend: `[N, C, H, W]` to the same shape.
+/// Normalizes by the running statistics, on any backend: `[N, C, H, W]` to the same shape.
 pub(super) fn by_running<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = x.dims();
     let rows: Tensor<B, 2> = x.reshape([batch * channels, height * width]);
@@ -56,8 +57,8 @@ pub(super) fn by_running<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Te
     rows.reshape([batch, channels, height, width])
 }
 
-/// A number for each channel, `[C]`, to one for each row, `[N * C, 1]`.
-pub(super) fn each_row<B: Backend>(of_channels: Tensor<B, 1>, batch: usize) -> Tensor<B, 2> {
+/// A value for each channel, `[C]`, to one for each row, `[N * C, 1]`.
+pub(crate) fn each_row<B: Backend>(of_channels: Tensor<B, 1>, batch: usize) -> Tensor<B, 2> {
     let [channels] = of_channels.dims();
     of_channels.reshape([1, channels]).repeat_dim(0, batch).reshape([batch * channels, 1])
 }

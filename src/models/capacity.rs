@@ -1,13 +1,13 @@
-//! What a device can hold of a network, asked before its first kernel.
+//! How much of a network a device can hold, asked before the first kernel runs.
 
-use super::table::{Parameter, Part, Shape, Step};
+use super::{Parameter, Section, Shape, Step};
 use crate::backend::{Limits, longest_loop};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 use burn::tensor::backend::Backend;
 
 const F32: u64 = size_of::<f32>() as u64;
 
-/// The limits of one device, and the network that must keep to them.
+/// The limits of one device, and the network that must stay within them.
 pub(super) struct Capacity<'a> {
     network: &'a str,
     limits: Limits,
@@ -19,18 +19,18 @@ impl<'a> Capacity<'a> {
     }
 
     /// Whether the weights fit: together into the machine's memory, through which they come, and each
-    /// tensor into the device's largest one. (Linear layers are in pieces, small enough for any
-    /// device but for absurd rows.)
+    /// tensor into the largest that the device takes. (Linear layers are kept in chunks, small enough for
+    /// any device.)
     pub fn expect_weights(&self, steps: &[Step]) -> Result<()> {
         let elements = steps.iter().flat_map(|step| &step.parameters).map(Parameter::elements);
         self.expect_memory("the weights", elements.sum())?;
-        (steps.iter().filter(|step| step.part == Part::Features))
+        (steps.iter().filter(|step| step.section == Section::Features))
             .flat_map(|step| &step.parameters)
             .try_for_each(|parameter| self.expect_tensor(&parameter.key, parameter.elements()))
     }
 
-    /// How many images of a batch go through at once. `trained` says of each step, as far as it goes, whether
-    /// gradients of its parameters are asked for.
+    /// How many images of a batch go through at once. `trained` says for each of the first steps whether its
+    /// parameters require gradients.
     pub fn images_at_once<B: Backend>(
         &self,
         batch: usize,
@@ -47,8 +47,8 @@ impl<'a> Capacity<'a> {
         let trained = trained.map(|(step, _)| (images_back(step, longest), step));
         match trained.min_by_key(|(at_once, _)| *at_once) {
             Some((0, step)) => Err(self.refuse(format!(
-                "{}: a gradient cannot be added up over a map of one image, as this device's driver ends loops \
-                 after {longest} rounds",
+                "{}: the gradient of one image cannot be summed on this device, whose driver ends loops after \
+                 {longest} iterations",
                 step.key
             ))),
             Some((at_once, _)) => Ok(usize::try_from(at_once).unwrap_or(images).min(images)),
@@ -56,11 +56,11 @@ impl<'a> Capacity<'a> {
         }
     }
 
-    /// By the largest tensor of the way forward.
+    /// As limited by the largest tensor of the forward pass.
     fn images_forward(&self, batch: usize, steps: &[Step]) -> Result<usize> {
         let Some(first) = steps.first() else { return Ok(batch) };
         let batch_of = |elements: u64| elements.saturating_mul(batch as u64);
-        // Of equals the last is taken, so that the first layer to blame is named.
+        // `max_by_key` takes the last of equals: reversed, the first such layer is named.
         let widest = steps.iter().rev().max_by_key(|step| widest(step)).unwrap_or(first);
         let Some(largest) = self.limits.largest else {
             let working = steps.iter().map(|step| step.input.elements() + step.output.elements());
@@ -74,7 +74,7 @@ impl<'a> Capacity<'a> {
         Ok(usize::try_from(images).unwrap_or(batch).min(batch))
     }
 
-    /// `what` is the layer or parameter to blame.
+    /// `what` is the layer or parameter that the error names.
     pub fn expect_tensor(&self, what: &str, elements: u64) -> Result<()> {
         self.limits.expect_tensor(format_args!("{}: {what}", self.network), elements)
     }
@@ -88,12 +88,11 @@ impl<'a> Capacity<'a> {
     }
 }
 
-/// Over the maps of how many images the gradients of a layer's parameters can be added up at once, by a device whose
-/// driver ends the loops of a kernel after `longest` rounds: one that is cut short is a number like any other, and
-/// nobody says that it is wrong.
+/// Over the maps of how many images the gradients of a layer's parameters can be summed at once on a device
+/// whose driver silently ends the loops of a kernel after `longest` iterations.
 ///
-/// burn 0.21 goes through all places of all images in one loop within others: of *n* maps, `(n + 2) h w + 3 h` rounds at
-/// most for a weight, and `2 n h w` and a few for a bias.
+/// burn 0.21 sums over all positions of all images in one kernel invocation: for *n* maps at most
+/// `(n + 2) h w + 3 h` iterations for a weight, and `2 n h w` plus a few for a bias.
 fn images_back(step: &Step, longest: u64) -> u64 {
     const FEW: u64 = 32;
     let Shape::Map([_, height, width]) = step.output else { return u64::MAX };

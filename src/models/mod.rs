@@ -1,77 +1,61 @@
 //! The networks: their tables, and the burn module that walks a table.
 //!
-//! - `table`: what a network is, as data; `row`: the shape arithmetic of a layer; `names`: what the
-//!   papers call it.
-//! - `alexnet`, `vgg`: the published networks, row by row.
-//! - `grid`: where the cells of a map lie in the input.
-//! - `network`: the burn module of any table, with its taps; `dense`: the same at every place of a large
-//!   picture; `chain`: its layers; `layers`, `batch_norm`:
-//!   those that burn has otherwise; `frozen`: the same without training; `thinned`: the pass of training,
-//!   and in `stretches`, with `synchronized` batch norm; `replica`: another copy to train; `pieces`: how they cut their
-//!   weights; `trained`, `values`: which tensors, and weights out of a network; `capacity`: what a device can hold.
-//! - `towers`: the same network in two halves, on two devices.
-//! - `registry`: networks by name.
+//! - The tables themselves, their configs and the shapes of their layers come from the core, as
+//!   [`Architecture`], [`Table`], [`Layer`], [`AlexNetConfig`], [`VggConfig`].
+//! - `network`: the burn module of any table; `init_network`: fresh ones from configs; `tap`: outputs of
+//!   inner layers; `batch_plan`: large batches in parts; `layer_modules`: burn's layers for its
+//!   rows, of which `lrn`, `linear` and `batch_norm` are ours; `dense_evaluation`: the same at every
+//!   position of a large picture; `freeze`: the same without training; `masked_dropout`: the pass of
+//!   training, whose dropout is by image.
+//! - `network_files`: networks from weights files and to files; `parameter_values`,
+//!   `trainable_parameters`: weights out of a network, and which tensors they are.
+//! - `capacity`: what a device can hold; `network_model`: networks as [`predict::Model`](crate::predict::Model);
+//!   `load_on`: the same on a backend that is chosen at run time.
+//! - `two_gpu`: the same network in two halves, on two devices.
+//! - `grad_cam`, `feature_vectors`, `perceptual_loss`: what gradients flow through.
 
-mod alexnet;
 mod batch_norm;
+mod batch_plan;
 mod capacity;
-mod chain;
-mod dense;
-mod dropout;
-mod frozen;
-mod grid;
-mod layers;
-mod names;
+mod dense_evaluation;
+mod feature_vectors;
+mod freeze;
+mod grad_cam;
+mod init_network;
+mod layer_modules;
+mod linear;
+mod load_on;
+mod lrn;
+mod masked_dropout;
 mod network;
-mod pieces;
-mod registry;
-#[cfg(feature = "train")]
-mod replica;
-mod row;
-#[cfg(feature = "train")]
-mod stretches;
-#[cfg(feature = "train")]
-mod synchronized;
-mod table;
-mod thinned;
-pub(crate) mod towers;
-mod trained;
-mod values;
-mod vgg;
+mod network_files;
+mod network_model;
+mod parameter_values;
+mod perceptual_loss;
+mod tap;
+mod trainable_parameters;
+pub(crate) mod two_gpu;
 
-pub use alexnet::{Activation, AlexNetConfig, AlexNetVariant};
-pub(crate) use dropout::mask;
-pub use grid::Grid;
-pub use layers::{Linear, Lrn};
-pub use network::{AlexNet, Network, Tap, Vgg};
+#[doc(inline)]
+pub use alexnet_vgg_core::architecture::*;
 #[cfg(feature = "train")]
-pub(crate) use network::{join, not_a_number};
-pub use registry::NetworkConfig;
-pub(crate) use row::product;
+pub(crate) use batch_norm::{each_row, learn};
 #[cfg(feature = "train")]
-pub(crate) use stretches::Pass;
-pub(crate) use table::places;
-pub use table::{
-    Architecture, BiasInit, Fill, Init, Layer, Numbering, Parameter, Part, Role, Shape, Step,
-    WeightInit,
-};
-pub use towers::{Divided, Division, Exchange, Towers, Traffic, Transfer};
-pub use trained::Trained;
-pub use vgg::{VggConfig, VggConfiguration, VggInit};
-
-use burn::tensor::backend::Backend;
-
-/// `channels * width`, to the nearest even number, at least 2: even, so that the two groups of
-/// AlexNet always divide.
-fn even(channels: usize, width: f64) -> usize {
-    // A width that is not a number becomes 0 channels, which the table refuses.
-    match (channels as f64 * width / 2.0).round() as usize {
-        0 if width > 0.0 => 2,
-        half => half.saturating_mul(2),
-    }
-}
-
-/// The configs' `init`, which burn's habit makes infallible.
-fn init_or_panic<B: Backend>(architecture: Architecture, device: &B::Device) -> Network<B> {
-    Network::new(architecture, device).unwrap_or_else(|error| panic!("{error}"))
-}
+pub(crate) use batch_plan::{BatchPlan, join};
+pub use grad_cam::grad_cam;
+pub use init_network::InitNetwork;
+#[cfg(feature = "train")]
+pub(crate) use layer_modules::MapLayer;
+pub use linear::Linear;
+pub use load_on::{BackendModel, init_on, load_on};
+pub use lrn::Lrn;
+#[cfg(feature = "train")]
+pub(crate) use masked_dropout::{DropoutMasks, in_chunks};
+#[cfg(feature = "train")]
+pub(crate) use network::nan_marker;
+pub use network::{AlexNet, Network, Vgg};
+pub use tap::Tap;
+pub use trainable_parameters::TrainableParameter;
+#[cfg(feature = "train")]
+pub(crate) use trainable_parameters::is_trained;
+pub use two_gpu::{Traffic, Transfer, TwoGpuNetwork};

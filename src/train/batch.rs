@@ -1,21 +1,22 @@
-//! What a step of training takes.
+//! The input of a training step.
 
 use crate::vision::augment::Sample;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
-/// Some examples together.
+/// Examples that go through the network together.
 #[derive(Clone, Debug)]
 pub struct Batch<B: Backend> {
     /// `[N, C, H, W]`, normalized.
     pub images: Tensor<B, 4>,
     /// The classes, `[N]`.
     pub classes: Tensor<B, 1, Int>,
-    /// Which visit to which example each of them is, N of them: dropout draws by it, as augmentation did.
+    /// For each of the N examples, which one it is and in which visit: augmentation and dropout are drawn by
+    /// it.
     pub samples: Vec<Sample>,
-    /// The part of the optimizer's batch that this is: the mean loss is multiplied by it before the
-    /// gradients of all parts are added up. 1 where the batch is not divided.
+    /// The fraction of the optimizer's batch that this is, 1 for a whole batch. The mean loss is multiplied by
+    /// it before the backward pass, so that the gradients of all micro-batches add up to those of the batch.
     pub share: f64,
-    /// The part of each target that is spread over all classes: label smoothing.
-    pub smoothing: f64,
+    /// The fraction of each target that is spread over all classes, 0 to below 1.
+    pub label_smoothing: f64,
 }

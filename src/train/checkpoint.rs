@@ -1,15 +1,15 @@
-//! A run on disk, whole: weights, velocities, where it is and how it went, in one file that is there or
-//! not there.
+//! The checkpoint files of a run. A checkpoint is one file with everything: weights, velocities, state and history.
 //!
-//! A checkpoint is a safetensors file: `model.*`, `velocity.*`, and last a tensor `sha256` with the hash of
-//! all bytes before it. It is written under another name and renamed; the one before stays beside it. So
-//! whenever a run is killed, one of the two is whole, and a torn one is known as such. (burn-train writes
-//! model, optimizer and scheduler apart, over the old ones.)
+//! It is a safetensors file with the tensors `model.*`, `velocity.*` and, at the end, `sha256`, the hash of all bytes
+//! before it. It is written under another name and then renamed, and the previous checkpoint is kept. Whenever a run
+//! is killed, one of the two is therefore complete, and a damaged one is recognized. (burn-train writes model,
+//! optimizer and scheduler into separate files, overwriting the old ones.)
 
-use super::state::State;
-use crate::error::{Error, Result};
-use crate::weights::{Dtype, Weights, safetensors_header};
-use crate::whole_file;
+use super::run_state::RunState;
+use crate::weights::{Dtype, Weights};
+use crate::{Error, Result};
+use alexnet_vgg_core::atomic_file;
+use alexnet_vgg_core::internal::safetensors_header;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 const HASH: &str = "sha256";
 const HASH_BYTES: usize = 32;
-/// What the state is called in the file's metadata.
+/// The key of the state in the file's metadata.
 const STATE: &str = "run";
 
-/// A tensor of a checkpoint to write, and its values in pieces.
+/// A tensor to write, whose values come in chunks.
 pub(super) struct Entry<'a> {
     pub name: String,
     pub shape: Vec<usize>,
@@ -29,7 +29,7 @@ pub(super) struct Entry<'a> {
 
 type WriteValues<'w> = &'w mut dyn FnMut(&[f32]) -> Result<()>;
 
-/// Where a run's checkpoints are.
+/// The checkpoint files in the folder of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoints {
     folder: PathBuf,
@@ -48,7 +48,7 @@ impl Checkpoints {
         self.last().is_some()
     }
 
-    /// The newest file that is there.
+    /// The newest file that exists.
     pub fn last(&self) -> Option<PathBuf> {
         [self.newest(), self.previous()].into_iter().find(|path| path.exists())
     }
@@ -61,19 +61,18 @@ impl Checkpoints {
         self.folder.join("checkpoint.previous.safetensors")
     }
 
-    /// Writes a checkpoint; the one before becomes the previous one first, so that the disk never holds
-    /// three.
-    pub fn save(&self, state: &State, entries: &[Entry]) -> Result<()> {
+    /// Writes a checkpoint. The existing one becomes the previous one first, so that there are never three files.
+    pub fn save(&self, state: &RunState, entries: &[Entry]) -> Result<()> {
         let newest = self.newest();
         if newest.exists() {
             fs::rename(&newest, self.previous()).map_err(Error::io(&newest))?;
         }
-        whole_file::replace(&newest, |out| {
-            let mut sealed = Sealed { out, hash: Sha256::new() };
-            write(&newest, state, entries, &mut sealed)?;
-            sealed.seal().map_err(Error::io(&newest))
+        atomic_file::replace(&newest, |out| {
+            let mut hashing = HashingWriter { out, hash: Sha256::new() };
+            write(&newest, state, entries, &mut hashing)?;
+            hashing.write_hash().map_err(Error::io(&newest))
         })?;
-        // A rename is on the disk once its folder is; not everywhere can one be opened.
+        // A rename is on the disk only when the folder is synchronized, which not every system allows.
         #[cfg(unix)]
         File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
@@ -81,11 +80,11 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest checkpoint that is whole, and what was wrong with a newer one, which is put aside. `None`
-    /// where there was none at all.
+    /// The newest intact checkpoint, and what was wrong with a newer one, which is renamed. `None` if there is no
+    /// checkpoint.
     ///
     /// # Errors
-    /// The newest one's, if neither is whole; those of reading one that is.
+    /// That of the newest checkpoint, if none is intact; those of reading an intact one.
     pub fn open(&self) -> Result<Option<(Checkpoint, Option<Error>)>> {
         let (newest, previous) = (self.newest(), self.previous());
         let damage = match verify(&newest) {
@@ -101,10 +100,10 @@ impl Checkpoints {
                 if let Err(error) = verify(&previous) {
                     return Err(damage.unwrap_or(error));
                 }
-                // The next checkpoint must not push the whole one out.
+                // Renamed, so that the next checkpoint does not replace the intact one.
                 if damage.is_some() {
-                    let aside = self.folder.join("checkpoint.damaged.safetensors");
-                    fs::rename(&newest, &aside).map_err(Error::io(&aside))?;
+                    let renamed = self.folder.join("checkpoint.damaged.safetensors");
+                    fs::rename(&newest, &renamed).map_err(Error::io(&renamed))?;
                 }
                 Ok(Some((Checkpoint::read(&previous)?, damage)))
             }
@@ -112,11 +111,11 @@ impl Checkpoints {
     }
 }
 
-/// A checkpoint that was found whole.
+/// An intact checkpoint.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub path: PathBuf,
-    pub state: State,
+    pub state: RunState,
     pub tensors: Weights,
 }
 
@@ -124,14 +123,14 @@ impl Checkpoint {
     fn read(path: &Path) -> Result<Self> {
         let tensors = Weights::open(path)?;
         let text = tensors.metadata().find(|(key, _)| *key == STATE).map(|(_, text)| text);
-        let state = State::parse(path, text.unwrap_or_default())?;
+        let state = RunState::parse(path, text.unwrap_or_default())?;
         Ok(Self { path: path.into(), state, tensors })
     }
 }
 
-/// Whether the hash at the end is that of what is before it.
+/// `Ok` if the hash at the end of the file is that of the bytes before it.
 fn verify(path: &Path) -> Result<()> {
-    let torn = |expected: &str, found: String| Error::WeightsFormat {
+    let damaged = |expected: &str, found: String| Error::WeightsFormat {
         path: path.into(),
         format: "checkpoint".into(),
         expected: expected.into(),
@@ -140,24 +139,23 @@ fn verify(path: &Path) -> Result<()> {
     let mut file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     let Some(before) = length.checked_sub(HASH_BYTES as u64) else {
-        return Err(torn("a hash at its end", format!("{length} bytes")));
+        return Err(damaged("a hash at its end", format!("{length} bytes")));
     };
     let mut hash = Sha256::new();
-    let mut hashing = io::BufWriter::with_capacity(1 << 20, HashOnly(&mut hash));
+    let mut hashing = io::BufWriter::with_capacity(1 << 20, HashSink(&mut hash));
     io::copy(&mut (&file).take(before), &mut hashing).map_err(Error::io(path))?;
     hashing.flush().map_err(Error::io(path))?;
     drop(hashing);
     let mut written = [0; HASH_BYTES];
     file.read_exact(&mut written).map_err(Error::io(path))?;
-    match hash.finalize().as_slice() == written {
-        true => Ok(()),
-        false => {
-            Err(torn("the bytes that were written", "others: the file is torn or damaged".into()))
-        }
+    if hash.finalize().as_slice() == written {
+        return Ok(());
     }
+    let expected = "contents whose SHA-256 is the one at the end of the file";
+    Err(damaged(expected, "other contents: the file is incomplete or damaged".into()))
 }
 
-fn write(path: &Path, state: &State, entries: &[Entry], out: &mut dyn Write) -> Result<()> {
+fn write(path: &Path, state: &RunState, entries: &[Entry], out: &mut dyn Write) -> Result<()> {
     let metadata = [("format".into(), "pt".into()), (STATE.into(), state.to_toml()?)];
     let hash = (HASH.to_string(), Dtype::U8, vec![HASH_BYTES]);
     let tensors = entries.iter().map(|entry| (entry.name.clone(), Dtype::F32, entry.shape.clone()));
@@ -175,19 +173,19 @@ fn write(path: &Path, state: &State, entries: &[Entry], out: &mut dyn Write) -> 
     Ok(())
 }
 
-/// Passes everything on, and the hash of it at the end.
-struct Sealed<'a> {
+/// Writes to `out`, and computes the hash of what it writes.
+struct HashingWriter<'a> {
     out: &'a mut dyn Write,
     hash: Sha256,
 }
 
-impl Sealed<'_> {
-    fn seal(self) -> io::Result<()> {
+impl HashingWriter<'_> {
+    fn write_hash(self) -> io::Result<()> {
         self.out.write_all(&self.hash.finalize())
     }
 }
 
-impl Write for Sealed<'_> {
+impl Write for HashingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.hash.update(&bytes[..written]);
@@ -199,9 +197,10 @@ impl Write for Sealed<'_> {
     }
 }
 
-struct HashOnly<'a>(&'a mut Sha256);
+/// Hashes what is written to it.
+struct HashSink<'a>(&'a mut Sha256);
 
-impl Write for HashOnly<'_> {
+impl Write for HashSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

@@ -1,31 +1,31 @@
-//! What a network learns from, as a loader sees it.
+//! The examples of a data set, as a loader reads them.
 
-use crate::error::Result;
+use crate::Result;
 use crate::vision::augment::Sample;
 
-/// Labeled inputs of one shape: pictures under an augmentation, feature maps kept on disk, or your own.
+/// A set of labeled inputs of one shape: augmented pictures, cached features, or a type of your own.
 pub trait Examples: Send + Sync {
     /// The names of the classes, in the order of the network's logits.
     fn labels(&self) -> &[String];
 
-    /// The class of every example: as many as there are examples.
+    /// The class of every example, an index into [`labels`](Self::labels). Its length is the number of examples.
     fn classes(&self) -> &[usize];
 
-    /// `[C, H, W]` of what [`read`](Self::read) gives.
+    /// The shape of an example, `[C, H, W]`.
     fn shape(&self) -> [usize; 3];
 
-    /// Appends the values of the example at `index` in the visit `sample` to `out`, `C * H * W` of them.
-    /// Where there is randomness in it (augmentation), it depends on `sample` alone.
+    /// Appends the `C * H * W` values of the example at `index` to `out`. Anything random, such as augmentation,
+    /// must depend only on `sample`, which identifies this visit to the example.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) and [`Error::Picture`](crate::Error::Picture) for an example that
-    /// cannot be read; nothing is appended then.
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Picture`](crate::Error::Picture) for an example that cannot be
+    /// read. Then nothing must be appended.
     fn read(&self, index: usize, sample: Sample, out: &mut Vec<f32>) -> Result<()>;
 
-    /// Where an example comes from, for messages.
+    /// The origin of an example, such as its file, for messages.
     fn name(&self, index: usize) -> String;
 
-    /// What the examples are, in a line for each property: name and value. Two sets with the same lines
-    /// are the same, and where they differ, the lines say in what.
+    /// The properties of the set, as pairs of name and value. Sets with the same properties are taken to be the
+    /// same; for other sets, messages list the properties that differ.
     fn identity(&self) -> Vec<(String, String)>;
 }

@@ -1,13 +1,13 @@
-//! All gradients of a step together: added up, measured, clipped.
+//! All gradients of a step: accumulated, scaled, clipped by their norm.
 
 use crate::backend;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 
-/// Adds the gradients of a module's parameters to those that are there already.
+/// Adds the gradients that burn has found for a module's parameters to `gradients`.
 pub(crate) fn collect<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     mut found: B::Gradients,
@@ -16,7 +16,7 @@ pub(crate) fn collect<B: AutodiffBackend, M: AutodiffModule<B>>(
     module.visit(&mut Collecting::<B> { found: &mut found, gradients });
 }
 
-/// Adds a gradient to that of the same parameter, if there is one.
+/// Adds a gradient of a parameter to `gradients`.
 pub(crate) fn add<B: Backend, const D: usize>(
     gradients: &mut GradientsParams,
     id: ParamId,
@@ -29,7 +29,7 @@ pub(crate) fn add<B: Backend, const D: usize>(
     gradients.register(id, sum);
 }
 
-/// Adds the gradients of another pass through a module.
+/// Adds the gradients of another pass through a module to `gradients`.
 pub(super) fn merge<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     other: GradientsParams,
@@ -45,36 +45,37 @@ pub(super) fn merge<B: AutodiffBackend, M: AutodiffModule<B>>(
     *gradients = accumulator.grads();
 }
 
-/// The Euclidean norm of all gradients of a module as one vector. (burn clips each tensor by its own.)
+/// The Euclidean norm of all gradients of a module as one vector, as in PyTorch. (burn clips every tensor by its own
+/// norm.)
 pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &GradientsParams,
 ) -> Result<f64> {
     let mut squares = Squares::<B> { gradients, sum: None };
     module.visit(&mut squares);
-    // One wait for the device.
+    // The only synchronization with the device.
     let sum = squares.sum.map(backend::read).transpose()?;
     Ok(sum.map_or(0.0, |sum| sum.iter::<f64>().sum::<f64>()).sqrt())
 }
 
-/// Scales all gradients, whose norm is `norm`, down to one of `most`, if that is smaller: as PyTorch's
+/// Scales all gradients, whose norm is `norm`, down to the norm `max_norm` if theirs is larger, as PyTorch's
 /// `clip_grad_norm_`.
 pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &mut GradientsParams,
     norm: f64,
-    most: f64,
+    max_norm: f64,
 ) -> Result<()> {
     if !norm.is_finite() {
         return Err(Error::NotFinite { place: "norm of the gradients".into(), count: 1, first: 0 });
     }
-    if norm > most {
-        scale(module, gradients, most / norm);
+    if norm > max_norm {
+        scale(module, gradients, max_norm / norm);
     }
     Ok(())
 }
 
-/// Multiplies all gradients.
+/// Multiplies all gradients by a factor.
 pub(super) fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &mut GradientsParams,
@@ -106,7 +107,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
         let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) else { return };
         let square = sum(gradient.clone() * gradient);
         self.sum = Some(match self.sum.take() {
-            // Where a network is on two devices, one number of each parameter goes to the first.
+            // If the network is on two devices, one number per parameter is copied to the first.
             Some(sum) => {
                 let here = sum.device();
                 sum + square.to_device(&here)
@@ -116,7 +117,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
     }
 }
 
-/// Of all values: rows first, as Mesa's software driver cuts one sum of more than 262,132 short.
+/// The sum of all values: rows first, because Mesa's software driver sums at most 262,132 values correctly.
 fn sum<B: Backend, const D: usize>(values: Tensor<B, D>) -> Tensor<B, 1> {
     let rows = values.dims()[0];
     let columns = values.shape().num_elements() / rows.max(1);
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_of_many_values_is_whole_on_a_gpu() {
+    fn a_sum_of_many_values_is_complete_on_a_gpu() {
         let device = match backend::gpu() {
             Ok(device) => device,
             Err(error) if std::env::var_os("ALEXNET_VGG_NEEDS_GPU").is_some() => panic!("{error}"),

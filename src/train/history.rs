@@ -1,67 +1,65 @@
-//! How a run went.
+//! The scores of every epoch of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// Every epoch of a run so far.
+/// The epochs of a run so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// In their order.
+    /// In order.
     pub epochs: Vec<Epoch>,
 }
 
-/// One pass over the training set, and over the validation set after it.
+/// One pass over the training set, followed by one over the validation set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// From 1 on.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// Steps of the optimizer since the start of the run.
+    /// Optimizer steps since the start of the run.
     pub steps: u64,
-    /// The learning rate of its last step.
+    /// The learning rate of the last step.
     pub rate: f64,
-    /// On the training set, while it was learned from: with augmentation and dropout.
+    /// On the training set, during the epoch: with augmentation and dropout.
     pub train: Scores,
-    /// On the validation set.
+    /// On the validation set, after the epoch.
     pub valid: Scores,
-    /// Training images a second.
+    /// Training images per second.
     pub images_per_second: f64,
-    /// The part of the training time in which the network waited for its data, 0 to 1.
+    /// The fraction of the training time spent waiting for data, 0 to 1.
     pub waited: f64,
-    /// The part of the training time in which the first process waited for the others of its job, 0 to 1.
+    /// The fraction of the training time that rank 0 spent waiting for slower processes, 0 to 1.
     #[serde(default)]
     pub waited_for_others: f64,
-    /// The part of the training time in which gradients were added up over processes and nothing else was
-    /// done, 0 to 1.
+    /// The fraction of the training time that rank 0 spent in all-reduces of gradients, without other work, 0 to 1.
     #[serde(default)]
     pub exchanged: f64,
-    /// Bytes of gradients that the first process gave to the sums.
+    /// Bytes of gradients that rank 0 contributed to all-reduces.
     #[serde(default)]
     pub exchanged_bytes: u64,
 }
 
-/// Means over some examples.
+/// Means over examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Cross-entropy in nats.
+    /// The cross-entropy in nats.
     pub loss: f64,
-    /// The part whose class was ranked first, 0 to 1.
+    /// The fraction of examples whose class was ranked first, 0 to 1.
     pub top1: f64,
-    /// The part whose class was among the first five, 0 to 1.
+    /// The fraction of examples whose class was among the first five, 0 to 1.
     pub top5: f64,
 }
 
 impl History {
-    /// The epoch with the best top-1 on the validation set; of equals, the one with the lower loss.
+    /// The epoch with the best top-1 accuracy on the validation set; of equal ones, that with the lower loss.
     pub fn best(&self) -> Option<&Epoch> {
-        self.epochs.iter().reduce(|best, epoch| match epoch.valid.is_better(&best.valid) {
-            true => epoch,
-            false => best,
-        })
+        self.epochs.iter().reduce(
+            |best, epoch| {
+                if epoch.valid.is_better(&best.valid) { epoch } else { best }
+            },
+        )
     }
-}
 
-impl History {
-    /// Epochs since the one whose top-1 was better than ever before.
-    pub(super) fn idle(&self) -> usize {
+    /// Epochs since the validation top-1 accuracy was last improved.
+    pub(super) fn epochs_since_best(&self) -> usize {
         let top1 = |epoch: &Epoch| epoch.valid.top1;
         let best = self.epochs.iter().map(top1).fold(f64::NEG_INFINITY, f64::max);
         let first = self.epochs.iter().position(|epoch| top1(epoch) >= best);

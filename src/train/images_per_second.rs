@@ -1,5 +1,5 @@
-//! A metric of burn-train's kind: its own counts iterations since the start of the program, which a run that
-//! goes on did not make.
+//! The training speed as a metric of burn-train. burn-train's own metric counts iterations from the start of the
+//! run, which is wrong for a resumed run.
 
 use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
@@ -8,10 +8,10 @@ use burn::train::metric::{
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Training images a second since the first step of the epoch.
+/// Training images per second since the first step of the epoch.
 #[derive(Clone, Default)]
 pub(super) struct ImagesPerSecond {
-    /// The first step's end, and the images until then.
+    /// When the first step ended, and the images until then.
     start: Option<(Instant, usize)>,
     current: f64,
 }
@@ -20,7 +20,7 @@ impl Metric for ImagesPerSecond {
     type Input = ();
 
     fn name(&self) -> MetricName {
-        Arc::new("Images a second".into())
+        Arc::new("Images per second".into())
     }
 
     fn attributes(&self) -> MetricAttributes {

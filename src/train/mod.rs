@@ -1,106 +1,147 @@
-//! Training: from folders of pictures to trained weights, by the papers' recipes, and no run is lost.
+//! Training: from folders of pictures to trained weights, by the recipes of the papers, with checkpoints from which
+//! every run can be resumed.
 //!
-//! Feature `train`. It stands on burn-train: a network is a [`TrainStep`](burn::train::TrainStep), its
-//! metrics, its dashboard and its [`Interrupter`](burn::train::Interrupter) are burn's.
+//! This is the feature `train`. It is built on burn-train: a network is a [`TrainStep`](burn::train::TrainStep), and
+//! the metrics, the dashboard and the [`Interrupter`](burn::train::Interrupter) are burn-train's.
+//!
+//! [`train_on_folder`] does everything for a folder of pictures:
 //!
 //! ```no_run
-//! use alexnet_vgg::models::AlexNetConfig;
-//! use alexnet_vgg::train::{self, Data, Hooks, PictureList, Pictures, Recipe};
-//! use alexnet_vgg::{backend::Flex, vision::Preset};
+//! use alexnet_vgg::backend::Flex;
+//! use alexnet_vgg::models::NetworkConfig;
+//! use alexnet_vgg::train::{FolderOptions, Recipe, TrainOptions, train_on_folder};
+//!
+//! let recipe = Recipe::by_name("finetune")?;
+//! let folder = FolderOptions {
+//!     weights: Some("vgg16.safetensors".into()),
+//!     ..FolderOptions::new(NetworkConfig::by_name("vgg16")?, recipe)
+//! };
+//! let options = TrainOptions { output: Some("run".into()), ..TrainOptions::default() };
+//! let outcome = train_on_folder::<Flex>("photos", &folder, options, &Default::default())?;
+//! println!("{:?}", outcome.history.best());
+//! # Ok::<(), alexnet_vgg::Error>(())
+//! ```
+//!
+//! [`fit`] trains any network on any [`Examples`]:
+//!
+//! ```no_run
+//! use alexnet_vgg::models::{AlexNetConfig, InitNetwork};
+//! use alexnet_vgg::train::{self, Data, PictureList, Pictures, Recipe, TrainOptions};
+//! use alexnet_vgg::{Metadata, backend::Flex, vision::Preset};
 //! use burn::backend::Autodiff;
 //! use std::sync::Arc;
 //!
 //! let recipe = Recipe::by_name("alexnet-2012")?;
 //! let (pictures, preset) = (PictureList::folder("photos")?, Preset::imagenet());
 //! let (train, valid) = pictures.split(0.1, recipe.seed)?;
-//! let see = |list: &PictureList, augmentation| Pictures::new(list.clone(), augmentation, preset.clone());
+//! let examples = |list: &PictureList, augmentation| {
+//!     Pictures::new(list.clone(), augmentation, preset.clone())
+//! };
 //! let data = Data {
-//!     train: Arc::new(see(&train, recipe.augmentation(preset.crop)?)?),
-//!     still: Arc::new(see(&train, None)?),
-//!     valid: Arc::new(see(&valid, None)?),
+//!     train: Arc::new(examples(&train, recipe.augmentation(preset.crop)?)?),
+//!     still: Arc::new(examples(&train, None)?),
+//!     valid: Arc::new(examples(&valid, None)?),
 //! };
 //! let config = AlexNetConfig::paper().with_num_classes(train.labels().len());
-//! let network = config.init::<Autodiff<Flex>>(&Default::default()).with_preset(preset.clone());
+//! let network = config.init::<Autodiff<Flex>>(&Default::default());
+//! let network = network.with_metadata(Metadata::default().with_preset(preset.clone()));
 //!
-//! let hooks = Hooks { output: Some("run".into()), ..Hooks::default() };
-//! let outcome = train::fit(network, &recipe, &data, hooks)?;
+//! let options = TrainOptions { output: Some("run".into()), ..TrainOptions::default() };
+//! let outcome = train::fit(network, &recipe, &data, options)?;
 //! println!("{:?}", outcome.history.best());
 //! # Ok::<(), alexnet_vgg::Error>(())
 //! ```
 //!
-//! - `recipe`, `schedule`, `sgd`: how, as data; `transfer`: where the weights begin.
-//! - `data`: pictures, their order, the loader; `examples`, `batch`: what it gives.
-//! - `fit`: the whole, and what it gives back; `run`: the loop; `step`: forward and backward; `towers`: the same on
-//!   two devices; `gradients`:
-//!   added up and clipped; `culprit`: where a loss that is no number began; `images_per_second`, `forgetful`: for burn-train's
-//!   dashboard, and for a run without it.
-//! - `processes`: several that train together; `together`: a step of one of them, in every `stretch` that it is
-//!   cut into; `exchange`: the sum of their gradients.
-//! - `head`, `maps`: the classifier alone, on features that are computed once.
-//! - `state`, `history`, `checkpoint`, `saved`: where a run is, on disk.
+//! # Modules
+//! - `recipe`, `recipe_overrides`, `recipe_differences`, `schedule`, `sgd`: the hyperparameters; `init_from_pretrained`, `init_from_shallower`: initial weights.
+//! - `data`: pictures, their order, the loader; `examples`, `batch`: what it loads.
+//! - `run_data`, `options`, `outcome`, `history`: the input and the result of a run.
+//! - `fit`: one run; `devices`: on several devices; `train_on_folder`: with everything around it,
+//!   which is `folder_options`, `folder_data`, `folder_network`, `run_summary`, `run_reports`.
+//! - `train_loop`, `optimizer_step`, `validation`, `saving`, `consistency`: the trainer; `strategy`: how burn-train runs it;
+//!   `images_per_second`, `silent_renderer`: for burn-train's metrics.
+//! - `trainable`: what can be trained; `step`: forward and backward; `two_gpu`: the same on two devices; `segment`,
+//!   `segmented_backward`: the same in segments; `gradients`: accumulated and clipped; `nonfinite_origin`: where a NaN
+//!   comes from.
+//! - `processes`: several processes; `data_parallel`, `all_reduce`, `sync_batch_norm`, `consensus`, `broadcast_state`:
+//!   how they train together; `replica`: copies of a network.
+//! - `train_classifier`, `cached_features`: the classifier by itself, on features that are computed once.
+//! - `run_state`, `totals`, `checkpoint`, `checkpoint_tensors`, `output_lock`: a run on disk.
 
+mod all_reduce;
 mod batch;
+mod broadcast_state;
+mod cached_features;
 mod checkpoint;
-mod culprit;
+mod checkpoint_tensors;
+mod consensus;
+mod consistency;
 mod data;
+mod data_parallel;
 mod devices;
 mod examples;
-mod exchange;
 mod fit;
-mod folder;
-mod forgetful;
+mod folder_data;
+mod folder_network;
+mod folder_options;
 mod gradients;
-mod head;
+mod hex_digest;
 mod history;
 mod images_per_second;
-mod maps;
+mod init_from_pretrained;
+mod init_from_shallower;
+mod nonfinite_origin;
+mod optimizer_step;
+mod options;
+mod outcome;
+mod output_lock;
 pub mod processes;
 mod recipe;
+mod recipe_differences;
+mod recipe_overrides;
+mod replica;
 pub mod report;
-mod run;
-mod saved;
+mod run_data;
+mod run_reports;
+mod run_state;
+mod run_summary;
+mod saving;
 mod schedule;
+mod segment;
+mod segmented_backward;
+mod setting;
 mod sgd;
-mod start;
-mod state;
+mod silent_renderer;
 mod step;
-mod stretch;
-mod together;
-mod towers;
+mod strategy;
+mod sync_batch_norm;
+mod totals;
+mod train_classifier;
+mod train_folder_on;
+mod train_loop;
+mod train_on_folder;
 mod trainable;
-mod transfer;
-mod vote;
+mod two_gpu;
+mod validation;
 
 pub use batch::Batch;
-pub use data::{Broken, Loader, LoaderSettings, Order, Part, Parts, PictureList, Pictures, Shard};
+pub use data::{
+    BrokenPicture, Loader, LoaderOptions, MicroBatch, MicroBatches, Order, PictureList, Pictures,
+    Shard,
+};
 pub use devices::fit_on;
 pub use examples::Examples;
-pub use fit::{Data, Ended, Hooks, Moment, Notice, Outcome, expect_checkpoint, fit};
+pub use fit::{expect_checkpoint, fit};
+pub use folder_options::FolderOptions;
 pub use history::{Epoch, History, Scores};
-pub use recipe::{Augmenting, Initialization, Recipe};
+pub use options::{Event, Progress, TrainOptions};
+pub use outcome::{Outcome, StopReason};
+pub use recipe::{Initialization, Recipe, RecipeAugmentation};
+pub use recipe_overrides::RecipeOverrides;
+pub use run_data::Data;
+pub use run_summary::RunSummary;
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig, UpdateRule};
-pub use trainable::{Rows, Trainable, Trial};
-
-pub(crate) use gradients::{add, collect};
-pub(crate) use stretch::Stretch;
-
-use crate::error::{Error, Result};
-use sha2::{Digest, Sha256};
-
-/// `Ok` if a setting fits.
-fn setting(place: &str, fits: bool, expected: &str, found: impl ToString) -> Result<()> {
-    match fits {
-        true => Ok(()),
-        false => Err(Error::Setting {
-            place: place.into(),
-            expected: expected.into(),
-            found: found.to_string(),
-        }),
-    }
-}
-
-/// A hash as people write it.
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub use train_folder_on::{RunResult, train_folder_on};
+pub use train_on_folder::train_on_folder;
+pub use trainable::{Evaluate, ReadRows, Trainable};

@@ -1,16 +1,18 @@
-//! How to train, as data: the papers' recipes, each number with its source.
+//! Training recipes: all hyperparameters as data, each number with its source.
 
 use super::schedule::Schedule;
+use super::setting::expect_setting;
 use super::sgd::SgdConfig;
-use super::{Broken, LoaderSettings, Order, setting};
-use crate::error::{Error, Result};
+use super::{BrokenPicture, LoaderOptions, Order};
 use crate::models::{NetworkConfig, VggInit};
 use crate::vision::augment::Augmentation;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A recipe. What it does not say is as in the network's table: the initialization, dropout.
+/// The hyperparameters of a training run. Initialization and dropout are those of the network's architecture, unless
+/// the recipe has an [`initialization`](Self::initialization).
 ///
 /// ```
 /// use alexnet_vgg::train::Recipe;
@@ -26,59 +28,59 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What it is called.
+    /// The name of the recipe.
     pub name: String,
-    /// Images a step.
+    /// Images of one optimizer step.
     pub batch: usize,
-    /// Parts that a batch goes through the network in, one after the other, their gradients added up:
-    /// the same step in less memory (but for batch norm, which sees each part alone).
-    #[serde(default = "one")]
-    pub parts: usize,
+    /// Micro-batches that a batch is divided into, whose gradients are accumulated: the same step in less memory,
+    /// except that batch norm uses the statistics of each micro-batch. `parts` in TOML.
+    #[serde(rename = "parts", default = "one")]
+    pub micro_batches: usize,
     /// Passes over the training set.
     pub epochs: usize,
-    /// The learning rate, before the schedule and the rates of layers.
+    /// The learning rate, which the schedule and the [`rates`](Self::rates) of layers multiply.
     pub rate: f64,
-    /// Epochs, or a part of one, in which the rate rises to its full value.
+    /// Epochs in which the rate rises linearly to its full value; not necessarily a whole number.
     #[serde(default)]
     pub warm_up: f64,
-    /// The part of the target that is spread over all classes, 0 to below 1 (Szegedy et al., 2015).
+    /// The fraction of each target that is spread over all classes, 0 to below 1 (Szegedy et al., 2015).
     #[serde(default)]
     pub label_smoothing: f64,
-    /// The largest norm of all gradients together; larger ones are scaled down to it.
+    /// The largest norm of all gradients as one vector; gradients with a larger norm are scaled down to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Epochs without a better validation top-1 than ever before after which the run ends.
+    /// The number of epochs without a new best validation top-1 accuracy after which the run ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<usize>,
-    /// Of everything that is drawn: weights, order, augmentation, dropout.
+    /// The seed of everything random: weights, order, augmentation, dropout.
     #[serde(default)]
     pub seed: u64,
-    /// In which order the examples are seen.
+    /// The order of the training examples.
     #[serde(default)]
     pub order: Order,
-    /// Fresh weights otherwise than in the network's table: VGG has two ways.
+    /// The initialization of VGG, if it is not that of the network's architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialization: Option<Initialization>,
-    /// What the training pictures go through.
-    pub augmentation: Augmenting,
-    /// The update.
+    /// The augmentation of the training pictures.
+    pub augmentation: RecipeAugmentation,
+    /// The optimizer.
     pub optimizer: SgdConfig,
-    /// The learning rate over time.
+    /// The learning rate schedule.
     pub schedule: Schedule,
-    /// Factors on the learning rate of layers: `features`, `features.0`, `classifier.6`. The longest
-    /// name that fits counts. 0 freezes a layer, its batch norm too.
+    /// Factors on the learning rates of layers, by names such as `features`, `features.0` or `classifier.6`. If
+    /// several names match a layer, the longest counts. 0 freezes a layer, including its batch norm.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
-    /// A recipe for the classifier alone, which goes first: on the features of the untouched pictures,
-    /// computed once.
+    /// A recipe for training the classifier by itself first, on features of the pictures without augmentation,
+    /// which are computed once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Box<Recipe>>,
-    /// Whether batch norm takes the statistics of all processes' images where several divide a batch, as
-    /// PyTorch's SyncBatchNorm; otherwise each process's are its own. (Of a batch in [parts](Self::parts), of a part of
-    /// each.) Not with [`Towers`](crate::models::Towers).
+    /// Whether batch norm uses the statistics of the images of all processes, as PyTorch's SyncBatchNorm, instead of
+    /// each process's own. They are those of a [micro-batch](Self::micro_batches), if batches are divided. Not for
+    /// a [`TwoGpuNetwork`](crate::models::TwoGpuNetwork).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synchronized_batch_norm: bool,
-    /// Where the numbers are from.
+    /// The sources of the numbers, by setting.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
 }
@@ -86,20 +88,20 @@ pub struct Recipe {
 /// The augmentation of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Augmenting {
-    /// One that [`Augmentation::by_name`] knows, or `none`.
+pub enum RecipeAugmentation {
+    /// A name that [`Augmentation::by_name`] knows, or `none`.
     Named(String),
-    /// One of your own.
-    Own(Augmentation),
+    /// Any other augmentation.
+    Custom(Augmentation),
 }
 
-/// Fresh weights.
+/// The initialization of a network with random weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Initialization {
-    /// As the paper has it.
+    /// That of the paper.
     Paper,
-    /// As torchvision has it.
+    /// That of torchvision.
     Torchvision,
 }
 
@@ -107,7 +109,7 @@ fn one() -> usize {
     1
 }
 
-/// Name and text. A new recipe is a new file.
+/// Names and TOML texts.
 const RECIPES: [(&str, &str); 5] = [
     ("alexnet-2012", include_str!("recipes/alexnet-2012.toml")),
     ("vgg-2014", include_str!("recipes/vgg-2014.toml")),
@@ -117,15 +119,16 @@ const RECIPES: [(&str, &str); 5] = [
 ];
 
 impl Recipe {
-    /// The names that [`by_name`](Self::by_name) knows.
+    /// The names of the built-in recipes.
     pub fn names() -> impl Iterator<Item = &'static str> {
         RECIPES.iter().map(|(name, _)| *name)
     }
 
-    /// `alexnet-2012`, `vgg-2014`, `torchvision`, `finetune`, or `small` (ours, for small pictures).
+    /// A built-in recipe: `alexnet-2012`, `vgg-2014`, `torchvision`, `finetune`, or `small` (ours, for small
+    /// pictures).
     ///
     /// # Errors
-    /// [`Error::Setting`], which lists the names.
+    /// [`Error::Setting`] for another name, with the list of names.
     pub fn by_name(name: &str) -> Result<Self> {
         match RECIPES.iter().find(|(known, _)| *known == name) {
             Some((name, text)) => Self::parse(name, text),
@@ -137,7 +140,7 @@ impl Recipe {
         }
     }
 
-    /// A recipe in a TOML file.
+    /// Reads a recipe from a TOML file.
     ///
     /// # Errors
     /// [`Error::Io`], and as for [`parse`](Self::parse).
@@ -147,10 +150,10 @@ impl Recipe {
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// A recipe as TOML; `name` is for messages.
+    /// Parses a recipe in TOML; `name` is for messages.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the line that is wrong, or the setting out of its range.
+    /// [`Error::Setting`] with the line that is not valid, or the setting that is out of range.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let recipe: Self = toml::from_str(text).map_err(|error| Error::Setting {
             place: format!("recipe {name}"),
@@ -161,71 +164,77 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// As TOML, with the sources.
+    /// The recipe in TOML, with its sources.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a seed that TOML cannot say: 2^63 and above.
+    /// [`Error::Setting`] for a seed of 2^63 or above, which TOML cannot express.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| Error::Setting {
             place: format!("recipe {}", self.name),
-            expected: "values that TOML has".into(),
+            expected: "values that TOML can express".into(),
             found: error.to_string(),
         })
     }
 
-    /// `Ok` if all settings are in their range. All that uses a recipe asks this first.
+    /// `Ok` if all settings are in range. Everything that uses a recipe checks this first.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the one that is not.
+    /// [`Error::Setting`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
-        const MOST: usize = 1 << 20;
-        setting("batch", (1..=MOST).contains(&self.batch), "1 to 1048576 images", self.batch)?;
-        let fits = (1..=self.batch).contains(&self.parts);
-        setting("parts of a batch", fits, "at least 1, at most its images", self.parts)?;
-        // None, where the classifier alone is trained.
+        const LARGEST: usize = 1 << 20;
+        expect_setting(
+            "batch",
+            (1..=LARGEST).contains(&self.batch),
+            "1 to 1048576 images",
+            self.batch,
+        )?;
+        let fits = (1..=self.batch).contains(&self.micro_batches);
+        let expected = "1 to the number of its images";
+        expect_setting("micro-batches of a batch", fits, expected, self.micro_batches)?;
+        // There are none if only the classifier is trained.
         let fewest = usize::from(self.head.is_none());
-        let fits = (fewest..=MOST).contains(&self.epochs);
-        setting("epochs", fits, &format!("{fewest} to {MOST}"), self.epochs)?;
+        let fits = (fewest..=LARGEST).contains(&self.epochs);
+        expect_setting("epochs", fits, &format!("{fewest} to {LARGEST}"), self.epochs)?;
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        setting("learning rate", positive(self.rate), "above 0", self.rate)?;
-        let warms = self.warm_up.is_finite() && self.warm_up >= 0.0;
-        setting("epochs of warm-up", warms, "at least 0", self.warm_up)?;
-        let smooths = (0.0..1.0).contains(&self.label_smoothing);
-        setting("label smoothing", smooths, "0 to below 1", self.label_smoothing)?;
+        expect_setting("learning rate", positive(self.rate), "above 0", self.rate)?;
+        let fits = self.warm_up.is_finite() && self.warm_up >= 0.0;
+        expect_setting("epochs of warm-up", fits, "at least 0", self.warm_up)?;
+        let fits = (0.0..1.0).contains(&self.label_smoothing);
+        expect_setting("label smoothing", fits, "0 to below 1", self.label_smoothing)?;
         if let Some(norm) = self.clip_norm {
-            setting("largest norm of the gradients", positive(norm), "above 0", norm)?;
+            expect_setting("largest norm of the gradients", positive(norm), "above 0", norm)?;
         }
-        setting("early stop", self.early_stop != Some(0), "at least 1 epoch", 0)?;
+        expect_setting("early stop", self.early_stop != Some(0), "at least 1 epoch", 0)?;
         for (layer, &factor) in &self.rates {
             let fits = factor.is_finite() && factor >= 0.0;
-            setting(&format!("rate of {layer}"), fits, "at least 0", factor)?;
+            expect_setting(&format!("rate of {layer}"), fits, "at least 0", factor)?;
         }
-        // TOML's numbers end there.
+        // TOML has no larger integers.
         let fits = i64::try_from(self.seed).is_ok();
-        setting("seed", fits, "below 2^63", self.seed)?;
+        expect_setting("seed", fits, "below 2^63", self.seed)?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
-        if let Augmenting::Own(augmentation) = &self.augmentation {
+        if let RecipeAugmentation::Custom(augmentation) = &self.augmentation {
             augmentation.validate()?;
         }
         self.head.iter().try_for_each(|head| head.validate())
     }
 
-    /// The augmentation, for crops of `side` pixels; `None` if there is none.
+    /// The augmentation, with crops of `side` pixels; `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a name that nothing has.
+    /// [`Error::Setting`] for an unknown name, or an augmentation that is not valid.
     pub fn augmentation(&self, side: u32) -> Result<Option<Augmentation>> {
         let augmentation = match &self.augmentation {
-            Augmenting::Named(name) if name == "none" => return Ok(None),
-            Augmenting::Named(name) => Augmentation::by_name(name)?,
-            Augmenting::Own(augmentation) => augmentation.clone(),
+            RecipeAugmentation::Named(name) if name == "none" => return Ok(None),
+            RecipeAugmentation::Named(name) => Augmentation::by_name(name)?,
+            RecipeAugmentation::Custom(augmentation) => augmentation.clone(),
         };
         augmentation.validate()?;
         Ok(Some(augmentation.with_crop(side)))
     }
 
-    /// The network with fresh weights as the recipe has them.
+    /// The network with the recipe's [`initialization`](Self::initialization).
     pub fn initialize(&self, network: NetworkConfig) -> NetworkConfig {
         match (network, self.initialization) {
             (NetworkConfig::Vgg(vgg), Some(Initialization::Paper)) => {
@@ -239,83 +248,36 @@ impl Recipe {
     }
 
     /// How the training set is loaded.
-    pub(super) fn training(&self, workers: usize, broken: Broken) -> LoaderSettings {
-        LoaderSettings {
+    pub(super) fn training_loader(&self, workers: usize, broken: BrokenPicture) -> LoaderOptions {
+        LoaderOptions {
             batch: self.batch,
-            parts: self.parts,
+            micro_batches: self.micro_batches,
             order: self.order,
             seed: self.seed,
             workers,
             broken,
-            ..LoaderSettings::default()
+            ..LoaderOptions::default()
         }
     }
 
-    /// How the validation set is loaded: as many images at once.
-    pub(super) fn validation(&self, workers: usize, broken: Broken) -> LoaderSettings {
-        LoaderSettings {
-            batch: self.batch.div_ceil(self.parts),
-            parts: 1,
+    /// How the validation set is loaded: in batches of the size of a training micro-batch.
+    pub(super) fn validation_loader(&self, workers: usize, broken: BrokenPicture) -> LoaderOptions {
+        LoaderOptions {
+            batch: self.batch.div_ceil(self.micro_batches),
+            micro_batches: 1,
             order: Order::InOrder,
-            ..self.training(workers, broken)
+            ..self.training_loader(workers, broken)
         }
     }
 
-    /// The factor on the learning rate of a parameter, by its key.
+    /// The factor on the learning rate of the parameter with this key.
     pub(super) fn rate_of(&self, key: &str) -> f64 {
         let named = self.rates.iter().filter(|(name, _)| is_of(key, name));
         named.max_by_key(|(name, _)| name.len()).map_or(1.0, |(_, &factor)| factor)
     }
-
-    /// Without what makes no difference.
-    fn comparable(&self) -> Self {
-        let head = self.head.as_ref().map(|head| Box::new(head.comparable()));
-        let epochs = if self.schedule.needs_the_end() { self.epochs } else { 1 };
-        Self { name: String::new(), sources: BTreeMap::new(), epochs, head, ..self.clone() }
-    }
-
-    /// In what another recipe differs, one line a setting. Sources and names do not count, nor do epochs
-    /// that the schedule does not need to know.
-    pub(super) fn differences(&self, other: &Self, was: &str) -> Result<Vec<String>> {
-        let mut lines = Vec::new();
-        let comparable = |recipe: &Self| {
-            toml::Value::try_from(recipe.comparable()).map_err(|error| Error::Setting {
-                place: "recipe".into(),
-                expected: "values that TOML has".into(),
-                found: error.to_string(),
-            })
-        };
-        compare("", Some(&comparable(self)?), Some(&comparable(other)?), was, &mut lines);
-        Ok(lines)
-    }
 }
 
-/// Whether a parameter is of a layer, or of a part of the network.
+/// Whether the parameter with this key belongs to a layer, or to a section of the network.
 pub(super) fn is_of(key: &str, layer: &str) -> bool {
     key.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-fn compare(
-    place: &str,
-    ours: Option<&toml::Value>,
-    theirs: Option<&toml::Value>,
-    was: &str,
-    lines: &mut Vec<String>,
-) {
-    use toml::Value::Table;
-    match (ours, theirs) {
-        (Some(Table(ours)), Some(Table(theirs))) => {
-            let keys: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-            for key in keys {
-                let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
-                compare(&place, ours.get(key), theirs.get(key), was, lines);
-            }
-        }
-        (ours, theirs) if ours != theirs => {
-            let show =
-                |value: Option<&toml::Value>| value.map_or("nothing".into(), |v| v.to_string());
-            lines.push(format!("{place}: {}, {was} {}", show(ours), show(theirs)));
-        }
-        _ => {}
-    }
 }

@@ -1,60 +1,60 @@
-//! The learning rate over time.
+//! Learning rate schedules.
 
 use super::history::Scores;
-use super::setting;
-use crate::error::Result;
+use super::setting::expect_setting;
+use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of the learning rate. Where it depends on time alone, it is a table.
+/// How the learning rate changes during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// It stays.
+    /// It stays the same.
     Constant,
-    /// It is multiplied by `factor` after every so many epochs.
+    /// It is multiplied by `factor` at regular intervals, as by PyTorch's `StepLR`.
     Steps {
-        /// Epochs, at least 1.
+        /// The interval in epochs, at least 1.
         every: usize,
         /// Above 0, at most 1.
         factor: f64,
     },
-    /// It is multiplied by `factor` when validation no longer improves, `times` times at most: what the
-    /// authors of both papers did by hand.
+    /// It is multiplied by `factor` when validation no longer improves, at most `times` times: what the authors of
+    /// both papers did by hand.
     Plateau {
         /// Above 0, at most 1.
         factor: f64,
-        /// Epochs without a better top-1 than ever before that are waited for, at least 1.
+        /// Epochs without a new best validation top-1 accuracy before the rate is reduced, at least 1.
         patience: usize,
-        /// How often.
+        /// The largest number of reductions.
         times: usize,
     },
-    /// Half a cosine from the full rate to 0 over the whole run, step by step.
+    /// It follows half a cosine, from the full rate to 0 over the whole run, changing with every step.
     Cosine,
 }
 
-/// Where a run is, for its learning rate.
+/// The state of [`Schedule::Plateau`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plateau {
-    /// Times that the rate was reduced.
+    /// How often the rate was reduced.
     pub reductions: usize,
-    /// Epochs since the best one, or since the last reduction.
+    /// Epochs since the best one or the last reduction.
     pub waited: usize,
-    /// The best top-1 so far.
+    /// The best top-1 accuracy so far.
     pub best: f64,
 }
 
-/// Time, in epochs.
+/// A point in time of a run, in epochs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time {
-    /// Whole epochs that are over.
+    /// Finished epochs.
     pub epoch: usize,
-    /// The part of the current one that is over, 0 to below 1.
+    /// The fraction of the current epoch that is done, 0 to below 1.
     pub within: f64,
-    /// The part of an epoch that a step takes.
+    /// The length of a step, as a fraction of an epoch.
     pub step: f64,
     /// Epochs of the run.
     pub epochs: usize,
-    /// Epochs, or a part of one, in which the rate rises to its full value.
+    /// Epochs in which the rate rises to its full value; not necessarily a whole number.
     pub warm_up: f64,
 }
 
@@ -62,49 +62,47 @@ impl Schedule {
     pub(super) fn validate(&self) -> Result<()> {
         let reduces = |factor: f64| {
             let fits = factor > 0.0 && factor <= 1.0;
-            setting("factor on the learning rate", fits, "above 0, at most 1", factor)
+            expect_setting("factor on the learning rate", fits, "above 0, at most 1", factor)
         };
         match *self {
             Self::Constant | Self::Cosine => Ok(()),
             Self::Steps { every, factor } => {
-                setting("epochs between steps", every > 0, "at least 1", every)?;
+                expect_setting("epochs between steps", every > 0, "at least 1", every)?;
                 reduces(factor)
             }
             Self::Plateau { factor, patience, .. } => {
-                setting("patience", patience > 0, "at least 1", patience)?;
+                expect_setting("patience", patience > 0, "at least 1", patience)?;
                 reduces(factor)
             }
         }
     }
 
-    /// Whether it depends on how long the run will be.
-    pub(super) fn needs_the_end(&self) -> bool {
+    /// Whether it depends on the number of epochs of the run.
+    pub(super) fn depends_on_epochs(&self) -> bool {
         matches!(self, Self::Cosine)
     }
 
     /// The factor on the learning rate.
     pub(super) fn factor(&self, time: Time, plateau: &Plateau) -> f64 {
-        let over = time.epoch as f64 + time.within;
-        let warm = match over < time.warm_up {
-            true => ((over + time.step) / time.warm_up).min(1.0),
-            false => 1.0,
-        };
+        let done = time.epoch as f64 + time.within;
+        let warm_up =
+            if done < time.warm_up { ((done + time.step) / time.warm_up).min(1.0) } else { 1.0 };
         let factor = match *self {
             Self::Constant => 1.0,
             Self::Steps { every, factor } => factor.powi((time.epoch / every) as i32),
             Self::Plateau { factor, .. } => factor.powi(plateau.reductions as i32),
             Self::Cosine => {
-                let part = (over / time.epochs.max(1) as f64).min(1.0);
-                0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+                let fraction = (done / time.epochs.max(1) as f64).min(1.0);
+                0.5 * (1.0 + (std::f64::consts::PI * fraction).cos())
             }
         };
-        warm * factor
+        warm_up * factor
     }
 }
 
 impl Plateau {
-    /// After an epoch.
-    pub fn see(&mut self, schedule: &Schedule, valid: &Scores) {
+    /// Takes the scores of the next epoch.
+    pub fn update(&mut self, schedule: &Schedule, valid: &Scores) {
         let Schedule::Plateau { patience, times, .. } = *schedule else { return };
         if valid.top1 > self.best {
             (self.best, self.waited) = (valid.top1, 0);
@@ -132,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_of_time_are_tables() {
+    fn schedules_have_their_factors() {
         let steps = Schedule::Steps { every: 2, factor: 0.1 };
         assert_eq!(factors(steps, 0.0, 5), [1.0, 1.0, 0.1, 0.1, 0.01]);
         assert_eq!(factors(steps, 4.0, 5), [0.25, 0.5, 0.075, 0.1, 0.01]);
@@ -141,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plateau_waits_and_counts() {
+    fn a_plateau_reduces_the_rate_after_its_patience() {
         let schedule = Schedule::Plateau { factor: 0.1, patience: 2, times: 2 };
         let top1 = [0.5, 0.4, 0.6, 0.6, 0.5, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7];
         let reductions = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2];
         let mut plateau = Plateau::default();
         for (top1, expected) in top1.into_iter().zip(reductions) {
-            plateau.see(&schedule, &Scores { top1, ..Scores::default() });
+            plateau.update(&schedule, &Scores { top1, ..Scores::default() });
             assert_eq!(plateau.reductions, expected, "{plateau:?}");
         }
         let time = Time { epoch: 9, within: 0.5, step: 0.1, epochs: 20, warm_up: 0.0 };

@@ -1,7 +1,7 @@
-//! Stochastic gradient descent with momentum and weight decay, as the papers write it and as PyTorch does.
+//! Stochastic gradient descent with momentum and weight decay, by the rule of the papers or that of PyTorch.
 
-use super::setting;
-use crate::error::Result;
+use super::setting::expect_setting;
+use crate::Result;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -12,18 +12,19 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How momentum, learning rate and weight decay come together. With a constant learning rate both rules
-/// take the same steps; they differ after it changes.
+/// How an update combines momentum, learning rate and weight decay. With a constant learning rate both rules take the
+/// same steps; they differ when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpdateRule {
-    /// The AlexNet paper's (section 5), which VGG's training in Caffe has, too: the velocity is a
-    /// step, with the learning rate in it. A lower rate brakes what is moving only as momentum fades.
+    /// The rule of the AlexNet paper (section 5), and of Caffe, which VGG was trained with. The velocity is a step,
+    /// which includes the learning rate: after the rate is lowered, earlier gradients keep their effect until
+    /// momentum fades.
     ///
     /// `v <- momentum v - decay rate w - rate g`, `w <- w + v`
     Paper,
-    /// PyTorch's: the velocity is a gradient, and the rate is applied to all of it. A lower rate brakes
-    /// at once.
+    /// The rule of PyTorch. The velocity is a gradient, multiplied by the current learning rate: a lower rate takes
+    /// effect at once.
     ///
     /// `v <- momentum v + g + decay w`, `w <- w - rate v`
     Pytorch,
@@ -33,34 +34,39 @@ pub enum UpdateRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SgdConfig {
-    /// How they come together.
+    /// The update rule.
     pub rule: UpdateRule,
-    /// 0 <= momentum < 1.
+    /// 0 to below 1.
     pub momentum: f64,
-    /// At least 0. On every parameter, biases too, as in both papers and in torchvision.
+    /// At least 0. It applies to every parameter, including biases, as in both papers and in torchvision.
     pub weight_decay: f64,
 }
 
 impl SgdConfig {
     pub(super) fn validate(&self) -> Result<()> {
-        setting("momentum", (0.0..1.0).contains(&self.momentum), "0 to below 1", self.momentum)?;
+        expect_setting(
+            "momentum",
+            (0.0..1.0).contains(&self.momentum),
+            "0 to below 1",
+            self.momentum,
+        )?;
         let decay = self.weight_decay;
-        setting("weight decay", decay.is_finite() && decay >= 0.0, "at least 0", decay)
+        expect_setting("weight decay", decay.is_finite() && decay >= 0.0, "at least 0", decay)
     }
 }
 
-/// The optimizer. Its record is its velocities, flat, by parameter.
+/// The optimizer. Its record consists of the velocities, flat, by parameter id.
 #[derive(Clone)]
 pub struct Sgd<B: Backend> {
     config: SgdConfig,
-    /// Factors on the learning rate, where it is not 1.
+    /// Factors on the learning rates of parameters; 1 if there is none.
     factors: Arc<HashMap<ParamId, f64>>,
     velocities: HashMap<ParamId, Tensor<B, 1>>,
 }
 
 impl<B: Backend> Sgd<B> {
-    /// At rest. A parameter's learning rate is multiplied by its factor; where that is 0, the parameter
-    /// stays as it is.
+    /// An optimizer without velocities. The learning rate of a parameter is multiplied by its factor, if there is
+    /// one.
     pub fn new(config: SgdConfig, factors: HashMap<ParamId, f64>) -> Self {
         Self { config, factors: Arc::new(factors), velocities: HashMap::new() }
     }
@@ -69,12 +75,12 @@ impl<B: Backend> Sgd<B> {
         Self { factors: Arc::new(factors), ..self }
     }
 
-    /// A parameter's velocity, flat, once it has moved.
+    /// The velocity of a parameter, flat; `None` before its first update.
     pub fn velocity(&self, id: ParamId) -> Option<&Tensor<B, 1>> {
         self.velocities.get(&id)
     }
 
-    /// Sets a parameter's velocity, flat.
+    /// Sets the velocity of a parameter, flat.
     pub fn set_velocity(&mut self, id: ParamId, velocity: Tensor<B, 1>) {
         self.velocities.insert(id, velocity);
     }
@@ -89,14 +95,16 @@ impl<B: Backend> Sgd<B> {
         let rate = rate * self.factors.get(&id).copied().unwrap_or(1.0);
         let gradient = gradient.reshape([-1]);
         let velocity = self.velocities.remove(&id);
-        // A checkpoint's may be on another device.
+        // The velocity from a checkpoint may be on another device.
         let velocity = velocity.map(|velocity| velocity.to_device(&gradient.device()));
         let velocity = velocity.unwrap_or_else(|| Tensor::zeros_like(&gradient));
         let shape = weight.dims();
         let in_memory = is_in_memory(&weight) && is_in_memory(&gradient) && is_in_memory(&velocity);
-        let (weight, velocity) = match in_memory {
-            true => self.config.in_place(rate, weight.reshape([-1]), gradient, velocity),
-            false => self.config.on_device(rate, weight.reshape([-1]), gradient, velocity),
+        let weight = weight.reshape([-1]);
+        let (weight, velocity) = if in_memory {
+            self.config.update_in_place(rate, weight, gradient, velocity)
+        } else {
+            self.config.update_on_device(rate, weight, gradient, velocity)
         };
         self.velocities.insert(id, velocity);
         weight.reshape(shape)
@@ -104,9 +112,8 @@ impl<B: Backend> Sgd<B> {
 }
 
 impl SgdConfig {
-    /// Weight and velocity after a step, by the rule as it is written down. Each operation is a pass over
-    /// memory of its own.
-    fn on_device<B: Backend>(
+    /// The weight and the velocity after a step, by tensor operations, each of which is a pass over memory.
+    fn update_on_device<B: Backend>(
         &self,
         rate: f64,
         weight: Tensor<B, 1>,
@@ -126,8 +133,8 @@ impl SgdConfig {
         }
     }
 
-    /// The same in one pass, over the tensors' own memory where nobody else holds them.
-    fn in_place<B: Backend>(
+    /// The same in one pass, which overwrites the tensors unless their memory is shared.
+    fn update_in_place<B: Backend>(
         &self,
         rate: f64,
         weight: Tensor<B, 1>,
@@ -140,7 +147,7 @@ impl SgdConfig {
         let [rate, momentum, decay] =
             [rate, self.momentum, self.weight_decay].map(|value| value as f32);
         let rule = self.rule;
-        // They are of f32: `is_in_memory` has seen to it.
+        // `is_in_memory` has checked that they are f32.
         if let (Ok(weights), Ok(gradients), Ok(velocities)) = (
             weight.as_mut_slice::<f32>(),
             gradient.as_slice::<f32>(),
@@ -170,7 +177,7 @@ impl SgdConfig {
     }
 }
 
-/// Whether burn gives out a tensor's own memory: Flex does.
+/// Whether burn gives access to the memory of a tensor, as the backend Flex does, and its values are f32.
 fn is_in_memory<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     let device = tensor.device();
     let is_flex = (&device as &dyn Any).is::<burn_flex::FlexDevice>();
@@ -237,7 +244,7 @@ mod tests {
     use burn_flex::Flex;
 
     #[test]
-    fn in_one_pass_is_the_rule() {
+    fn the_update_in_place_follows_the_rule() {
         let device = Default::default();
         let tensor = |seed: u32| {
             let value = |index: u32| f64::from((index * 7919 + seed * 31) % 1000) / 500.0 - 1.0;
@@ -246,10 +253,10 @@ mod tests {
         };
         for rule in [UpdateRule::Paper, UpdateRule::Pytorch] {
             let config = SgdConfig { rule, momentum: 0.9, weight_decay: 0.01 };
-            let (weight, velocity) = config.in_place(0.1, tensor(1), tensor(2), tensor(3));
-            let expected = config.on_device(0.1, tensor(1), tensor(2), tensor(3));
+            let (weight, velocity) = config.update_in_place(0.1, tensor(1), tensor(2), tensor(3));
+            let expected = config.update_on_device(0.1, tensor(1), tensor(2), tensor(3));
             let far = |a: Tensor<Flex, 1>, b: Tensor<Flex, 1>| (a - b).abs().max().into_scalar();
-            // Roundings of numbers up to 2.
+            // The rounding of numbers up to 2.
             assert!(far(weight, expected.0) < 1e-6 && far(velocity, expected.1) < 1e-6, "{rule:?}");
         }
     }

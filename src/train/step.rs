@@ -1,9 +1,10 @@
-//! A network is one of burn's trainable models: a step of training, and one of validation.
+//! A network as a model that burn can train: a training step and an evaluation step.
 
 use super::Batch;
-use crate::error::Result;
-use crate::models::{Network, mask};
+use crate::Result;
+use crate::models::Network;
 use crate::vision::augment::Sample;
+use alexnet_vgg_core::internal::dropout_mask;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -11,13 +12,29 @@ use burn::tensor::{Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use std::ops::Range;
 
+/// The output for a micro-batch: loss, logits and classes.
+pub type Output<B> = ClassificationOutput<<B as AutodiffBackend>::InnerBackend>;
+
+/// What one of several processes has of a micro-batch.
+pub struct LocalMicroBatch<B: AutodiffBackend> {
+    /// `None` if this process has no images of it.
+    pub batch: Option<Batch<B>>,
+    /// Whether the optimizer's step follows it.
+    pub is_last: bool,
+}
+
+/// Takes the output of this process's forward pass (`None` without images), or the error that it ended in, and
+/// returns `Ok` if all processes continue with the backward pass.
+pub type ConfirmForward<'a, B> = &'a mut dyn FnMut(Result<Option<Output<B>>>) -> Result<()>;
+
 impl<B: AutodiffBackend> TrainStep for Network<B> {
     type Input = Batch<B>;
     type Output = ClassificationOutput<B::InnerBackend>;
 
-    /// Panics where the batch does not fit the network: [`Network::check`] asks before.
+    /// # Panics
+    /// If the batch does not fit the network, which [`Network::check`] tells in advance.
     fn step(&self, batch: Batch<B>) -> TrainOutput<Self::Output> {
-        learn(self, batch).unwrap_or_else(|error| panic!("{error}"))
+        training_step(self, batch).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -25,40 +42,42 @@ impl<B: Backend> InferenceStep for Network<B> {
     type Input = Batch<B>;
     type Output = ClassificationOutput<B>;
 
-    /// Panics where the batch does not fit the network: [`Network::check`] asks before.
+    /// # Panics
+    /// If the batch does not fit the network, which [`Network::check`] tells in advance.
     fn step(&self, batch: Batch<B>) -> Self::Output {
-        answer(self, batch).unwrap_or_else(|error| panic!("{error}"))
+        evaluation_step(self, batch).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
 /// Forward and backward.
-pub(super) fn learn<B: AutodiffBackend>(
+pub(super) fn training_step<B: AutodiffBackend>(
     network: &Network<B>,
     batch: Batch<B>,
-) -> Result<TrainOutput<ClassificationOutput<B::InnerBackend>>> {
-    let Batch { images, classes, samples, share, smoothing } = batch;
-    let logits = network.thinned(images, &masks(&samples))?;
-    let loss = cross_entropy(logits.clone(), classes.clone(), smoothing);
+) -> Result<TrainOutput<Output<B>>> {
+    let Batch { images, classes, samples, share, label_smoothing } = batch;
+    let logits = network.forward_with_masks(images, &dropout_masks(&samples))?;
+    let loss = cross_entropy(logits.clone(), classes.clone(), label_smoothing);
     let output = ClassificationOutput::new(loss.clone().inner(), logits.inner(), classes.inner());
     let gradients = GradientsParams::from_grads((loss * share).backward(), network);
     Ok(TrainOutput { grads: gradients, item: output })
 }
 
-/// One mask for each image, by what it is and not by when it comes.
-pub(super) fn masks(
+/// A dropout mask for each image, drawn by the sample and not from a stream: it does not depend on when or
+/// where the image is trained on.
+pub(super) fn dropout_masks(
     samples: &[Sample],
 ) -> impl Fn(usize, f64, Range<usize>, usize) -> Vec<f32> + Sync {
     move |layer, p, images, length| {
         let keys = samples[images].iter().map(|sample| {
-            // 0 is that of dropout at test time.
+            // Index 0 is that of Monte Carlo dropout, at test time.
             [sample.seed, sample.epoch, layer as u64, sample.index.wrapping_add(1)]
         });
-        keys.flat_map(|key| mask(key, p, length)).collect()
+        keys.flat_map(|key| dropout_mask(key, p, length)).collect()
     }
 }
 
-/// Forward, without dropout.
-pub(super) fn answer<B: Backend>(
+/// The forward pass, without dropout.
+pub(super) fn evaluation_step<B: Backend>(
     network: &Network<B>,
     batch: Batch<B>,
 ) -> Result<ClassificationOutput<B>> {
@@ -67,13 +86,14 @@ pub(super) fn answer<B: Backend>(
     Ok(ClassificationOutput::new(loss, logits, batch.classes))
 }
 
-/// The mean over the batch, in nats. A part `smoothing` of each target is spread over all classes.
+/// The mean over the batch, in nats. `label_smoothing` is the fraction of each target that is spread over all
+/// classes.
 pub(super) fn cross_entropy<B: Backend>(
     logits: Tensor<B, 2>,
     classes: Tensor<B, 1, Int>,
-    smoothing: f64,
+    label_smoothing: f64,
 ) -> Tensor<B, 1> {
-    let smoothing = (smoothing > 0.0).then_some(smoothing as f32);
+    let smoothing = (label_smoothing > 0.0).then_some(label_smoothing as f32);
     let device = logits.device();
     CrossEntropyLossConfig::new().with_smoothing(smoothing).init(&device).forward(logits, classes)
 }

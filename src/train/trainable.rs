@@ -1,9 +1,10 @@
 //! What can be trained: a network on one device, or one whose halves are on two.
 
-use super::together::{Agree, OnTheWay, Output, Part, Together};
-use super::{Batch, step, towers};
-use crate::error::Result;
-use crate::models::{Architecture, Network, Parameter, Towers, Trained};
+use super::data_parallel::{DataParallel, GradientSync};
+use super::step::{ConfirmForward, LocalMicroBatch, Output};
+use super::{Batch, step, two_gpu};
+use crate::Result;
+use crate::models::{Architecture, Network, Parameter, TrainableParameter, TwoGpuNetwork};
 use burn::module::{AutodiffModule, Module, RunningState};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -12,88 +13,96 @@ use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use std::fmt::Display;
 use std::ops::Range;
 
-/// Gives rows of a parameter.
-pub type Rows<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Vec<f32>>;
+/// Returns rows of a parameter, flat, in PyTorch's order.
+pub type ReadRows<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Result<Vec<f32>>;
 
-/// A network in training, as [`fit`](super::fit) takes it: a [`Network`], or [`Towers`].
+/// A network that [`fit`](super::fit) can train: a [`Network`] or a [`TwoGpuNetwork`].
 pub trait Trainable<B: AutodiffBackend>:
-    AutodiffModule<B, InnerModule: Trial<B::InnerBackend>>
+    AutodiffModule<B, InnerModule: Evaluate<B::InnerBackend>>
     + TrainStep<Input = Batch<B>, Output = ClassificationOutput<B::InnerBackend>>
     + Display
     + 'static
 {
-    /// Its table.
+    /// Its architecture.
     fn architecture(&self) -> &Architecture;
 
-    /// The device that takes the images.
+    /// The device that images must be on.
     fn device(&self) -> B::Device;
 
-    /// Whether images of `shape` fit: [`Network::check`].
+    /// `Ok` if it takes images of `shape`, `[N, C, H, W]`: see [`Network::check`].
     fn check(&self, shape: [usize; 4]) -> Result<()>;
 
-    /// Rows of a parameter: [`Network::values`].
+    /// Rows of a parameter: see [`Network::values`].
     fn values(&self, parameter: &Parameter, rows: Range<usize>) -> Result<Vec<f32>>;
 
-    /// The same network, on the same devices, with other values: [`Network::from_values`].
-    fn with_values(&self, values: Rows) -> Result<Self>;
+    /// The same network, on the same devices, with other values: see [`Network::from_values`].
+    fn with_values(&self, values: ReadRows) -> Result<Self>;
 
-    /// Where its parameters are: [`Network::trained`].
-    fn trained(&self) -> Result<Vec<Trained>>;
+    /// The parameters that training changes: see [`Network::trainable_parameters`].
+    fn trainable_parameters(&self) -> Vec<TrainableParameter>;
 
-    /// What its batch norms have learned of the data.
+    /// The running statistics of its batch norms.
     fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>>;
 
-    /// The same with some layers frozen, those all of whose parameters are.
-    fn frozen_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Result<Self>;
+    /// The same network with those layers frozen whose parameters all satisfy `is_frozen`, by their keys.
+    fn freeze_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Self;
 
-    /// Moves it out, so that its weights can be worked on in place; one of no layers stays behind.
+    /// Moves the network out, so that its weights can be updated in place, and leaves one without layers.
     fn take(&mut self) -> Self;
 
-    /// The same on one device.
-    fn whole(&self) -> Result<Network<B>>;
+    /// The same network on one device.
+    fn to_network(&self) -> Result<Network<B>>;
 
-    /// Whether its batch norms can take the statistics of all processes' images:
+    /// Whether its batch norms can use the statistics of all processes' images:
     /// [`Recipe::synchronized_batch_norm`](super::Recipe::synchronized_batch_norm).
-    fn synchronizes(&self) -> bool {
+    fn supports_sync_batch_norm(&self) -> bool {
         false
     }
 
-    /// Forward and backward: [`TrainStep`] with an error.
-    fn learn(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>>;
-
-    #[doc(hidden)]
-    /// Forward and backward through a part of a batch, beside other processes: adds its gradients. After the
-    /// last part they are the sums of all processes'. All take as many parts.
+    /// Forward and backward: [`TrainStep`] with an error instead of a panic.
     ///
     /// # Errors
-    /// Those of `agree`; [`Error::Process`](crate::Error::Process) if another process is gone.
-    fn learn_together(
+    /// As for [`check`](Self::check), and [`Error::Backend`](crate::Error::Backend) if a device failed.
+    fn training_step(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>>;
+
+    /// Forward and backward through a micro-batch, together with other processes. Adds this process's
+    /// gradients to `gradients`; after the last micro-batch they are the sums over all processes. All
+    /// processes must make the same calls.
+    ///
+    /// # Errors
+    /// Those of `confirm`; [`Error::Process`](crate::Error::Process) if another process is gone.
+    #[doc(hidden)]
+    fn distributed_step(
         &self,
-        together: &mut Together,
-        part: Part<B>,
+        data_parallel: &mut DataParallel,
+        local: LocalMicroBatch<B>,
         gradients: &mut GradientsParams,
-        agree: Agree<B>,
+        confirm: ConfirmForward<B>,
     ) -> Result<()> {
-        together.learn(self, part, gradients, agree)
+        let training_step = |batch| self.training_step(batch);
+        data_parallel.step(self, training_step, local, gradients, confirm)
     }
 }
 
-/// A network that is tried on examples.
-pub trait Trial<B: Backend>:
+/// A network that can be evaluated on examples.
+pub trait Evaluate<B: Backend>:
     Module<B> + InferenceStep<Input = Batch<B>, Output = ClassificationOutput<B>>
 {
-    /// Whether images of `shape` fit: [`Network::check`].
+    /// `Ok` if it takes images of `shape`, `[N, C, H, W]`: see [`Network::check`].
     fn check(&self, shape: [usize; 4]) -> Result<()>;
 
-    /// Forward, without dropout: [`InferenceStep`] with an error.
-    fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>>;
+    /// The forward pass without dropout: [`InferenceStep`] with an error instead of a panic.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    fn evaluation_step(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>>;
 
-    /// The same on one device.
-    fn whole(&self) -> Result<Network<B>>;
+    /// The same network on one device.
+    fn to_network(&self) -> Result<Network<B>>;
 }
 
-/// What both kinds of networks have themselves.
-macro_rules! by_the_same_names {
+/// The methods that both kinds of networks have as inherent methods of the same name.
+macro_rules! delegate_to_inherent_methods {
     () => {
         fn architecture(&self) -> &Architecture {
             self.architecture()
@@ -111,16 +120,16 @@ macro_rules! by_the_same_names {
             self.values(parameter, rows)
         }
 
-        fn trained(&self) -> Result<Vec<Trained>> {
-            self.trained()
+        fn trainable_parameters(&self) -> Vec<TrainableParameter> {
+            self.trainable_parameters()
         }
 
         fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
             self.running_statistics()
         }
 
-        fn frozen_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Result<Self> {
-            self.frozen_where(is_frozen)
+        fn freeze_where(self, is_frozen: &dyn Fn(&str) -> bool) -> Self {
+            self.freeze_where(is_frozen)
         }
 
         fn take(&mut self) -> Self {
@@ -130,80 +139,83 @@ macro_rules! by_the_same_names {
 }
 
 impl<B: AutodiffBackend> Trainable<B> for Network<B> {
-    by_the_same_names!();
+    delegate_to_inherent_methods!();
 
-    fn with_values(&self, values: Rows) -> Result<Self> {
+    fn with_values(&self, values: ReadRows) -> Result<Self> {
         let network = Self::from_values(self.architecture().clone(), &self.device(), values)?;
-        Ok(network.stating(self))
+        Ok(network.with_metadata(self.metadata().clone()))
     }
 
-    fn whole(&self) -> Result<Network<B>> {
+    fn to_network(&self) -> Result<Network<B>> {
         Ok(self.clone())
     }
 
-    fn synchronizes(&self) -> bool {
+    fn supports_sync_batch_norm(&self) -> bool {
         true
     }
 
-    fn learn(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>> {
-        step::learn(self, batch)
+    fn training_step(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>> {
+        step::training_step(self, batch)
     }
 
-    fn learn_together(
+    fn distributed_step(
         &self,
-        together: &mut Together,
-        part: Part<B>,
+        data_parallel: &mut DataParallel,
+        local: LocalMicroBatch<B>,
         gradients: &mut GradientsParams,
-        agree: Agree<B>,
+        confirm: ConfirmForward<B>,
     ) -> Result<()> {
-        match together.on_the_way() {
-            OnTheWay::Nothing => together.learn(self, part, gradients, agree),
-            _ => together.learn_in_stretches(self, part, gradients, agree),
+        match data_parallel.sync() {
+            GradientSync::AfterBackward => {
+                let training_step = |batch| self.training_step(batch);
+                data_parallel.step(self, training_step, local, gradients, confirm)
+            }
+            _ => data_parallel.segmented_step(self, local, gradients, confirm),
         }
     }
 }
 
-impl<B: AutodiffBackend> Trainable<B> for Towers<B> {
-    by_the_same_names!();
+impl<B: AutodiffBackend> Trainable<B> for TwoGpuNetwork<B> {
+    delegate_to_inherent_methods!();
 
-    fn with_values(&self, values: Rows) -> Result<Self> {
+    fn with_values(&self, values: ReadRows) -> Result<Self> {
         let (table, devices) = (self.architecture().clone(), self.devices_of_halves());
-        Ok(Self::from_values(table, &devices, values)?.stating(self))
+        Ok(Self::from_values(table, &devices, values)?.with_metadata(self.metadata().clone()))
     }
 
-    fn whole(&self) -> Result<Network<B>> {
-        self.whole(&self.device())
+    fn to_network(&self) -> Result<Network<B>> {
+        self.merge(&self.device())
     }
 
-    fn learn(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>> {
-        towers::learn(self, batch)
+    fn training_step(&self, batch: Batch<B>) -> Result<TrainOutput<Output<B>>> {
+        two_gpu::training_step(self, batch)
     }
 }
 
-impl<B: Backend> Trial<B> for Towers<B> {
+impl<B: Backend> Evaluate<B> for TwoGpuNetwork<B> {
     fn check(&self, shape: [usize; 4]) -> Result<()> {
         self.check(shape, &self.device())
     }
 
-    fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
-        towers::answer(self, batch)
+    fn evaluation_step(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
+        two_gpu::evaluation_step(self, batch)
     }
 
-    fn whole(&self) -> Result<Network<B>> {
-        self.whole(&self.device())
+    fn to_network(&self) -> Result<Network<B>> {
+        self.merge(&self.device())
     }
 }
 
-impl<B: Backend> Trial<B> for Network<B> {
+impl<B: Backend> Evaluate<B> for Network<B> {
     fn check(&self, shape: [usize; 4]) -> Result<()> {
         self.check(shape, &self.device())
     }
 
-    fn answer(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
-        step::answer(self, batch)
+    fn evaluation_step(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
+        step::evaluation_step(self, batch)
     }
 
-    fn whole(&self) -> Result<Network<B>> {
+    fn to_network(&self) -> Result<Network<B>> {
         Ok(self.clone())
     }
 }

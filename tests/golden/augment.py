@@ -3,7 +3,7 @@
     python augment.py        (pillow, torchvision, numpy, safetensors)
 
 `colors/...`: torchvision's color operations on a 48x48 picture of many colors, which a formula
-makes here and in tests/inference/augment.rs. `resized/...`: crops, resizes and flips of
+makes here and in crates/core/tests/pictures/augment.rs. `resized/...`: crops, resizes and flips of
 pictures/lossless.webp, uint8 [H, W, 3]. `fallback`: RandomResizedCrop's regions of photos that no
 attempt fits, [left, top, width, height]. `regions`: mean and standard deviation of its left, top, width
 and height over many draws for a photo of 500x375.

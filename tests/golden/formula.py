@@ -1,4 +1,4 @@
-"""The formula of every golden weight and input, in numpy. tests/formula/mod.rs computes it too."""
+"""The formula of every golden weight and input, in numpy. crates/core/tests/formula/mod.rs computes it too."""
 
 import numpy as np
 

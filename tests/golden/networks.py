@@ -2,7 +2,7 @@
 
     python networks.py        (torch, torchvision, numpy, safetensors)
 
-The weights and the input are a formula that tests/formula/mod.rs computes too, so only outputs are
+The weights and the input are a formula that crates/core/tests/formula/mod.rs computes too, so only outputs are
 stored: of each layer its shape, its largest magnitude, its mean magnitude, and SAMPLES values spread
 over the whole tensor. PyTorch runs in float64, so the fixture is the truth to float32.
 """

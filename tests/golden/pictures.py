@@ -3,7 +3,7 @@
     python pictures.py        (torch, numpy, safetensors)
 
 Grad-CAM (Selvaraju et al. 2017), LPIPS (Zhang et al. 2018) and its gradient, and feature vectors. The
-weights and the input are a formula that tests/formula/mod.rs computes too. PyTorch runs in float64.
+weights and the input are a formula that crates/core/tests/formula/mod.rs computes too. PyTorch runs in float64.
 """
 
 import pathlib

@@ -2,7 +2,7 @@
 
     python sgd.py        (torch, numpy, safetensors)
 
-Weights and images are the formula of formula.py, which tests/formula/mod.rs computes too. PyTorch runs
+Weights and images are the formula of formula.py, which crates/core/tests/formula/mod.rs computes too. PyTorch runs
 in float64; its SGD is one rule, the AlexNet paper's is written down. The rate is divided by ten after 25
 steps, because with a constant rate both rules take the same steps.
 """

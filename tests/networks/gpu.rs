@@ -2,9 +2,9 @@
 //! panic, a hang or a wrong number. Runs on Mesa's lavapipe, whose tensors have at most 128 MiB.
 
 use crate::formula;
-use crate::torch;
+use crate::golden;
 use alexnet_vgg::Error;
-use alexnet_vgg::backend::{self, BackendName, Job, NdArray, Wgpu, WgpuDevice, gpu};
+use alexnet_vgg::backend::{self, BackendName, Flex, Job, Wgpu, WgpuDevice, gpu};
 use alexnet_vgg::models::*;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -34,7 +34,7 @@ fn every_layer_equals_torch() {
     for case in
         ["alexnet@256x320", "alexnet_paper@227x227", "vgg11_lrn_bn@224x224", "vgg16@224x224"]
     {
-        torch::compare::<Wgpu>(case, &device, TOLERANCE);
+        golden::compare::<Wgpu>(case, &device, TOLERANCE);
     }
 }
 
@@ -43,14 +43,15 @@ fn conv(out: usize) -> Layer {
 }
 
 fn table(features: Vec<Layer>, channels: usize, classes: usize, pool: usize) -> Architecture {
-    Architecture {
+    let table = Table {
         name: "table".into(),
         input: [channels, 8, 8],
         features,
         pool: [pool; 2],
         classifier: vec![Layer::Linear { out: classes, init: INIT }],
         numbering: Numbering::Sequential,
-    }
+    };
+    Architecture::new(table).expect("valid")
 }
 
 fn logits<B: Backend>(table: &Architecture, shape: [usize; 4], device: &B::Device) -> Vec<f32> {
@@ -62,7 +63,7 @@ fn logits<B: Backend>(table: &Architecture, shape: [usize; 4], device: &B::Devic
 
 fn expect_same(table: &Architecture, shape: [usize; 4], device: &WgpuDevice) {
     let ours = logits::<Wgpu>(table, shape, device);
-    let theirs = logits::<NdArray>(table, shape, &Default::default());
+    let theirs = logits::<Flex>(table, shape, &Default::default());
     assert_eq!(ours.len(), theirs.len());
     let largest = theirs.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     for (at, (a, b)) in ours.iter().zip(&theirs).enumerate() {
@@ -158,22 +159,23 @@ fn two_halves_on_a_gpu_are_one_network() {
     let Some(device) = device() else { return };
     // At a width of 0.1, linear layers take 409 values, and one of the kernels that burn may choose there, by what is
     // fastest at the moment (`matmul_double_unit_max_tile_size`), is wrong by 0.5 % on lavapipe.
-    let config = AlexNetConfig::towers().with_width(0.125).with_num_classes(10);
-    let table = config.architecture();
+    let config = AlexNetConfig::two_gpu().with_width(0.125).with_num_classes(10);
+    let table = config.architecture().expect("valid");
     let network: Network<Wgpu> = formula::network(table.clone(), &device);
-    let towers = Towers::split(&network, &[device.clone(), device.clone()]).expect("a device");
+    let halves =
+        TwoGpuNetwork::split(&network, &[device.clone(), device.clone()]).expect("a device");
     let shape = [2, 3, 96, 80];
     let images = TensorData::new(formula::fill("input", &shape, 0..2), shape);
-    let ours = towers.try_forward(Tensor::from_data(images, &device)).expect("logits");
+    let ours = halves.try_forward(Tensor::from_data(images, &device)).expect("logits");
     let ours = backend::read(ours).expect("a device that works").iter::<f32>().collect::<Vec<_>>();
-    let theirs = logits::<NdArray>(&table, shape, &Default::default());
+    let theirs = logits::<Flex>(&table, shape, &Default::default());
     let largest = theirs.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     for (a, b) in ours.iter().zip(&theirs) {
         assert!(f64::from((a - b).abs()) <= TOLERANCE * f64::from(largest), "{a} is not {b}");
     }
-    let exchanges = table.divide([96, 80]).expect("even groups").exchanges();
-    let bytes: u64 = exchanges.iter().flat_map(|exchange| exchange.values).sum::<u64>() * 2 * 4;
-    let counted = towers.take_transfers().iter().map(|it| it.forward.bytes).sum::<u64>();
+    let crossings = table.two_gpu_split([96, 80]).expect("even groups").crossings();
+    let bytes: u64 = crossings.iter().flat_map(|crossing| crossing.values).sum::<u64>() * 2 * 4;
+    let counted = halves.take_transfers().iter().map(|it| it.forward.bytes).sum::<u64>();
     assert_eq!(counted, bytes);
 }
 
@@ -198,13 +200,16 @@ mod steps {
             classes: Tensor::from_ints([0, 3, 1], device),
             samples: (0..3).map(sample).collect(),
             share: 1.0,
-            smoothing: 0.0,
+            label_smoothing: 0.0,
         }
     }
 
     /// Of every parameter, in forward order.
-    fn gradients<B: Backend>(trained: &[Trained], gradients: &GradientsParams) -> Vec<Vec<f32>> {
-        let of = |it: &Trained| -> Vec<f32> {
+    fn gradients<B: Backend>(
+        trained: &[TrainableParameter],
+        gradients: &GradientsParams,
+    ) -> Vec<Vec<f32>> {
+        let of = |it: &TrainableParameter| -> Vec<f32> {
             let rows = it.ids.iter().flat_map(|&id| {
                 let data = match it.parameter.shape.len() {
                     1 => gradients.get::<B, 1>(id).map(backend::read),
@@ -220,10 +225,9 @@ mod steps {
     }
 
     fn of_cpu(table: &Architecture, shape: [usize; 4]) -> Vec<Vec<f32>> {
-        let whole: Network<Autodiff<NdArray>> =
-            formula::network(table.clone(), &Default::default());
+        let whole: Network<Autodiff<Flex>> = formula::network(table.clone(), &Default::default());
         let theirs = TrainStep::step(&whole, batch(shape, &Default::default())).grads;
-        gradients::<NdArray>(&whole.trained().expect("valid"), &theirs)
+        gradients::<Flex>(&whole.trainable_parameters(), &theirs)
     }
 
     fn expect_same_gradients(ours: &[Vec<f32>], theirs: &[Vec<f32>], tolerance: f64) {
@@ -244,11 +248,12 @@ mod steps {
         let table = table(vec![conv(64), Layer::Relu], 3, 5, 7);
         let shape = [3, 3, 40, 40];
         let network: Network<Autodiff<Wgpu>> = formula::network(table.clone(), &device);
-        let towers = Towers::split(&network, &[device.clone(), device.clone()]).expect("a device");
-        let ours = TrainStep::step(&towers, batch(shape, &device)).grads;
-        let ours = gradients::<Wgpu>(&towers.trained().expect("valid"), &ours);
+        let halves =
+            TwoGpuNetwork::split(&network, &[device.clone(), device.clone()]).expect("a device");
+        let ours = TrainStep::step(&halves, batch(shape, &device)).grads;
+        let ours = gradients::<Wgpu>(&halves.trainable_parameters(), &ours);
         expect_same_gradients(&ours, &of_cpu(&table, shape), SUMS);
-        let transfers = towers.take_transfers();
+        let transfers = halves.take_transfers();
         assert!(transfers.iter().all(|transfer| transfer.backward.calls > 0), "{transfers:?}");
     }
 
@@ -262,11 +267,12 @@ mod steps {
         let network: Network<Autodiff<Wgpu>> = formula::network(table.clone(), &device);
         let theirs = of_cpu(&table, shape);
         let ours = TrainStep::step(&network, batch(shape, &device)).grads;
-        let ours = gradients::<Wgpu>(&network.trained().expect("valid"), &ours);
+        let ours = gradients::<Wgpu>(&network.trainable_parameters(), &ours);
         expect_same_gradients(&ours, &theirs, TOLERANCE);
-        let towers = Towers::split(&network, &[device.clone(), device.clone()]).expect("a device");
-        let ours = TrainStep::step(&towers, batch(shape, &device)).grads;
-        let ours = gradients::<Wgpu>(&towers.trained().expect("valid"), &ours);
+        let halves =
+            TwoGpuNetwork::split(&network, &[device.clone(), device.clone()]).expect("a device");
+        let ours = TrainStep::step(&halves, batch(shape, &device)).grads;
+        let ours = gradients::<Wgpu>(&halves.trainable_parameters(), &ours);
         expect_same_gradients(&ours, &theirs, TOLERANCE);
 
         // One image of these is too much (147x147 would not be), but for a network that is only looked at.
@@ -274,9 +280,9 @@ mod steps {
         if let Err(error) = network.check(large, &device) {
             assert!(matches!(error, Error::Backend { .. }), "{error}");
             assert!(error.to_string().contains("features.0"), "{error}");
-            assert!(towers.check(large, &device).is_err());
+            assert!(halves.check(large, &device).is_err());
         }
-        assert!(network.clone().frozen().check(large, &device).is_ok());
+        assert!(network.clone().freeze().check(large, &device).is_ok());
         assert!(formula::network::<Wgpu>(table, &device).check(large, &device).is_ok());
     }
 }
@@ -293,7 +299,7 @@ impl Job for Name {
 
 #[test]
 fn backends_go_by_name() {
-    assert!(BackendName::NdArray.run(Name).expect("compiled in").contains("ndarray"));
+    assert!(BackendName::Flex.run(Name).expect("compiled in").contains("flex"));
     assert!("cuda".parse::<BackendName>().is_err());
     for backend in BackendName::ALL {
         assert_eq!(backend.to_string().parse::<BackendName>().ok(), Some(backend));

@@ -10,7 +10,6 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor, TensorData};
 
-/// NdArray, or Flex where that is compiled in: CI runs both.
 type B = Cpu;
 type Ad = Autodiff<Cpu>;
 
@@ -112,7 +111,7 @@ fn overlapping_pools_overlap() {
     map[12] = 5.0; // the center, in all four windows
     map[0] = 9.0; // the first corner, in one
     let config = AlexNetConfig::paper();
-    let pool = config.architecture().features[3];
+    let pool = config.architecture().expect("valid").features[3];
     assert_eq!(pool, Layer::MaxPool { kernel: 3, stride: 2 });
     let table = chain(vec![pool], [1, 5, 5]);
     let pooled = Network::<B>::new(table, &Default::default())
@@ -122,14 +121,15 @@ fn overlapping_pools_overlap() {
 }
 
 fn chain(features: Vec<Layer>, input: [usize; 3]) -> Architecture {
-    Architecture {
+    let table = Table {
         name: "chain".into(),
         input,
         features,
         pool: [1, 1],
         classifier: Vec::new(),
         numbering: Numbering::Sequential,
-    }
+    };
+    Architecture::new(table).expect("valid")
 }
 
 /// Central differences of `sum(w * f(x))` in f32: their own error is about 1e-3 of the gradient.
@@ -217,12 +217,7 @@ fn fresh_weights_have_the_published_spread() {
     let device = Default::default();
     // Its standard deviation, and its largest magnitude in standard deviations.
     let spread = |table: Architecture, name: &str| {
-        let wanted = table
-            .parameters()
-            .expect("valid")
-            .into_iter()
-            .find(|p| p.key == name)
-            .expect("a parameter");
+        let wanted = table.parameters().find(|p| p.key == name).expect("a parameter").clone();
         B::seed(&device, 7);
         let network = Network::<B>::new(table, &device).expect("valid");
         let weights = weights_of(&network, &wanted.shape);
@@ -236,8 +231,10 @@ fn fresh_weights_have_the_published_spread() {
         assert!((ours / theirs - 1.0).abs() < 0.02, "{ours} is not {theirs}")
     };
     // conv3_2 of VGG16 at 1/4 width: 64 channels in and out.
-    let vgg = |init| VggConfig::vgg16().with_width(0.25).with_initialization(init).architecture();
-    let alexnet = |config: AlexNetConfig| config.with_width(0.25).architecture();
+    let vgg = |init| {
+        VggConfig::vgg16().with_width(0.25).with_initialization(init).architecture().expect("valid")
+    };
+    let alexnet = |config: AlexNetConfig| config.with_width(0.25).architecture().expect("valid");
     for (table, name, deviation) in [
         (vgg(VggInit::Torchvision), "features.12.weight", (2.0 / (64.0 * 9.0f64)).sqrt()),
         (vgg(VggInit::Paper), "features.12.weight", 0.1),
@@ -285,18 +282,18 @@ fn weights_of(network: &Network<B>, shape: &[usize]) -> Vec<f32> {
 
 #[test]
 fn biases_of_the_2012_network_start_at_one_where_the_paper_says() {
-    let table = AlexNetConfig::paper().architecture();
-    let ones: Vec<String> = (table.steps().expect("valid").into_iter())
+    let table = AlexNetConfig::paper().architecture().expect("valid");
+    let ones: Vec<&str> = (table.steps().iter())
         .filter(|step| step.parameters.iter().any(|p| p.fill == Fill::Constant(1.0)))
-        .map(|step| step.name)
+        .map(|step| step.name.as_str())
         .collect();
     assert_eq!(ones, ["conv2", "conv4", "conv5", "fc6", "fc7"]);
 
     // And so the network has them, as many as its channels are.
-    let table = AlexNetConfig::paper().with_width(0.0625).architecture();
+    let table = AlexNetConfig::paper().with_width(0.0625).architecture().expect("valid");
     let network = Network::<B>::new(table.clone(), &Default::default()).expect("valid");
     let biases = biases_of(&network);
-    let wanted: Vec<(usize, f32)> = (table.steps().expect("valid").iter())
+    let wanted: Vec<(usize, f32)> = (table.steps().iter())
         .flat_map(|step| &step.parameters)
         .filter(|p| p.role == Role::Bias)
         .map(|p| (p.shape[0], if p.fill == Fill::Constant(1.0) { 1.0 } else { 0.0 }))
@@ -336,8 +333,10 @@ fn what_is_not_a_number_reaches_every_output() {
         NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(5))
     {
         let table = match config {
-            NetworkConfig::AlexNet(config) => config.with_width(0.05).architecture(),
-            NetworkConfig::Vgg(config) => config.with_width(0.05).architecture(),
+            NetworkConfig::AlexNet(config) => {
+                config.with_width(0.05).architecture().expect("valid")
+            }
+            NetworkConfig::Vgg(config) => config.with_width(0.05).architecture().expect("valid"),
         };
         let name = table.name.clone();
         let network: Network<B> = formula::network(table, &device);
@@ -377,14 +376,14 @@ fn what_no_machine_holds_is_an_error() {
     assert!(matches!(network.check([1, 3, 1 << 40, 1 << 40], &device), Err(Error::Table { .. })));
 }
 
-/// fc6 of the 2012 network, 144 MiB at full size, is kept in two pieces: here and on a GPU, so that
+/// fc6 of the 2012 network, 144 MiB at full size, is kept in two chunks: here and on a GPU, so that
 /// a record saved on one loads on the other.
 #[test]
-fn a_record_of_a_network_in_pieces_loads() {
+fn a_record_of_a_network_in_chunks_loads() {
     let device = Default::default();
     let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
-    let mut table = chain(vec![], [9216, 1, 1]);
-    table.classifier = vec![Layer::Linear { out: 4096, init }];
+    let classifier = vec![Layer::Linear { out: 4096, init }];
+    let table = Table { classifier, ..chain(vec![], [9216, 1, 1]).table().clone() };
     let network: Network<B> = formula::network(table.clone(), &device);
     let record = burn::module::Module::into_record(network.clone());
     let fresh = Network::<B>::new(table, &device).expect("valid");

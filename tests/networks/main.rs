@@ -1,17 +1,23 @@
-//! The networks on burn's backends, and their weights. One program for many files, as most of the time that a
-//! program takes to build is burn's code for the networks, again in each.
+//! The networks on burn's backends. One program of several files, because most of the time that a program
+//! takes to build is burn's code for the networks, again in each.
 #![recursion_limit = "256"]
 
-#[path = "../formula/mod.rs"]
+#[path = "../../crates/core/tests/arbitrary_tables/mod.rs"]
+mod arbitrary_tables;
+#[path = "../../crates/core/tests/formula/mod.rs"]
+mod core_formula;
 mod formula;
-#[path = "../formula/torch.rs"]
+#[path = "../../crates/core/tests/formula/torch.rs"]
 mod torch;
 
+mod compiled;
+mod features;
+mod forward_from;
 mod golden;
-mod golden_weights;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod grad_cam;
 mod layers;
-mod tables;
+mod load_on;
 mod values;
 mod weights;

@@ -1,8 +1,8 @@
-//! How a job ends: always, by itself, and saying why.
+//! How a job ends: always, by itself, and with a reason.
 
 use super::Scenario;
 use super::launch::{library, mpirun, other_mpirun};
-use alexnet_vgg::train::processes::{Mpi, Processes};
+use alexnet_vgg::train::processes::{Mpi, ProcessGroup};
 use alexnet_vgg::{Error, Result};
 use std::fs;
 use std::path::Path;
@@ -14,36 +14,36 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario { name: "panic of a thread", play: thread_panics, check: panic_of_a_thread },
     Scenario { name: "error", play: fails, check: error_ends_all },
     Scenario { name: "exit", play: exits, check: exit_ends_all },
-    Scenario { name: "kill", play: sums_for_ever, check: kill_ends_all },
-    Scenario { name: "stop", play: sums_for_ever, check: patience_ends },
+    Scenario { name: "kill", play: all_reduces_forever, check: kill_ends_all },
+    Scenario { name: "stop", play: all_reduces_forever, check: timeout_ends },
     Scenario { name: "launcher", play: nothing, check: other_launcher },
     Scenario { name: "second start", play: starts_again, check: second_start },
 ];
 
-/// For what ends at once. Measured: 0.5 s; machines that test are busy.
+/// The limit for what ends at once: 0.5 s was measured, but the machines that run tests are busy.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The one that something happens to.
+/// The rank that something happens to.
 const VICTIM: usize = 1;
 
 fn panics(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
     if mpi.rank() == VICTIM {
         panic!("a bad day");
     }
-    mpi.sum(&mut [1.0])
+    mpi.all_reduce(&mut [1.0])
 }
 
 fn panic_ends_all(scenario: &Scenario) {
     scenario.start(4).end().badly(SOON, &["rank 1 of 4 (", "a bad day", "ends.rs"]);
 }
 
-/// As a reader of pictures may: it is told, and the run goes on.
+/// As in a thread that reads pictures: the panic is reported, and the run continues.
 fn thread_panics(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
     if mpi.rank() == VICTIM {
         let thread = std::thread::spawn(|| panic!("a bad picture"));
         thread.join().expect_err("a panic");
     }
-    mpi.sum(&mut [1.0])
+    mpi.all_reduce(&mut [1.0])
 }
 
 fn panic_of_a_thread(scenario: &Scenario) {
@@ -54,10 +54,10 @@ fn panic_of_a_thread(scenario: &Scenario) {
 
 fn fails(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
     if mpi.rank() == VICTIM {
-        let (place, reason) = (mpi.place(VICTIM), "a full disk".into());
+        let (place, reason) = (mpi.location(VICTIM), "a full disk".into());
         return Err(Error::Process { rank: VICTIM, place, reason });
     }
-    mpi.sum(&mut [1.0])
+    mpi.all_reduce(&mut [1.0])
 }
 
 fn error_ends_all(scenario: &Scenario) {
@@ -71,17 +71,17 @@ fn exits(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
     if mpi.rank() == VICTIM {
         std::process::exit(3);
     }
-    mpi.sum(&mut [1.0])
+    mpi.all_reduce(&mut [1.0])
 }
 
 fn exit_ends_all(scenario: &Scenario) {
     scenario.start(4).end().badly(SOON, &[]);
 }
 
-pub fn sums_for_ever(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
+pub fn all_reduces_forever(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
     let mut values = vec![1.0; 1000];
     for round in 0.. {
-        mpi.sum(&mut values)?;
+        mpi.all_reduce(&mut values)?;
         values.fill(1.0);
         if round == 100 && mpi.rank() == VICTIM {
             fs::write(folder.join("at work"), "").expect("a file");
@@ -99,22 +99,19 @@ fn kill_ends_all(scenario: &Scenario) {
     println!("killed: {:?}, {}", start.elapsed(), ended.status);
     ended.badly(SOON, &[]);
     // Open MPI names the rank. MPICH names a process and its host; it may be one of those that it ended itself.
-    let named = match library().contains("Open MPI") {
-        true => "process rank 1 ",
-        false => "RUNNING AT",
-    };
+    let named = if library().contains("Open MPI") { "process rank 1 " } else { "RUNNING AT" };
     assert!(ended.said.contains(named), "{}", ended.said);
 }
 
-fn patience_ends(scenario: &Scenario) {
-    let patience = [("ALEXNET_VGG_MPI_PATIENCE", "3")];
-    let job = scenario.start_by(&mpirun(), 4, &patience);
+fn timeout_ends(scenario: &Scenario) {
+    let timeout = [("ALEXNET_VGG_MPI_PATIENCE", "3")];
+    let job = scenario.start_by(&mpirun(), 4, &timeout);
     job.wait_for("at work");
     let start = Instant::now();
     job.signal("-STOP", VICTIM);
     let ended = job.end();
     println!("stopped: {:?}, {}", start.elapsed(), ended.status);
-    ended.badly(SOON, &["of 4 (", "has waited 3 s for the others in a sum"]);
+    ended.badly(SOON, &["of 4 (", "has waited 3 s for the others in an all-reduce"]);
 }
 
 fn nothing(_: &Arc<Mpi>, _: &Path) -> Result<()> {

@@ -2,10 +2,10 @@
 //! job whose network is cut. Skipped, with a message, where that is not allowed.
 
 use super::Scenario;
-use super::ends::sums_for_ever;
+use super::ends::all_reduces_forever;
 use super::launch::{Ended, library};
 use alexnet_vgg::Result;
-use alexnet_vgg::train::processes::{Mpi, Processes};
+use alexnet_vgg::train::processes::{Mpi, ProcessGroup};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,33 +13,33 @@ use std::time::{Duration, Instant};
 pub const SCENARIOS: [Scenario; 3] = [
     Scenario { name: "hosts traffic", play: traffic, check: traffic_is_as_in_theory },
     Scenario { name: "hosts rate", play: traffic, check: rate_is_used },
-    Scenario { name: "hosts cut", play: sums_for_ever, check: cut_ends_all },
+    Scenario { name: "hosts cut", play: all_reduces_forever, check: cut_ends_all },
 ];
 
 const VALUES: usize = 25_000_000;
-const SUMS: usize = 3;
+const REPETITIONS: usize = 3;
 
-/// What each host sends, against the least that a sum can do with: 2 (k - 1) / k of its bytes.
+/// What each host sends, against the least that an all-reduce needs: 2 (k - 1) / k of its bytes.
 fn traffic(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
     let mut values = vec![1.0; VALUES];
-    mpi.sum(&mut values)?; // the first one makes the connections
-    mpi.gather(&[])?;
+    mpi.all_reduce(&mut values)?; // the first one makes the connections
+    mpi.all_gather(&[])?;
     let (start, before) = (Instant::now(), sent());
-    for _ in 0..SUMS {
+    for _ in 0..REPETITIONS {
         values.fill(1.0);
-        mpi.sum(&mut values)?;
+        mpi.all_reduce(&mut values)?;
     }
-    let seconds = start.elapsed().as_secs_f64() / SUMS as f64;
-    mpi.gather(&[])?;
-    let sent = (sent() - before) as f64 / SUMS as f64;
-    let ranks = mpi.count() as f64;
+    let seconds = start.elapsed().as_secs_f64() / REPETITIONS as f64;
+    mpi.all_gather(&[])?;
+    let sent = (sent() - before) as f64 / REPETITIONS as f64;
+    let ranks = mpi.world_size() as f64;
     let least = 2.0 * (ranks - 1.0) / ranks * (VALUES * 4) as f64;
-    let all = mpi.gather(format!("{:.3}", sent / least).as_bytes())?;
+    let all = mpi.all_gather(format!("{:.3}", sent / least).as_bytes())?;
     let all: Vec<_> = all.iter().map(|text| String::from_utf8_lossy(text)).collect();
     if mpi.rank() == 0 {
         println!(
-            "{} ranks, a sum of {VALUES}: {:.0} ms; sent by each host, of {:.0} MB: {}",
-            mpi.count(),
+            "{} ranks, an all-reduce of {VALUES}: {:.0} ms; sent by each host, of {:.0} MB: {}",
+            mpi.world_size(),
             seconds * 1e3,
             least / 1e6,
             all.join(" ")
@@ -79,7 +79,7 @@ fn traffic_is_as_in_theory(scenario: &Scenario) {
     }
 }
 
-/// On a network of 1 Gbit/s, a sum takes as long as its bytes take.
+/// On a network of 1 Gbit/s, an all-reduce takes as long as its bytes take.
 fn rate_is_used(scenario: &Scenario) {
     let ended = scenario.start_on_hosts(2, 2, &[("HOSTS_RATE", "1gbit")]).end();
     if is_skipped(&ended) {
@@ -93,8 +93,8 @@ fn rate_is_used(scenario: &Scenario) {
     assert!((0.9..6.0).contains(&(seconds / least)), "{seconds} s, and {least} s are the least");
 }
 
-/// Nobody says goodbye. Open MPI's mpirun notices that it hears nothing; where mpirun does not, patience has
-/// an end.
+/// No connection is closed. Open MPI's mpirun notices that it hears nothing; where mpirun does not, the timeout
+/// ends the job.
 fn cut_ends_all(scenario: &Scenario) {
     let job = scenario.start_on_hosts(2, 2, &[("ALEXNET_VGG_MPI_PATIENCE", "12")]);
     job.wait_for("at work");
@@ -105,9 +105,10 @@ fn cut_ends_all(scenario: &Scenario) {
         return;
     }
     println!("cut: {:?}, {}", start.elapsed(), ended.status);
-    let says = match library().contains("Open MPI") {
-        true => "lost communication with a remote daemon",
-        false => "rank 0 of 2 (host-1) has waited 12 s for the others in a sum",
+    let says = if library().contains("Open MPI") {
+        "lost communication with a remote daemon"
+    } else {
+        "rank 0 of 2 (host-1) has waited 12 s for the others in an all-reduce"
     };
     ended.badly(Duration::from_secs(40), &[says]);
 }

@@ -1,7 +1,7 @@
 //! Starts a scenario's processes by `mpirun`, and does not wait for them for ever.
 
 use super::Scenario;
-use alexnet_vgg::train::processes::{Mpi, Processes};
+use alexnet_vgg::train::processes::{Mpi, ProcessGroup};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};

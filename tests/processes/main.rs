@@ -1,14 +1,14 @@
-//! Processes of MPI, as `mpirun` starts them: what they compute, and that a job ends by itself, whatever
-//! happens to one of them.
+//! MPI processes, as `mpirun` starts them: what they compute, and that a job ends by itself, whatever happens to
+//! one of them.
 //!
 //! This program starts itself by the `mpirun` of the MPI that it was built with, or by
 //! `ALEXNET_VGG_MPIRUN`. Names of scenarios, or parts of names, choose some.
 #![recursion_limit = "256"]
 
+mod collective_operations;
 mod ends;
 mod hosts;
 mod launch;
-mod sums;
 mod training;
 
 use alexnet_vgg::train::processes::Mpi;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the ranks do and what must come of it.
+/// What the ranks do, and what must come of it.
 struct Scenario {
     name: &'static str,
     /// In each process that `mpirun` starts. The folder is the scenario's own.
@@ -27,7 +27,7 @@ struct Scenario {
 }
 
 fn scenarios() -> impl Iterator<Item = Scenario> {
-    sums::SCENARIOS
+    collective_operations::SCENARIOS
         .into_iter()
         .chain(ends::SCENARIOS)
         .chain(hosts::SCENARIOS)
@@ -56,8 +56,5 @@ fn main() -> ExitCode {
         let seconds = start.elapsed().as_secs_f32();
         println!("scenario {} ... {outcome} ({seconds:.1} s)", scenario.name);
     }
-    match failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,13 +1,13 @@
-//! Training by several processes: nothing that happens to one of them loses the run, and none of them trains
-//! something else than the others.
+//! Training by several processes: nothing that happens to one of them loses the run, and all of them train the
+//! same network.
 
 use super::Scenario;
 use super::launch::{Job, mpirun};
 use alexnet_vgg::Result;
 use alexnet_vgg::backend::Flex;
 use alexnet_vgg::models::{Network, NetworkConfig, VggConfig};
-use alexnet_vgg::train::processes::{Mpi, Processes};
-use alexnet_vgg::train::{Data, Examples, Hooks, Notice, Recipe, fit};
+use alexnet_vgg::train::processes::{Mpi, ProcessGroup};
+use alexnet_vgg::train::{Data, Event, Examples, Recipe, TrainOptions, fit};
 use alexnet_vgg::vision::augment::Sample;
 use alexnet_vgg::weights::Weights;
 use burn::backend::Autodiff;
@@ -23,17 +23,21 @@ use std::time::{Duration, Instant};
 pub const SCENARIOS: [Scenario; 5] = [
     Scenario { name: "training the same run", play: trains_alike, check: numbers_of_ranks_agree },
     Scenario { name: "training killed", play: trains, check: killed_runs_come_to_the_same_bits },
-    Scenario { name: "training on a full disk", play: trains, check: full_disk_is_told },
-    Scenario { name: "training by another recipe", play: other_recipe, check: other_rate_is_told },
-    Scenario { name: "training on other data", play: other_data, check: other_count_is_told },
+    Scenario { name: "training on a full disk", play: trains, check: full_disk_is_reported },
+    Scenario {
+        name: "training by another recipe",
+        play: other_recipe,
+        check: other_rate_is_reported,
+    },
+    Scenario { name: "training on other data", play: other_data, check: other_count_is_reported },
 ];
 
-/// The run's folder, for all jobs that go on with it.
+/// The run's folder, for all jobs that continue it.
 const RUN: &str = "PROCESSES_TEST_RUN";
 const SOON: Duration = Duration::from_secs(60);
 const KILLS: u64 = 6;
 
-/// Noise, brighter in the channel of its class, and otherwise at every visit.
+/// Noise, brighter in the channel of its class, and different at every visit.
 struct Noise {
     labels: Vec<String>,
     classes: Vec<usize>,
@@ -103,27 +107,27 @@ fn train_network(
     let network: Network<B> = Network::new(config.for_input([32, 32]), &Default::default())?;
     let run = std::env::var_os(RUN).map_or_else(|| folder.join("run"), PathBuf::from);
     let (at_work, disk) = (folder.join("at work"), run.clone());
-    let notice = move |notice: Notice| match notice {
-        Notice::Step(_) => fs::write(&at_work, "").expect("a file"),
-        Notice::Saved(_) if disk.join("is small").exists() => fill(&disk),
+    let on_event = move |event: Event| match event {
+        Event::Step(_) => fs::write(&at_work, "").expect("a file"),
+        Event::CheckpointSaved(_) if disk.join("is small").exists() => fill(&disk),
         _ => {}
     };
-    let hooks = Hooks {
+    let options = TrainOptions {
         output: Some(run),
         resume: true,
         save_steps: Some(1),
-        notice: Arc::new(notice),
+        on_event: Arc::new(on_event),
         processes: mpi.clone(),
-        ..Hooks::default()
+        ..TrainOptions::default()
     };
-    fit(network, recipe, data, hooks).map(drop)
+    fit(network, recipe, data, options).map(drop)
 }
 
 fn trains(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
     train(mpi, folder, &recipe(), &Noise::data(61))
 }
 
-/// Without batch norm, which would see each one's shard. With dropout and noise that is drawn anew.
+/// Without batch norm, which would depend on the shards. With dropout, and noise that changes in every epoch.
 fn trains_alike(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
     let config = NetworkConfig::from(VggConfig::vgg11().with_width(0.05)).with_num_classes(3);
     let recipe = Recipe { rate: 0.001, ..recipe() };
@@ -203,7 +207,7 @@ fn fill(disk: &Path) {
 }
 
 /// Rank 0 alone writes, and so it alone can say why nothing is left.
-fn full_disk_is_told(scenario: &Scenario) {
+fn full_disk_is_reported(scenario: &Scenario) {
     const NO_MOUNT: i32 = 77;
     let disk = tempfile::tempdir().expect("a folder");
     let mut command = Command::new("unshare");
@@ -224,7 +228,7 @@ fn other_recipe(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
     train(mpi, folder, &Recipe { rate, ..recipe() }, &Noise::data(61))
 }
 
-fn other_rate_is_told(scenario: &Scenario) {
+fn other_rate_is_reported(scenario: &Scenario) {
     let says = ["process 1 (", "rate", "0.02", "0.01"];
     scenario.start(2).end().badly(SOON, &says);
 }
@@ -233,6 +237,6 @@ fn other_data(mpi: &Arc<Mpi>, folder: &Path) -> Result<()> {
     train(mpi, folder, &recipe(), &Noise::data([61, 62][mpi.rank()]))
 }
 
-fn other_count_is_told(scenario: &Scenario) {
+fn other_count_is_reported(scenario: &Scenario) {
     scenario.start(2).end().badly(SOON, &["process 1 (", "examples", "62", "61"]);
 }

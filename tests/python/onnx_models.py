@@ -1,6 +1,6 @@
-"""ONNX's own checker and onnxruntime look at the files that tests/inference/onnx.rs wrote.
+"""ONNX's own checker and onnxruntime look at the files that crates/core/tests/files/onnx.rs wrote.
 
-    cargo test --test inference onnx && python tests/python/onnx_models.py target/tmp/onnx
+    cargo test -p alexnet-vgg-core --test files onnx && python tests/python/onnx_models.py target/tmp/onnx
 
 Each NAME.onnx has a NAME.safetensors beside it with `input`, our `logits`, and, in its metadata, the
 network's `parameters` and the `batch` of the model (a number, or N for any). onnx 1.23, onnxruntime
@@ -107,14 +107,14 @@ def check(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path, help="where tests/inference/onnx.rs wrote: target/tmp/onnx")
+    parser.add_argument("folder", type=pathlib.Path, help="where crates/core/tests/files/onnx.rs wrote: target/tmp/onnx")
     parser.add_argument("--at-least", type=int, default=27, help="how many models must be there")
     arguments = parser.parse_args()
     paths = sorted(arguments.folder.glob("*.onnx"))
     if len(paths) < arguments.at_least:
         sys.exit(
             f"{arguments.folder}: expected at least {arguments.at_least} models, found {len(paths)};"
-            " run `cargo test --test inference onnx` first"
+            " run `cargo test -p alexnet-vgg-core --test files onnx` first"
         )
     errors, failures = [], 0
     for path in paths:

@@ -1,6 +1,6 @@
-"""Other readers look at the files that tests/networks/golden_weights.rs wrote.
+"""Other readers look at the files that crates/core/tests/files/golden_weights.rs wrote.
 
-    cargo test --test networks golden_weights && python tests/python/weight_files.py target/tmp/weights
+    cargo test -p alexnet-vgg-core --test files golden_weights && python tests/python/weight_files.py target/tmp/weights
 
 Each file is NETWORK.TYPE.pth or .safetensors, its values the formula of tests/golden/formula.py at the
 width of tests/golden/weights.py. numpy and safetensors are enough: .pth is read here by Python's own

@@ -4,7 +4,7 @@
 use alexnet_vgg::Result;
 use alexnet_vgg::backend::Cpu;
 use alexnet_vgg::train::*;
-use alexnet_vgg::vision::augment::{Augmentation, PrincipalColors, Sample, Step};
+use alexnet_vgg::vision::augment::{Augmentation, ColorPca, Sample, Step};
 use alexnet_vgg::vision::{Preset, RgbImage, decode_file};
 use burn::data::dataloader::DataLoader;
 use image::{DynamicImage, Rgb};
@@ -63,27 +63,34 @@ fn augmented() -> Augmentation {
     }
 }
 
-fn settings() -> LoaderSettings {
-    LoaderSettings { batch: 6, parts: 2, seed: 3, workers: 2, ahead: 2, ..Default::default() }
+fn options() -> LoaderOptions {
+    LoaderOptions {
+        batch: 6,
+        micro_batches: 2,
+        seed: 3,
+        workers: 2,
+        ahead: 2,
+        ..Default::default()
+    }
 }
 
-fn loader(examples: impl Examples + 'static, settings: LoaderSettings) -> Loader<Cpu> {
-    Loader::new(Arc::new(examples), settings, &Default::default()).expect("a loader")
+fn loader(examples: impl Examples + 'static, options: LoaderOptions) -> Loader<Cpu> {
+    Loader::new(Arc::new(examples), options, &Default::default()).expect("a loader")
 }
 
-/// All that there is in a part: number, last, share, classes, samples, values.
+/// Everything in a micro-batch: index of its batch, whether it is the last, share, classes, samples, values.
 type Plain = (u64, bool, f64, Vec<i64>, Vec<Sample>, Vec<f32>);
 
-fn plain(part: Part<Cpu>) -> Plain {
-    let Part { batch, number, is_last } = part;
+fn plain(micro_batch: MicroBatch<Cpu>) -> Plain {
+    let MicroBatch { batch, batch_index, is_last } = micro_batch;
     let classes = batch.classes.into_data().convert::<i64>().to_vec().expect("classes");
     let values = batch.images.into_data().to_vec().expect("values");
-    (number, is_last, batch.share, classes, batch.samples, values)
+    (batch_index, is_last, batch.share, classes, batch.samples, values)
 }
 
 fn epoch(loader: &Loader<Cpu>, epoch: u64, from: u64) -> Vec<Plain> {
-    let parts = loader.epoch(epoch, from).expect("threads");
-    parts.map(|part| plain(part.expect("a part"))).collect()
+    let micro_batches = loader.epoch(epoch, from).expect("threads");
+    micro_batches.map(|one| plain(one.expect("a micro-batch"))).collect()
 }
 
 #[track_caller]
@@ -168,7 +175,7 @@ fn what_is_wrong_with_a_list_is_said() {
     save(picture(1, 4, 4), one.path().join("dog/1.png"));
     expect_error(PictureList::folder(one.path()), &["two classes", "`dog`"]);
     fs::create_dir_all(one.path().join("eel/deeper")).expect("a folder");
-    expect_error(PictureList::folder(one.path()), &["eel", "none"]);
+    expect_error(PictureList::folder(one.path()), &["eel", "no file with the extension"]);
 }
 
 #[cfg(target_os = "linux")]
@@ -231,29 +238,32 @@ fn a_split_has_its_share_of_every_class() {
     assert_eq!(list.split(0.001, 5).expect("two lists").1.per_class(), [1, 1, 1]);
     assert_eq!(list.split(0.999, 5).expect("two lists").0.per_class(), [1, 1, 1]);
 
-    let few = list.few(2, 1).expect("a list");
+    let few = list.limit_per_class(2, 1).expect("a list");
     assert_eq!(few.per_class(), [2, 2, 2]);
-    let more: HashSet<_> = list.few(3, 1).expect("a list").paths().collect();
+    let more: HashSet<_> = list.limit_per_class(3, 1).expect("a list").paths().collect();
     assert!(few.paths().all(|path| more.contains(&path)));
-    expect_error(list.few(4, 1), &["`ant`", "at least 4", "found 3"]);
-    expect_error(list.few(0, 1), &["at least 1"]);
-    expect_error(few.few(1, 0).expect("a list").split(0.5, 0), &["`ant`", "two pictures"]);
+    expect_error(list.limit_per_class(4, 1), &["`ant`", "at least 4", "found 3"]);
+    expect_error(list.limit_per_class(0, 1), &["at least 1"]);
+    expect_error(
+        few.limit_per_class(1, 0).expect("a list").split(0.5, 0),
+        &["`ant`", "two pictures"],
+    );
     for share in [0.0, 1.0, f64::NAN, -1.0] {
-        expect_error(list.split(share, 0), &["share"]);
+        expect_error(list.split(share, 0), &["fraction"]);
     }
 }
 
 #[test]
-fn colors_of_a_list_are_those_of_its_pictures() {
+fn the_colors_of_a_list_are_those_of_its_pictures() {
     let folder = insects_and_a_cat();
     let list = PictureList::folder(folder.path()).expect("a list");
-    let one_by_one = PrincipalColors::of(list.paths().map(decode_file)).expect("colors");
-    assert_eq!(list.principal_colors(Broken::Stop).expect("colors"), one_by_one);
-    let whole = list.few(2, 0).expect("a list");
+    let one_by_one = ColorPca::from_photos(list.paths().map(decode_file)).expect("colors");
+    assert_eq!(list.principal_colors(BrokenPicture::Stop).expect("colors"), one_by_one);
+    let whole = list.limit_per_class(2, 0).expect("a list");
     let broken = whole.path(3);
     fs::write(&broken, "no picture").expect("a file");
-    expect_error(whole.principal_colors(Broken::Stop), &[&broken.display().to_string()]);
-    assert_ne!(whole.principal_colors(Broken::Skip).expect("colors"), one_by_one);
+    expect_error(whole.principal_colors(BrokenPicture::Stop), &[&broken.display().to_string()]);
+    assert_ne!(whole.principal_colors(BrokenPicture::Skip).expect("colors"), one_by_one);
 }
 
 /// The values of a batch are what `vision` makes of each picture, whatever its size and colors.
@@ -264,7 +274,7 @@ fn batches_are_what_vision_shows_of_the_pictures() {
     let preset = small_preset();
     for augmentation in [None, Some(augmented())] {
         let pictures = Pictures::new(list.clone(), augmentation.clone(), preset.clone());
-        let loader = loader(pictures.expect("valid"), settings());
+        let loader = loader(pictures.expect("valid"), options());
         assert_eq!(loader.batches(), 4);
         let mut seen = Vec::new();
         for (number, is_last, _, classes, samples, values) in epoch(&loader, 7, 0) {
@@ -283,8 +293,7 @@ fn batches_are_what_vision_shows_of_the_pictures() {
                         .values(&photo, sample, &preset, &mut expected)
                         .expect("a large enough photo"),
                     None => {
-                        let batch = preset.batch::<Cpu>(&[photo], &Default::default());
-                        expected = batch.expect("one").into_data().to_vec().expect("values");
+                        expected = preset.batch(&[photo]).expect("one").values;
                     }
                 }
                 assert_eq!(values, expected);
@@ -304,15 +313,15 @@ fn batches_are_the_same_for_all_threads_and_from_any_point_on() {
     let pictures = Pictures::new(list, Some(augmented()), small_preset()).expect("valid");
     for order in [Order::InOrder, Order::Shuffled, Order::Balanced] {
         let with = |workers, ahead| {
-            loader(pictures.clone(), LoaderSettings { workers, ahead, order, ..settings() })
+            loader(pictures.clone(), LoaderOptions { workers, ahead, order, ..options() })
         };
         let all = epoch(&with(1, 0), 1, 0);
-        assert_eq!(all.len(), 8, "two parts of four batches");
+        assert_eq!(all.len(), 8, "two micro-batches of four batches");
         for (workers, ahead) in [(2, 1), (5, 3), (1, 100)] {
             assert!(epoch(&with(workers, ahead), 1, 0) == all, "{workers} workers");
         }
         for from in [1, 3, 4, 5, u64::MAX] {
-            let tail: Vec<_> = all.iter().filter(|part| part.0 >= from).cloned().collect();
+            let tail: Vec<_> = all.iter().filter(|one| one.0 >= from).cloned().collect();
             assert!(epoch(&with(2, 2), 1, from) == tail, "from {from}");
         }
         assert!(epoch(&with(2, 2), 2, 0) != all, "{order:?}: another epoch");
@@ -324,30 +333,31 @@ fn shares_of_a_batch_are_1_together() {
     let folder = insects_and_a_cat();
     let list = PictureList::folder(folder.path()).expect("a list");
     let pictures = Pictures::new(list, None, small_preset()).expect("valid");
-    for (batch, parts) in [(6, 4), (20, 3), (7, 7), (64, 9), (1, 1), (9, 5)] {
-        let loader = loader(pictures.clone(), LoaderSettings { batch, parts, ..settings() });
+    for (batch, micro_batches) in [(6, 4), (20, 3), (7, 7), (64, 9), (1, 1), (9, 5)] {
+        let options = LoaderOptions { batch, micro_batches, ..options() };
+        let loader = loader(pictures.clone(), options);
         let mut batches: BTreeMap<u64, Vec<Plain>> = BTreeMap::new();
-        for part in epoch(&loader, 0, 0) {
-            batches.entry(part.0).or_default().push(part);
+        for one in epoch(&loader, 0, 0) {
+            batches.entry(one.0).or_default().push(one);
         }
         assert_eq!(batches.len() as u64, loader.batches());
         for (number, given) in batches {
-            let sizes: Vec<_> = given.iter().map(|part| part.3.len()).collect();
+            let sizes: Vec<_> = given.iter().map(|one| one.3.len()).collect();
             let examples: usize = sizes.iter().sum();
             assert_eq!(examples, batch.min(20 - number as usize * batch));
-            assert_eq!(given.len(), parts.min(examples));
+            assert_eq!(given.len(), micro_batches.min(examples));
             let (least, most) = (sizes.iter().min(), sizes.iter().max());
             assert!(most <= least.map(|least| least + 1).as_ref(), "{sizes:?}");
-            let shares: f64 = given.iter().map(|part| part.2).sum();
+            let shares: f64 = given.iter().map(|one| one.2).sum();
             assert!((shares - 1.0).abs() < 1e-12, "{shares}");
-            let last: Vec<_> = given.iter().map(|part| part.1).collect();
+            let last: Vec<_> = given.iter().map(|one| one.1).collect();
             assert_eq!(last.iter().position(|&last| last), Some(given.len() - 1));
         }
     }
 }
 
 #[test]
-fn broken_pictures_stop_an_epoch_or_are_left_out() {
+fn broken_pictures_stop_an_epoch_or_are_skipped() {
     let folder = insects_and_a_cat();
     let list = PictureList::folder(folder.path()).expect("a list");
     let broken: Vec<_> = [2, 9].map(|index| list.path(index)).into();
@@ -357,29 +367,32 @@ fn broken_pictures_stop_an_epoch_or_are_left_out() {
     fs::write(&broken[0], &jpeg[..jpeg.len() / 2]).expect("a file");
     fs::write(&broken[1], "no picture").expect("a file");
     let pictures = Pictures::new(list, Some(augmented()), small_preset()).expect("valid");
-    let in_order = LoaderSettings { order: Order::InOrder, ..settings() };
+    let in_order = LoaderOptions { order: Order::InOrder, ..options() };
 
     let stops = loader(pictures.clone(), in_order);
-    let mut parts = stops.epoch(0, 0).expect("threads");
-    expect_error(parts.next().expect("an error"), &[&broken[0].display().to_string(), "JPEG"]);
-    assert!(parts.next().is_none(), "nothing follows an error");
+    let mut micro_batches = stops.epoch(0, 0).expect("threads");
+    let error = micro_batches.next().expect("an error");
+    expect_error(error, &[&broken[0].display().to_string(), "JPEG"]);
+    assert!(micro_batches.next().is_none(), "nothing follows an error");
 
-    let skips = |order| loader(pictures.clone(), LoaderSettings { broken: Broken::Skip, ..order });
+    let skips = |options| {
+        loader(pictures.clone(), LoaderOptions { broken: BrokenPicture::Skip, ..options })
+    };
     let loader = skips(in_order);
     for _ in 0..2 {
-        let parts = epoch(&loader, 0, 0);
-        let sizes: Vec<_> = parts.iter().map(|part| (part.0, part.3.len(), part.2)).collect();
+        let micro_batches = epoch(&loader, 0, 0);
+        let sizes: Vec<_> = micro_batches.iter().map(|one| (one.0, one.3.len(), one.2)).collect();
         let of_5 = |number| [(number, 3, 3.0 / 5.0), (number, 2, 2.0 / 5.0)];
         let whole = [(2, 3, 0.5), (2, 3, 0.5), (3, 1, 0.5), (3, 1, 0.5)];
         assert_eq!(sizes, [&of_5(0)[..], &of_5(1), &whole].concat());
-        assert!(parts.iter().flat_map(|part| &part.4).all(|s| ![2, 9].contains(&s.index)));
-        let named: Vec<_> = loader.broken().into_iter().map(|(name, _)| name).collect();
+        assert!(micro_batches.iter().flat_map(|one| &one.4).all(|s| ![2, 9].contains(&s.index)));
+        let named: Vec<_> = loader.skipped().into_iter().map(|(name, _)| name).collect();
         assert_eq!(named, [broken[0].display().to_string(), broken[1].display().to_string()]);
-        assert!(loader.broken()[0].1.contains("JPEG"), "{:?}", loader.broken());
+        assert!(loader.skipped()[0].1.contains("JPEG"), "{:?}", loader.skipped());
     }
     // Of a batch of one nothing is left.
-    let ones = skips(LoaderSettings { batch: 1, parts: 1, ..in_order });
-    let numbers: Vec<_> = epoch(&ones, 0, 0).iter().map(|part| part.0).collect();
+    let ones = skips(LoaderOptions { batch: 1, micro_batches: 1, ..in_order });
+    let numbers: Vec<_> = epoch(&ones, 0, 0).iter().map(|one| one.0).collect();
     assert!(numbers.into_iter().eq((0..20).filter(|number| ![2, 9].contains(number))));
 }
 
@@ -389,11 +402,11 @@ fn an_epoch_of_broken_pictures_alone_is_an_error() {
     let list = PictureList::folder(folder.path()).expect("a list");
     list.paths().for_each(|path| fs::write(path, "no picture").expect("a file"));
     let pictures = Pictures::new(list, None, small_preset()).expect("valid");
-    let loader = loader(pictures, LoaderSettings { broken: Broken::Skip, ..settings() });
+    let loader = loader(pictures, LoaderOptions { broken: BrokenPicture::Skip, ..options() });
     let results: Vec<_> = loader.epoch(0, 0).expect("threads").collect();
     assert_eq!(results.len(), 1);
     expect_error(results.into_iter().next().expect("one"), &["at least one that can be read"]);
-    assert_eq!(loader.broken().len(), 20);
+    assert_eq!(loader.skipped().len(), 20);
 }
 
 #[test]
@@ -403,7 +416,7 @@ fn a_picture_that_is_too_small_is_named() {
     let crop = Augmentation { name: "crop".into(), steps: vec![Step::RandomCrop { side: 64 }] };
     let name = list.path(0).display().to_string();
     let loader = loader(Pictures::new(list, Some(crop), small_preset()).expect("valid"), {
-        LoaderSettings { order: Order::InOrder, ..settings() }
+        LoaderOptions { order: Order::InOrder, ..options() }
     });
     expect_error(loader.epoch(0, 0).expect("threads").next().expect("an error"), &[&name, "64x64"]);
 }
@@ -491,17 +504,17 @@ impl Examples for Counted {
     }
 }
 
-fn fours() -> LoaderSettings {
-    LoaderSettings { batch: 4, parts: 1, order: Order::InOrder, workers: 3, ..settings() }
+fn fours() -> LoaderOptions {
+    LoaderOptions { batch: 4, micro_batches: 1, order: Order::InOrder, workers: 3, ..options() }
 }
 
 #[test]
 fn no_more_is_read_than_the_batches_ahead() {
     let (examples, read) = Counted::new(1000);
     let loader = loader(examples, fours());
-    let mut parts = loader.epoch(0, 3).expect("threads");
+    let mut micro_batches = loader.epoch(0, 3).expect("threads");
     for consumed in 1..5 {
-        parts.next().expect("a part").expect("numbers");
+        micro_batches.next().expect("a micro-batch").expect("numbers");
         // From batch 3 on, two ahead.
         let expected = 12..12 + 4 * (consumed + 2);
         let asked = Instant::now();
@@ -522,14 +535,16 @@ fn threads_end_when_nobody_listens() {
     let (mut examples, read) = Counted::new(100_000);
     examples.each = Duration::from_millis(20);
     let examples: Arc<dyn Examples> = Arc::new(examples);
-    let settings = LoaderSettings { ahead: 20_000, ..fours() };
-    let loader = Loader::<Cpu>::new(examples.clone(), settings, &Default::default());
+    let options = LoaderOptions { ahead: 20_000, ..fours() };
+    let loader = Loader::<Cpu>::new(examples.clone(), options, &Default::default());
     let loader = loader.expect("a loader");
-    let mut parts = loader.epoch(0, 0).expect("threads");
-    assert_eq!(parts.next().expect("a part").expect("numbers").batch.samples.len(), 4);
-    assert!(parts.waited() >= Duration::from_millis(20), "{:?}", parts.waited());
+    let mut micro_batches = loader.epoch(0, 0).expect("threads");
+    let first = micro_batches.next().expect("a micro-batch").expect("numbers");
+    assert_eq!(first.batch.samples.len(), 4);
+    let waited = micro_batches.waited();
+    assert!(waited >= Duration::from_millis(20), "{waited:?}");
     let dropped = Instant::now();
-    drop((parts, loader));
+    drop((micro_batches, loader));
     assert!(dropped.elapsed() < Duration::from_secs(5), "of half an hour of work");
     assert_eq!(Arc::strong_count(&examples), 1, "no thread is left that has them");
     assert!(read.lock().expect("no panic").len() < 1000);
@@ -537,10 +552,10 @@ fn threads_end_when_nobody_listens() {
 
 #[test]
 fn a_panic_of_a_reader_is_an_error() {
-    for broken in [Broken::Stop, Broken::Skip] {
+    for broken in [BrokenPicture::Stop, BrokenPicture::Skip] {
         let (mut examples, _) = Counted::new(100);
         examples.panics_at = Some(9);
-        let loader = loader(examples, LoaderSettings { broken, ..fours() });
+        let loader = loader(examples, LoaderOptions { broken, ..fours() });
         let results: Vec<_> = loader.epoch(0, 0).expect("threads").collect();
         assert_eq!(results.len(), 3);
         expect_error(
@@ -553,7 +568,7 @@ fn a_panic_of_a_reader_is_an_error() {
 #[test]
 fn burns_own_loops_can_read_it() {
     let (examples, _) = Counted::new(10);
-    let loader = loader(examples, LoaderSettings { order: Order::Shuffled, ..fours() });
+    let loader = loader(examples, LoaderOptions { order: Order::Shuffled, ..fours() });
     let items = |loader: &dyn DataLoader<Cpu, Batch<Cpu>>| {
         let mut iterator = loader.iter();
         let mut all = Vec::new();
@@ -568,7 +583,7 @@ fn burns_own_loops_can_read_it() {
     let (first, second) = (items(&loader), items(&loader));
     assert_ne!(first, second, "the next epoch");
     let there = loader.to_device(&Default::default());
-    let third: Vec<_> = epoch(&loader, 2, 0).into_iter().flat_map(|part| part.5).collect();
+    let third: Vec<_> = epoch(&loader, 2, 0).into_iter().flat_map(|one| one.5).collect();
     assert_eq!(items(&*there), third);
     let part = loader.slice(7, 10);
     let sorted = |mut values: Vec<f32>| {
@@ -581,16 +596,20 @@ fn burns_own_loops_can_read_it() {
 }
 
 #[test]
-fn settings_out_of_range_are_said() {
-    let new = |count, settings| {
-        Loader::<Cpu>::new(Arc::new(Counted::new(count).0), settings, &Default::default())
+fn options_out_of_range_are_reported() {
+    let new = |count, options| {
+        Loader::<Cpu>::new(Arc::new(Counted::new(count).0), options, &Default::default())
     };
-    expect_error(new(3, LoaderSettings { batch: 0, ..fours() }), &["batch", "at least 1"]);
-    expect_error(new(3, LoaderSettings { parts: 0, ..fours() }), &["parts", "1 to 4"]);
-    expect_error(new(3, LoaderSettings { parts: 5, ..fours() }), &["parts", "1 to 4", "5"]);
-    expect_error(new(3, LoaderSettings { workers: 0, ..fours() }), &["workers"]);
+    expect_error(new(3, LoaderOptions { batch: 0, ..fours() }), &["batch", "at least 1"]);
+    expect_error(
+        new(3, LoaderOptions { micro_batches: 0, ..fours() }),
+        &["micro-batches", "1 to 4"],
+    );
+    let five = LoaderOptions { micro_batches: 5, ..fours() };
+    expect_error(new(3, five), &["micro-batches", "1 to 4", "5"]);
+    expect_error(new(3, LoaderOptions { workers: 0, ..fours() }), &["workers"]);
     expect_error(new(0, fours()), &["examples"]);
-    let all = new(3, LoaderSettings { batch: usize::MAX, ahead: usize::MAX, ..fours() });
+    let all = new(3, LoaderOptions { batch: usize::MAX, ahead: usize::MAX, ..fours() });
     assert_eq!(epoch(&all.expect("a loader"), 0, 0).len(), 1);
 }
 
@@ -608,7 +627,7 @@ fn identity_says_in_what_two_sets_differ() {
         pairs.filter(|(a, b)| *a != b).map(|(a, _)| a.0.clone()).collect()
     };
     assert_eq!(differing(identity(list(), None)), ["augmentation"]);
-    assert_eq!(differing(identity(list().few(2, 0).expect("some"), None)).len(), 3);
+    assert_eq!(differing(identity(list().limit_per_class(2, 0).expect("some"), None)).len(), 3);
     save(picture(99, 40, 40), folder.path().join("cat/00.png"));
     assert_eq!(differing(identity(list(), Some(augmented()))), ["files"]);
 }
@@ -616,7 +635,7 @@ fn identity_says_in_what_two_sets_differ() {
 /// `cargo test --features train --test training -- --ignored --nocapture data`
 #[test]
 #[ignore = "a measurement"]
-fn pictures_a_second() {
+fn pictures_per_second() {
     let folder = tempfile::tempdir().expect("a folder");
     for (index, class) in (0..400).zip(["a", "b"].into_iter().cycle()) {
         let path = folder.path().join(format!("{class}/{index}.jpg"));
@@ -639,14 +658,14 @@ fn pictures_a_second() {
         for (how, augmentation) in [("augmented", Some(augmentation)), ("center", None)] {
             for workers in [1, 2] {
                 let pictures = Pictures::new(list.clone(), augmentation.clone(), preset.clone());
-                let settings = LoaderSettings { batch: 64, workers, ..Default::default() };
-                let loader = loader(pictures.expect("valid"), settings);
+                let options = LoaderOptions { batch: 64, workers, ..Default::default() };
+                let loader = loader(pictures.expect("valid"), options);
                 let start = Instant::now();
                 let read: usize = (loader.epoch(0, 0).expect("threads"))
-                    .map(|part| part.expect("pictures").batch.samples.len())
+                    .map(|one| one.expect("pictures").batch.samples.len())
                     .sum();
                 let rate = read as f64 / start.elapsed().as_secs_f64();
-                println!("{name}, {how}, {workers} workers: {rate:.0} pictures a second");
+                println!("{name}, {how}, {workers} workers: {rate:.0} pictures per second");
             }
         }
     }

@@ -1,10 +1,14 @@
-//! Training: the data, the gradients, runs on one device and on several.
+//! Training: the data, the gradients, runs on one device and on several. The feature `ndarray` adds tests in f64.
 #![recursion_limit = "256"]
 
-#[path = "../formula/mod.rs"]
+#[path = "../../crates/core/tests/formula/mod.rs"]
+mod core_formula;
+#[path = "../networks/formula.rs"]
 mod formula;
 
 mod data;
+#[cfg(feature = "ndarray")]
+mod finite_differences;
 mod gradients;
-mod towers;
 mod train;
+mod two_gpu;

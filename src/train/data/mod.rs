@@ -1,39 +1,21 @@
-//! What training reads: lists of labeled pictures, their order in an epoch, and the threads that have
-//! the next batches ready while the network learns from one.
+//! The data of training: lists of labeled pictures, their order in an epoch, and loaders whose threads read the
+//! next batches while the network trains on the current one.
 
-mod csv;
-mod folder;
-mod list;
+mod broken_picture;
+mod burn_data_loader;
+mod class_folders;
+mod csv_list;
 mod loader;
+mod micro_batches;
 mod order;
-mod parts;
+mod picture_list;
 mod pictures;
 mod readers;
 mod subsets;
 
-pub use list::PictureList;
-pub use loader::{Loader, LoaderSettings, Shard};
+pub use broken_picture::BrokenPicture;
+pub use loader::{Loader, LoaderOptions, Shard};
+pub use micro_batches::{MicroBatch, MicroBatches};
 pub use order::Order;
-pub use parts::{Part, Parts};
+pub use picture_list::PictureList;
 pub use pictures::Pictures;
-
-use crate::error::Error;
-use serde::{Deserialize, Serialize};
-
-/// What happens at a picture that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Broken {
-    /// An error, which names the file.
-    #[default]
-    Stop,
-    /// It is left out, and remembered with the reason.
-    Skip,
-}
-
-impl Broken {
-    /// Whether it is the picture's fault, and is left out.
-    pub(super) fn skips(self, error: &Error) -> bool {
-        self == Self::Skip && matches!(error, Error::Io { .. } | Error::Picture { .. })
-    }
-}

@@ -1,5 +1,5 @@
-//! In which order an epoch visits the examples: a function of the seed and the epoch, so that a run can
-//! go on from any batch, on any number of threads.
+//! The order in which an epoch visits the examples: a function of the seed and the epoch, so that a run can resume
+//! at any batch, with any number of threads.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -11,23 +11,23 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// As they are listed: for validation.
+    /// As listed: for validation.
     InOrder,
-    /// Each once, in another order in every epoch.
+    /// Each example once, in a different order in every epoch.
     #[default]
     Shuffled,
-    /// Drawn with replacement, as many as there are: every class equally likely, and every example of
-    /// a class (torch's `WeightedRandomSampler` with 1 / size of the class as weight). For classes of
-    /// very different sizes.
+    /// As many as there are examples, drawn with replacement: every class is equally likely, and so is every
+    /// example within a class, as with torch's `WeightedRandomSampler` and the weight 1 / size of the class. For
+    /// classes of very different sizes.
     Balanced,
 }
 
 impl Order {
-    /// The visits of an epoch to the examples of these `classes`, as many as there are examples.
+    /// The visits of an epoch, one for each of the examples, whose `classes` these are.
     ///
     /// With `len` examples, the visit `v` is to the example `v % len`, and `v` is the
-    /// [`index`](crate::vision::augment::Sample::index) of its sample: what an epoch of
-    /// [`Balanced`](Self::Balanced) draws again is `len` higher each time, and so augmented anew.
+    /// [`index`](crate::vision::augment::Sample::index) of its sample. When [`Balanced`](Self::Balanced) draws an
+    /// example again in the same epoch, `v` is higher by `len`, so the example is augmented differently.
     pub fn visits(self, classes: &[usize], seed: u64, epoch: u64) -> Vec<u64> {
         let mut visits: Vec<u64> = (0..classes.len() as u64).collect();
         match self {
@@ -51,7 +51,7 @@ fn balanced(classes: &[usize], mut random: ChaCha8Rng, visits: &mut [u64]) {
     }
 }
 
-/// The examples of each class that has some.
+/// The examples of each class that has any.
 pub(super) fn by_class(classes: &[usize]) -> BTreeMap<usize, Vec<usize>> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for (index, &class) in classes.iter().enumerate() {
@@ -60,7 +60,7 @@ pub(super) fn by_class(classes: &[usize]) -> BTreeMap<usize, Vec<usize>> {
     groups
 }
 
-/// A stream of its own for each seed, number and purpose, which is none of augmentation's.
+/// A separate stream of random numbers for each seed, number and purpose, different from those of augmentation.
 pub(super) fn random(seed: u64, number: u64, purpose: &[u8; 8]) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

@@ -1,25 +1,24 @@
-//! Pictures as a network sees them.
+//! Pictures as the input of a network.
 
-use super::PictureList;
-use crate::error::{Error, Result};
+use super::picture_list::PictureList;
 use crate::train::Examples;
 use crate::vision::augment::{Augmentation, Sample};
 use crate::vision::{Preset, Views, decode_file};
+use crate::{Error, Result};
 use serde::Serialize;
 
-/// A [`PictureList`], seen at random for training, or as the preset shows it for validation.
+/// The pictures of a [`PictureList`], augmented for training, or preprocessed by a preset for validation.
 #[derive(Clone, Debug)]
 pub struct Pictures {
     list: PictureList,
     augmentation: Option<Augmentation>,
     preset: Preset,
-    /// Of the square that every picture becomes.
+    /// Side of the square crop, in pixels.
     side: u32,
 }
 
 impl Pictures {
-    /// Without augmentation every visit to a picture shows the square in its middle:
-    /// [`Views::center`].
+    /// Without augmentation, every visit to a picture gives its center crop, [`Views::center`].
     ///
     /// # Errors
     /// [`Error::Setting`] if the preset or the augmentation is not valid.
@@ -60,7 +59,7 @@ impl Examples for Pictures {
                 (self.preset.views(&photo, &Views::center())).map(|shown| out.extend(shown.squares))
             }
         };
-        // It is whole, but too small or too narrow; whose picture it is, only we know.
+        // The picture was decoded, but is too small or too narrow. The error does not name its file yet.
         shown.map_err(|error| match error {
             Error::Picture { place, expected, found } => {
                 Error::Picture { place: format!("{}, {place}", self.name(index)), expected, found }
@@ -85,7 +84,7 @@ impl Examples for Pictures {
     }
 }
 
-/// Of names and finite numbers, which JSON has.
+/// As JSON, which can represent names and finite numbers.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
-//! Threads that read examples, as far ahead as they are told to.
+//! Threads that read examples ahead.
 
-use crate::error::{Error, Result};
 use crate::train::Examples;
+use crate::train::setting::expect_setting;
 use crate::vision::augment::Sample;
+use crate::{Error, Result};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,38 +11,38 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-/// An example to be read.
+/// An example to read.
 pub(super) struct Job {
-    /// Its place in the epoch.
-    pub place: usize,
+    /// Its position in the epoch.
+    pub position: usize,
     pub index: usize,
     pub sample: Sample,
-    /// Memory for its values: what is in it is not looked at.
+    /// A buffer for its values, whose contents are discarded.
     pub buffer: Vec<f32>,
 }
 
-/// What became of it: its values.
-type Read = (usize, Result<Vec<f32>>);
+/// The position of an example, and its values or why it could not be read.
+type Done = (usize, Result<Vec<f32>>);
 
-/// They take jobs in the order in which they are given, and end as soon as they are dropped.
-pub(super) struct Readers {
-    /// `None` once they should end.
-    ends: Option<(Sender<Job>, Receiver<Read>)>,
-    /// Read before it was its turn.
+/// The threads. They take jobs in the order in which they are submitted, and end when the pool is dropped.
+pub(super) struct ReaderPool {
+    /// `None` once the threads should end.
+    channels: Option<(Sender<Job>, Receiver<Done>)>,
+    /// Results that have not been asked for yet, by position.
     early: BTreeMap<usize, Result<Vec<f32>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Readers {
+impl ReaderPool {
     pub fn start(examples: &Arc<dyn Examples>, count: usize) -> Result<Self> {
-        let (jobs, to_read) = channel();
-        let (done, read) = channel();
-        let to_read = Arc::new(Mutex::new(to_read));
-        let ends = Some((jobs, read));
-        let mut readers = Self { ends, early: BTreeMap::new(), threads: Vec::new() };
+        let (submit, jobs) = channel();
+        let (done, results) = channel();
+        let jobs = Arc::new(Mutex::new(jobs));
+        let channels = Some((submit, results));
+        let mut readers = Self { channels, early: BTreeMap::new(), threads: Vec::new() };
         for _ in 0..count {
-            let (examples, to_read, done) = (examples.clone(), to_read.clone(), done.clone());
-            let work = move || read_all(&*examples, &to_read, &done);
+            let (examples, jobs, done) = (examples.clone(), jobs.clone(), done.clone());
+            let work = move || read_all(&*examples, &jobs, &done);
             let thread = Builder::new().name("reader".into()).spawn(work);
             let thread = thread.map_err(|e| failed(format!("a thread could not be started: {e}")));
             readers.threads.push(thread?);
@@ -49,48 +50,48 @@ impl Readers {
         Ok(readers)
     }
 
-    pub fn give(&self, job: Job) {
-        if let Some((jobs, _)) = &self.ends {
-            // Where nobody is left to take it, nothing will come back, which `take` notices.
-            let _ = jobs.send(job);
+    pub fn submit(&self, job: Job) {
+        if let Some((submit, _)) = &self.channels {
+            // If all threads have ended, no result will come, which `receive` reports.
+            let _ = submit.send(job);
         }
     }
 
-    /// What became of the job of that place, as soon as it is there.
-    pub fn take(&mut self, place: usize) -> Result<Vec<f32>> {
+    /// The result of the job of that position, for which it waits.
+    pub fn receive(&mut self, position: usize) -> Result<Vec<f32>> {
         loop {
-            if let Some(read) = self.early.remove(&place) {
-                return read;
+            if let Some(result) = self.early.remove(&position) {
+                return result;
             }
-            let next = self.ends.as_ref().and_then(|(_, read)| read.recv().ok());
-            let (at, read) = next.ok_or_else(|| failed("all of them have ended".into()))?;
-            self.early.insert(at, read);
+            let next = self.channels.as_ref().and_then(|(_, results)| results.recv().ok());
+            let (position, result) = next.ok_or_else(|| failed("all threads have ended".into()))?;
+            self.early.insert(position, result);
         }
     }
 }
 
-impl Drop for Readers {
+impl Drop for ReaderPool {
     fn drop(&mut self) {
-        // Who waits for a job gets none, and who has read one cannot hand it in.
-        self.ends = None;
+        // Closes both channels, which ends every thread.
+        self.channels = None;
         for thread in self.threads.drain(..) {
-            // It catches its panics.
+            // The threads catch their panics.
             let _ = thread.join();
         }
     }
 }
 
-fn read_all(examples: &dyn Examples, jobs: &Mutex<Receiver<Job>>, done: &Sender<Read>) {
+fn read_all(examples: &dyn Examples, jobs: &Mutex<Receiver<Job>>, done: &Sender<Done>) {
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(job) = next() {
-        let Job { place, index, .. } = job;
-        let read = catch_unwind(AssertUnwindSafe(|| read(examples, job)));
-        let read = read.unwrap_or_else(|panic| {
+        let Job { position, index, .. } = job;
+        let result = catch_unwind(AssertUnwindSafe(|| read(examples, job)));
+        let result = result.unwrap_or_else(|panic| {
             let name = catch_unwind(AssertUnwindSafe(|| examples.name(index)));
             let name = name.unwrap_or_else(|_| format!("example {index}"));
-            Err(failed(format!("{name}: a panic: {}", message(&*panic))))
+            Err(failed(format!("{name}: reading it panicked: {}", message(&*panic))))
         });
-        if done.send((place, read)).is_err() {
+        if done.send((position, result)).is_err() {
             return;
         }
     }
@@ -101,14 +102,9 @@ fn read(examples: &dyn Examples, job: Job) -> Result<Vec<f32>> {
     values.clear();
     examples.read(index, sample, &mut values)?;
     let expected: usize = examples.shape().iter().product();
-    match values.len() == expected {
-        true => Ok(values),
-        false => Err(Error::Setting {
-            place: examples.name(index),
-            expected: format!("{expected} values"),
-            found: values.len().to_string(),
-        }),
-    }
+    let found = values.len();
+    expect_setting(&examples.name(index), found == expected, &format!("{expected} values"), found)?;
+    Ok(values)
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

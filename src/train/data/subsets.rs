@@ -1,42 +1,47 @@
-//! Parts of a list of pictures that have something of every class.
+//! Subsets of a list of pictures, by class.
 
-use super::PictureList;
-use super::list::wrong;
 use super::order::{by_class, random};
-use crate::error::Result;
+use super::picture_list::{PictureList, wrong};
+use crate::Result;
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
 impl PictureList {
-    /// Two lists, the second of which has that share of every class's pictures: rounded, but at least
-    /// one, as the first has. The same seed gives the same lists.
+    /// Splits the list into a training set and a validation set, which gets a `fraction` of the pictures of every
+    /// class, rounded. Both sets get at least one picture of every class. The same seed gives the same split.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for a share that is not between 0 and 1, and a class of
+    /// [`Error::Setting`](crate::Error::Setting) for a fraction that is not between 0 and 1, and for a class with
     /// a single picture.
-    pub fn split(&self, share: f64, seed: u64) -> Result<(Self, Self)> {
-        if !(share > 0.0 && share < 1.0) {
-            return Err(wrong("share of a split", "more than 0 and less than 1", share));
+    pub fn split(&self, fraction: f64, seed: u64) -> Result<(Self, Self)> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            let place = "fraction of the pictures for validation";
+            return Err(wrong(place, "more than 0 and less than 1", fraction));
         }
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let (mut train, mut valid) = (Vec::new(), Vec::new());
         for (class, group) in self.shuffled_by_class(seed) {
             if group.len() == 1 {
                 let place = format!("{}, class `{}`", self.source.display(), self.labels[class]);
-                return Err(wrong(place, "at least two pictures, to be split", "one"));
+                return Err(wrong(
+                    place,
+                    "at least two pictures, one for training and one for validation",
+                    "one",
+                ));
             }
-            let count = ((share * group.len() as f64).round() as usize).clamp(1, group.len() - 1);
-            second.extend(&group[..count]);
-            first.extend(&group[count..]);
+            let count =
+                ((fraction * group.len() as f64).round() as usize).clamp(1, group.len() - 1);
+            valid.extend(&group[..count]);
+            train.extend(&group[count..]);
         }
-        Ok((self.only(first), self.only(second)))
+        Ok((self.only(train), self.only(valid)))
     }
 
-    /// A list with so many pictures of each class. The same seed gives the same list, and with more
-    /// pictures a list that contains it.
+    /// A list of `per_class` pictures of each class. The same seed gives the same list, and a larger number a list
+    /// that contains it.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for none, and for a class that has fewer.
-    pub fn few(&self, per_class: usize, seed: u64) -> Result<Self> {
+    /// [`Error::Setting`](crate::Error::Setting) for 0, and for a class that has fewer pictures.
+    pub fn limit_per_class(&self, per_class: usize, seed: u64) -> Result<Self> {
         if per_class == 0 {
             return Err(wrong("pictures of each class", "at least 1", 0));
         }
@@ -57,15 +62,15 @@ impl PictureList {
         groups
     }
 
-    /// The pictures at these places, in the order of this list.
-    fn only(&self, mut places: Vec<usize>) -> Self {
-        places.sort_unstable();
+    /// The pictures at these indices, in the order of this list.
+    fn only(&self, mut indices: Vec<usize>) -> Self {
+        indices.sort_unstable();
         Self {
             source: self.source.clone(),
             folder: self.folder.clone(),
             labels: self.labels.clone(),
-            files: places.iter().map(|&place| self.files[place].clone()).collect(),
-            classes: places.iter().map(|&place| self.classes[place]).collect(),
+            files: indices.iter().map(|&index| self.files[index].clone()).collect(),
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
         }
     }
 }

@@ -1,94 +1,103 @@
-//! The history of a run as a picture.
+//! The history of a run as charts.
 
-use super::chart::{Across, Chart, INK, LETTER, PAPER, Scale, Series};
-use crate::train::{Epoch, History};
-use crate::vision::{RgbImage, lettering};
-use image::Rgb;
+use super::panel::{EpochAxis, Line, Panel, Scale};
+use super::svg::{INK, render, save, text_style};
+use crate::Result;
+use crate::train::history::{Epoch, History};
+use plotters::element::Text;
+use plotters::style::RGBColor;
+use std::path::Path;
 
 const WIDTH: u32 = 1200;
-const HEIGHT: u32 = 800;
-/// Left of it is room for the numbers.
-const LEFT: u32 = 100;
-const RIGHT: u32 = 1170;
-/// From where to where each chart reaches.
-const LOSS: [u32; 2] = [56, 316];
-const ERROR: [u32; 2] = [338, 598];
-const RATE: [u32; 2] = [620, 752];
-/// Okabe and Ito's: they stay apart for the color-blind. Training is blue, validation is red, and what
-/// is easier is lighter.
-const TRAIN: Rgb<u8> = Rgb([0, 114, 178]);
-const VALID: Rgb<u8> = Rgb([213, 94, 0]);
-const TRAIN_TOP5: Rgb<u8> = Rgb([86, 180, 233]);
-const VALID_TOP5: Rgb<u8> = Rgb([230, 159, 0]);
-const LEARNING_RATE: Rgb<u8> = Rgb([0, 158, 115]);
+const HEADER: i32 = 56;
+/// The heights of the charts.
+const HEIGHTS: [u32; 3] = [310, 310, 210];
+/// The colors of Okabe and Ito, which color-blind people can tell apart: blue for training, red for validation, and
+/// lighter ones for top-5.
+const TRAIN: RGBColor = RGBColor(0, 114, 178);
+const VALID: RGBColor = RGBColor(213, 94, 0);
+const TRAIN_TOP5: RGBColor = RGBColor(86, 180, 233);
+const VALID_TOP5: RGBColor = RGBColor(230, 159, 0);
+const LEARNING_RATE: RGBColor = RGBColor(0, 158, 115);
 
 impl History {
-    /// How the run went, 1200x800: the loss, the top-1 and top-5 error and the learning rate over the
-    /// epochs, the best of which is marked. What is no number leaves a gap, and so does a learning rate
-    /// of 0.
-    pub fn curves(&self) -> RgbImage {
-        let mut canvas = RgbImage::from_pixel(WIDTH, HEIGHT, PAPER);
-        let best = self.best();
-        let across = Across {
-            pixels: [LEFT, RIGHT],
-            epochs: self.epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
-            marked: best.map(|best| best.epoch as f64),
+    /// Charts of the run as the text of an SVG file: loss, top-1 and top-5 accuracy, and learning rate over the
+    /// epochs, the best of which is marked by a vertical line. Values that are NaN or infinite leave gaps, and so
+    /// do learning rates of 0.
+    ///
+    /// # Errors
+    /// [`Error::Picture`](crate::Error::Picture) if drawing fails.
+    pub fn curves_svg(&self) -> Result<String> {
+        let number = |epoch: &Epoch| i32::try_from(epoch.epoch).unwrap_or(i32::MAX);
+        let axis = EpochAxis {
+            epochs: self.epochs.iter().map(number).collect(),
+            marked: self.best().map(number),
         };
-        let title = self.title(best);
-        lettering::write(&mut canvas, &title, [LEFT, 20], LETTER, INK);
-        self.loss().draw(&mut canvas, &across, LOSS);
-        self.error().draw(&mut canvas, &across, ERROR);
-        self.rate().draw(&mut canvas, &across, RATE);
-        across.name(&mut canvas, RATE[1] + 12);
-        canvas
+        let panels = [self.loss_panel(), self.accuracy_panel(), self.rate_panel()];
+        let height = HEADER as u32 + HEIGHTS.iter().sum::<u32>();
+        render([WIDTH, height], |canvas| {
+            let (header, mut rest) = canvas.split_vertically(HEADER);
+            header.draw(&Text::new(self.title(), (80, 20), text_style(20, &INK)))?;
+            for (index, panel) in panels.iter().enumerate() {
+                let (area, below) = rest.split_vertically(HEIGHTS[index]);
+                panel.draw(&area, &axis, index + 1 == panels.len())?;
+                rest = below;
+            }
+            Ok(())
+        })
     }
 
-    fn title(&self, best: Option<&Epoch>) -> String {
+    /// Writes [`curves_svg`](Self::curves_svg) into a file, which is replaced in one step. Training calls it
+    /// `curves.svg`.
+    ///
+    /// # Errors
+    /// As for [`curves_svg`](Self::curves_svg), and [`Error::Io`](crate::Error::Io).
+    pub fn save_curves(&self, path: impl AsRef<Path>) -> Result<()> {
+        save(path.as_ref(), &self.curves_svg()?)
+    }
+
+    fn title(&self) -> String {
         let count = match self.epochs.len() {
             1 => "1 epoch".into(),
             count => format!("{count} epochs"),
         };
-        match best {
+        match self.best() {
             None => count,
             Some(best) => format!(
-                "{count}; best (marked): epoch {}, top-1 error {:.1} %, top-5 error {:.1} %",
+                "{count}; best validation (vertical line): epoch {}, top-1 {:.1} %, top-5 {:.1} %",
                 best.epoch,
-                percent_wrong(best.valid.top1),
-                percent_wrong(best.valid.top5)
+                100.0 * best.valid.top1,
+                100.0 * best.valid.top5
             ),
         }
     }
 
-    fn series(&self, name: &'static str, color: Rgb<u8>, of: fn(&Epoch) -> f64) -> Series {
-        Series { name, color, values: self.epochs.iter().map(of).collect() }
+    fn line(&self, name: &'static str, color: RGBColor, value: fn(&Epoch) -> f64) -> Line {
+        Line { name, color, values: self.epochs.iter().map(value).collect() }
     }
 
-    fn loss(&self) -> Chart {
-        let series = vec![
-            self.series("training", TRAIN, |epoch| epoch.train.loss),
-            self.series("validation", VALID, |epoch| epoch.valid.loss),
+    fn loss_panel(&self) -> Panel {
+        let lines = vec![
+            self.line("training", TRAIN, |epoch| epoch.train.loss),
+            self.line("validation", VALID, |epoch| epoch.valid.loss),
         ];
-        Chart { title: "loss, nats", scale: Scale::Linear, series }
+        Panel { title: "loss (nats)", scale: Scale::FromZero, lines }
     }
 
-    fn error(&self) -> Chart {
-        let series = vec![
-            self.series("training top-1", TRAIN, |epoch| percent_wrong(epoch.train.top1)),
-            self.series("top-5", TRAIN_TOP5, |epoch| percent_wrong(epoch.train.top5)),
-            self.series("validation top-1", VALID, |epoch| percent_wrong(epoch.valid.top1)),
-            self.series("top-5", VALID_TOP5, |epoch| percent_wrong(epoch.valid.top5)),
+    fn accuracy_panel(&self) -> Panel {
+        let lines = vec![
+            self.line("training top-1", TRAIN, |epoch| 100.0 * epoch.train.top1),
+            self.line("training top-5", TRAIN_TOP5, |epoch| 100.0 * epoch.train.top5),
+            self.line("validation top-1", VALID, |epoch| 100.0 * epoch.valid.top1),
+            self.line("validation top-5", VALID_TOP5, |epoch| 100.0 * epoch.valid.top5),
         ];
-        Chart { title: "error, %", scale: Scale::Linear, series }
+        Panel { title: "accuracy (%)", scale: Scale::Percent, lines }
     }
 
-    fn rate(&self) -> Chart {
-        let series = vec![self.series("learning rate", LEARNING_RATE, |epoch| epoch.rate)];
-        Chart { title: "learning rate", scale: Scale::Logarithmic, series }
+    fn rate_panel(&self) -> Panel {
+        let lines = vec![self.line("learning rate", LEARNING_RATE, |epoch| epoch.rate)];
+        Panel { title: "learning rate", scale: Scale::Logarithmic, lines }
     }
-}
-
-fn percent_wrong(right: f64) -> f64 {
-    100.0 * (1.0 - right)
 }
 
 #[cfg(test)]
@@ -96,7 +105,7 @@ mod tests {
     use super::*;
     use crate::train::Scores;
 
-    /// Like a VGG's, with the rate divided by ten twice.
+    /// Like the training of a VGG, with the learning rate divided by ten twice.
     fn run(epochs: usize) -> History {
         let epoch = |epoch: usize| {
             let done = epoch as f64 / epochs as f64;
@@ -123,62 +132,62 @@ mod tests {
         History { epochs: (1..=epochs).map(epoch).collect() }
     }
 
-    /// Pixels of a color between two heights.
-    fn ink(picture: &RgbImage, color: Rgb<u8>, [top, bottom]: [u32; 2]) -> usize {
-        let between =
-            picture.enumerate_pixels().filter(|(_, y, _)| (top + 26..=bottom).contains(y));
-        between.filter(|(_, _, pixel)| **pixel == color).count()
+    fn svg(history: &History) -> String {
+        history.curves_svg().expect("a drawing")
+    }
+
+    /// Lines or dots of a color, without the legend.
+    fn marks(svg: &str, color: RGBColor) -> usize {
+        let RGBColor(red, green, blue) = color;
+        let color = format!("#{red:02X}{green:02X}{blue:02X}");
+        let is_mark = |line: &&str| {
+            let is_line = line.starts_with("<polyline") && line.contains("stroke-width=\"2\"");
+            line.contains(&color) && (is_line || line.starts_with("<circle"))
+        };
+        svg.lines().filter(is_mark).count()
     }
 
     #[test]
-    fn every_series_is_drawn_in_its_chart() {
+    fn every_line_is_drawn() {
         for epochs in [1, 2, 90, 1000] {
-            let picture = run(epochs).curves();
-            assert_eq!(picture.dimensions(), (WIDTH, HEIGHT));
-            for (color, chart) in [
-                (TRAIN, LOSS),
-                (VALID, LOSS),
-                (TRAIN, ERROR),
-                (TRAIN_TOP5, ERROR),
-                (VALID, ERROR),
-                (VALID_TOP5, ERROR),
-                (LEARNING_RATE, RATE),
-            ] {
-                let count = ink(&picture, color, chart);
-                // A dot, or a line across.
-                assert!(count >= if epochs == 1 { 30 } else { 500 }, "{epochs}: {count}");
+            let svg = svg(&run(epochs));
+            for (color, count) in
+                [(TRAIN, 2), (VALID, 2), (TRAIN_TOP5, 1), (VALID_TOP5, 1), (LEARNING_RATE, 1)]
+            {
+                assert_eq!(marks(&svg, color), count, "{epochs} epochs");
             }
+            assert!(svg.contains("validation top-5") && svg.contains("loss (nats)"));
         }
     }
 
     #[test]
-    fn a_falling_loss_falls() {
-        let picture = run(90).curves();
-        let height = |x: u32| (LOSS[0] + 26..LOSS[1]).find(|&y| *picture.get_pixel(x, y) == TRAIN);
-        let [first, last] = [LEFT + 20, RIGHT - 20].map(|x| height(x).expect("the line"));
-        assert!(first + 100 < last, "{first}, {last}");
-    }
-
-    #[test]
-    fn what_is_no_number_is_a_gap() {
-        assert_eq!(ink(&History::default().curves(), TRAIN, LOSS), 0);
-        let whole = ink(&run(90).curves(), VALID, LOSS);
+    fn values_that_are_not_finite_leave_gaps() {
+        assert_eq!(marks(&svg(&History::default()), TRAIN), 0);
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN] {
             let mut history = run(90);
             for epoch in &mut history.epochs[30..60] {
                 epoch.valid.loss = odd;
                 epoch.rate = odd;
             }
-            let left = ink(&history.curves(), VALID, LOSS);
-            assert!(left > whole / 2 && left < whole, "{odd}: {left} of {whole}");
+            // The loss in two parts, and the accuracy.
+            assert_eq!(marks(&svg(&history), VALID), 3, "{odd}");
+            assert_eq!(marks(&svg(&history), LEARNING_RATE), 2, "{odd}");
             let scores = Scores { loss: odd, top1: odd, top5: odd };
             let all =
                 Epoch { rate: odd, train: scores, valid: scores, ..history.epochs[0].clone() };
-            let picture = History { epochs: vec![all; 3] }.curves();
-            assert_eq!(ink(&picture, VALID, LOSS), 0, "{odd}");
+            let history = History { epochs: vec![all; 3] };
+            assert_eq!(marks(&svg(&history), VALID), 0, "{odd}");
         }
         let mut constant = run(90);
         constant.epochs.iter_mut().for_each(|epoch| epoch.rate = 1e-300);
-        assert!(ink(&constant.curves(), LEARNING_RATE, RATE) > 500);
+        assert_eq!(marks(&svg(&constant), LEARNING_RATE), 1);
+    }
+
+    #[test]
+    fn a_file_has_the_same_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("curves.svg");
+        run(3).save_curves(&path).expect("a writable folder");
+        assert_eq!(std::fs::read_to_string(path).expect("text"), svg(&run(3)));
     }
 }

@@ -1,11 +1,11 @@
-//! The history of a run as a table for other programs.
+//! The history of a run as CSV, for other programs.
 
-use crate::error::{Error, Result};
 use crate::train::{Epoch, History};
-use crate::whole_file;
+use crate::{Error, Result};
+use alexnet_vgg_core::atomic_file;
 use std::path::Path;
 
-/// What a column is called, with its unit, and what is in it.
+/// The name of a column, with its unit, and its value for an epoch.
 type Column = (&'static str, fn(&Epoch) -> f64);
 
 const COLUMNS: [Column; 14] = [
@@ -26,8 +26,8 @@ const COLUMNS: [Column; 14] = [
 ];
 
 impl History {
-    /// CSV: a line of names with their units, then a line for each epoch. What is no number is `NaN` or
-    /// `inf`, as Python and R read it.
+    /// The history as CSV: a line of column names with units, then a line for each epoch. NaN and infinite values are
+    /// `NaN` and `inf`, as Python and R read them.
     pub fn to_csv(&self) -> String {
         let line = |values: [String; COLUMNS.len()]| values.join(",") + "\n";
         let names = line(COLUMNS.map(|(name, _)| name.into()));
@@ -35,14 +35,14 @@ impl History {
         names + &self.epochs.iter().map(row).collect::<String>()
     }
 
-    /// [`to_csv`](Self::to_csv) into a file, `metrics.csv` by custom. It is there whole or not at all.
+    /// Writes [`to_csv`](Self::to_csv) into a file, which is replaced in one step. Training calls it `metrics.csv`.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
     pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let text = self.to_csv();
-        whole_file::replace(path, |out| out.write_all(text.as_bytes()).map_err(Error::io(path)))
+        atomic_file::replace(path, |out| out.write_all(text.as_bytes()).map_err(Error::io(path)))
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use crate::train::Scores;
 
     #[test]
-    fn a_line_for_each_epoch_under_names_with_units() {
+    fn the_csv_has_names_with_units_and_a_line_for_each_epoch() {
         let train = Scores { loss: 2.5, top1: 0.25, top5: 0.75 };
         let valid = Scores { loss: f64::NAN, top1: 0.125, top5: 1.0 };
         let epoch = Epoch {

@@ -1,25 +1,25 @@
-//! The pictures that a network got wrong, to look at.
+//! Pictures that a network misclassified, on a contact sheet.
 
-use crate::error::Result;
+use crate::Result;
 use crate::vision::{Captioned, ContactSheet, RgbImage, decode_file};
 use std::path::PathBuf;
 
-/// A picture that a network took for something else.
+/// A misclassified picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mistake {
-    /// Its file.
+    /// The file of the picture.
     pub file: PathBuf,
-    /// What it is.
+    /// The actual class.
     pub actual: String,
-    /// What the network said.
+    /// The predicted class.
     pub predicted: String,
-    /// The probability that it gave to that, 0 to 1.
+    /// The predicted probability of that class, 0 to 1.
     pub probability: f32,
 }
 
 impl Mistake {
-    /// Mistakes in their order, in about a square, each with what it is and what was said. One picture
-    /// is in memory at a time.
+    /// A contact sheet of mistakes in order, about as many rows as columns, each with its actual and predicted class.
+    /// Only one picture is in memory at a time.
     ///
     /// # Errors
     /// As for [`decode_file`], and as for [`ContactSheet::push`].
@@ -59,13 +59,13 @@ mod tests {
         };
         let sheet = Mistake::sheet(&[5, 300, 40].map(mistake)).expect("pictures");
         assert_eq!(sheet.dimensions(), (8 + 2 * 232, 8 + 2 * (232 + 60)));
-        // Half as wide as high, in the middle of their places, and words below.
+        // The pictures are half as wide as high, in the middle of their cells, with captions below.
         assert_eq!(*sheet.get_pixel(8 + 112, 8 + 223), RED);
         assert_eq!(*sheet.get_pixel(8 + 50, 8 + 112), Rgb([255; 3]));
-        let words = sheet.enumerate_pixels().filter(|(x, y, pixel)| {
+        let caption = sheet.enumerate_pixels().filter(|(x, y, pixel)| {
             *x < 232 && (8 + 224..8 + 224 + 60).contains(y) && pixel.0 == [0; 3]
         });
-        assert!(words.count() > 300);
+        assert!(caption.count() > 300);
         assert_eq!(Mistake::sheet(&[]).expect("nothing").dimensions(), (8, 8));
         let missing = Mistake { file: "no such picture.png".into(), ..mistake(5) };
         assert!(Mistake::sheet(&[missing]).is_err());

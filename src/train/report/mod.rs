@@ -1,19 +1,20 @@
-//! What a run and a trained network are shown by: numbers for other programs, pictures for people.
+//! Reports about a run and a trained network: numbers for other programs, charts and pictures for people.
 //!
-//! - [`History`](super::History): `metrics` as CSV; `curves`, drawn as `chart`s by `strokes`.
-//! - [`Confusion`]: what was taken for what, as `scores` of each class, as a `matrix` to look at.
-//! - [`Mistake`]: the pictures themselves.
+//! - [`History`](super::History): `metrics` as CSV; `curves` as an SVG chart of `panel`s.
+//! - [`ConfusionMatrix`]: which classes are confused, with the `class_scores` of each class, as a
+//!   `confusion_table` in text and as a `confusion_plot` in SVG.
+//! - [`Mistake`]: the misclassified pictures.
 
-mod chart;
-mod confusion;
+mod class_scores;
+mod confusion_matrix;
+mod confusion_plot;
+mod confusion_table;
 mod curves;
-mod matrix;
 mod metrics;
 mod mistakes;
-mod scores;
-mod strokes;
-mod ticks;
+mod panel;
+mod svg;
 
-pub use confusion::{Confusion, Mixup};
+pub use class_scores::ClassScores;
+pub use confusion_matrix::{ConfusedPair, ConfusionMatrix};
 pub use mistakes::Mistake;
-pub use scores::ClassScores;

@@ -1,9 +1,9 @@
-//! What a service does with the library: a network by name, features of a photo, an error on a bad
-//! file that it can tell from others.
+//! What a service does with the library and burn: a network by name, taps and features of a photo, an error
+//! on a bad file that it can tell from others.
 
 use alexnet_vgg::backend::{self, Cpu};
-use alexnet_vgg::engine::Precision;
-use alexnet_vgg::models::{AlexNet, AlexNetConfig, Network, NetworkConfig, VggConfig};
+use alexnet_vgg::engine::CompileOptions;
+use alexnet_vgg::models::{AlexNet, AlexNetConfig, InitNetwork, Network, NetworkConfig, VggConfig};
 use alexnet_vgg::predict::{Classifier, Labels, top_k};
 use alexnet_vgg::summary::Summary;
 use alexnet_vgg::vision::{self, Preset, Views};
@@ -13,7 +13,8 @@ use burn::tensor::Tensor;
 fn main() -> Result<()> {
     let device = Default::default();
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/photos/cat.jpg");
-    let images = Preset::imagenet().batch::<Cpu>(&[vision::decode_file(photo)?], &device)?;
+    let batch = Preset::imagenet().batch(&[vision::decode_file(photo)?])?;
+    let images: Tensor<Cpu, 4> = backend::to_tensor(batch, &device)?;
 
     let config = VggConfig::vgg11().with_width(0.25).with_num_classes(10);
     let vgg = config.init::<Cpu>(&device);
@@ -25,21 +26,22 @@ fn main() -> Result<()> {
     fn shared<T: Send + Sync>(it: T) -> T {
         it
     }
-    let compiled = config.init::<Cpu>(&device).compile(Precision::F32)?;
+    let compiled = config.init::<Cpu>(&device).compile(CompileOptions::default())?;
     let labels = Labels::new((0..10).map(|digit| format!("digit {digit}")));
     let classifier = Classifier::builder(compiled).labels(labels).views(Views::ten_crop());
-    let answer = shared(classifier.build()?).classify_file(photo)?;
-    println!("{} by {} views: {}", answer.ranked[0].label, answer.views.len(), answer.agreement);
+    let found = shared(classifier.build()?).classify_file(photo)?;
+    let best = &found.predictions[0];
+    println!("{} by {} views: {}", best.label, found.views.len(), found.agreement);
 
     let alexnet: AlexNet<Cpu> = AlexNetConfig::paper().with_width(0.25).init(&device);
     let taps = alexnet.taps(images.clone(), &["norm1", "conv5", "fc7"])?;
     println!("taps: {:?}", taps.iter().map(|tap| tap.dims()).collect::<Vec<_>>());
     println!("features: {:?}", alexnet.features(images)?.dims());
 
-    let table = NetworkConfig::by_name("vgg16")?.architecture();
-    println!("{}", Summary::new(&table, 1, [224, 224])?.parameters);
+    let vgg16 = NetworkConfig::by_name("vgg16")?.architecture()?;
+    println!("{}", Summary::new(&vgg16, 1, [224, 224])?.parameters);
 
-    let missing = Network::<Cpu>::load(table, "no such file.safetensors", &device);
+    let missing = Network::<Cpu>::load(vgg16, "no such file.safetensors", &device);
     assert!(matches!(missing, Err(Error::Io { .. })));
     let too_small = Tensor::zeros([1, 3, 8, 8], &device);
     assert!(matches!(vgg.try_forward(too_small), Err(Error::InputTooSmall { minimum: 32, .. })));

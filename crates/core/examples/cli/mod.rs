@@ -1,0 +1,123 @@
+//! What the command lines of the examples share. An error is one message on stderr and exit code 1, never a
+//! panic.
+
+// No example uses all of it.
+#![allow(dead_code)]
+
+pub mod views;
+
+use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};
+use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Threads};
+use alexnet_vgg_core::printable;
+use clap::Args;
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Help for an option that names a network.
+pub fn networks(what: &str) -> String {
+    let names: Vec<String> =
+        NetworkConfig::all().iter().map(|config| config.table().name).collect();
+    format!("{what}: {}", names.join(", "))
+}
+
+/// Options of the compiled engine.
+#[derive(Args)]
+pub struct EngineArgs {
+    /// How the compiled engine stores the weights of linear layers: int24, or int16, which is faster and a
+    /// little less exact.
+    #[arg(long, default_value_t)]
+    pub linear_weights: LinearWeights,
+    /// Threads of the compiled engine. Default: one for each core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Instructions of the compiled engine: avx512, avx2 or portable. Default: the best that this CPU has.
+    #[arg(long)]
+    pub isa: Option<Isa>,
+}
+
+impl EngineArgs {
+    pub fn options(&self) -> CompileOptions {
+        let threads = self.threads.map_or_else(Threads::default, Threads::Dedicated);
+        CompileOptions { linear_weights: self.linear_weights, threads, isa: self.isa }
+    }
+
+    pub fn are_given(&self) -> bool {
+        self.linear_weights != LinearWeights::default()
+            || self.threads.is_some()
+            || self.isa.is_some()
+    }
+}
+
+/// An untrained network: its weights are random.
+pub fn untrained(
+    architecture: &Architecture,
+    seed: u64,
+    options: CompileOptions,
+) -> alexnet_vgg_core::Result<Compiled> {
+    let fresh = FreshWeights::new(seed);
+    let values = |parameter: &_, rows| Ok(fresh.rows(parameter, rows));
+    Compiled::from_values(architecture, options, values)
+}
+
+/// `Ok` unless the weights are far too large for the machine, before any memory is used for them.
+pub fn expect_memory(architecture: &Architecture) -> Result<(), Box<dyn Error>> {
+    let bytes: u64 = architecture.parameters().map(|parameter| 4 * parameter.elements()).sum();
+    if Vec::<u8>::new().try_reserve_exact(usize::try_from(bytes)?).is_err() {
+        let name = &architecture.name;
+        return Err(format!("{name}: its weights, {bytes} bytes, do not fit in memory").into());
+    }
+    Ok(())
+}
+
+/// Parses a height and a width, such as `224,224`.
+pub fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
+    match sides.as_deref() {
+        Some(&[height, width]) => Ok([height, width]),
+        _ => Err(format!("expected height,width such as 224,224, found {text}")),
+    }
+}
+
+/// Refuses to write to a file that is also read.
+pub fn expect_no_input(output: &Path, inputs: &[&Path]) -> Result<(), String> {
+    let Ok(output_file) = output.canonicalize() else { return Ok(()) };
+    let is_output = |input: &&Path| input.canonicalize().is_ok_and(|input| input == output_file);
+    match inputs.iter().copied().find(is_output) {
+        Some(input) => Err(format!(
+            "{}: --output would overwrite the input {}",
+            output.display(),
+            input.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// An error of a file, which is named once.
+pub fn with_path(path: &Path, error: &alexnet_vgg_core::Error) -> String {
+    let (path, error) = (printable(&path.display().to_string()), error.to_string());
+    if error.starts_with(&path) { error } else { format!("{path}: {error}") }
+}
+
+/// Prints to stdout. Unlike `println!` it does not panic if the reader is gone, as in `shapes | head -1`.
+pub fn print(text: impl Display) -> Result<(), Box<dyn Error>> {
+    Ok(write!(io::stdout(), "{text}")?)
+}
+
+/// Prints to stderr. If that fails, there is no other place to report it.
+pub fn warn(text: impl Display) {
+    let _ = write!(io::stderr(), "{text}");
+}
+
+/// The exit code of a program, after its error was printed. A reader that is gone is no error.
+pub fn finish(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let is_broken_pipe = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(is_broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    warn(format!("error: {error}\n"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,127 @@
+//! Shows how the compiled engine computes a network on this machine: its plan, with estimated and measured
+//! times.
+//!
+//!     cargo run --release --example explain_plan -- --model vgg16 --batch 1
+
+mod cli;
+
+use alexnet_vgg_core::architecture::{NetworkConfig, Parameter};
+use alexnet_vgg_core::engine::{Compiled, Isa, PlannedLayer};
+use clap::Parser;
+use std::error::Error;
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(about = "The plan of a compiled network, with the time of each layer")]
+struct Args {
+    #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
+    model: NetworkConfig,
+    /// Images in the batch. The engine processes larger batches in parts of 8.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    batch: u16,
+    /// Height and width of the images.
+    #[arg(long, default_value = "224,224", value_parser = cli::size)]
+    input: [usize; 2],
+    #[command(flatten)]
+    engine: cli::EngineArgs,
+    /// Number of passes to measure.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    passes: u32,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    // The time does not depend on the weights, unless they are NaN, infinite or subnormal.
+    let constant = |parameter: &Parameter, rows: Range<usize>| {
+        Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
+    };
+    let architecture = args.model.for_input(args.input).architecture()?;
+    let channels = architecture.input[0];
+    let compiled = Compiled::from_values(architecture, args.engine.options(), constant)?;
+    let [height, width] = args.input;
+    let shape = [args.batch.into(), channels, height, width];
+    let layers = compiled.explain(shape, args.passes)?;
+    // By default the engine has a thread for each core.
+    let cores = args.engine.threads.unwrap_or_else(cores).min(cores());
+    let machine = Machine { isa: compiled.isa(), clock: compiled.isa().cycles_per_second(), cores };
+
+    cli::print(format!(
+        "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
+        compiled.architecture().name,
+        compiled.isa(),
+        args.engine.linear_weights,
+        "layers",
+        "algorithm",
+        "schedule",
+        "saved",
+        "weights",
+        "estimate",
+        "measured",
+        "speed",
+    ))?;
+    for (layer, time) in &layers {
+        cli::print(line(layer, *time, &machine))?;
+    }
+    let total: Duration = layers.iter().map(|(_, time)| *time).sum();
+    cli::print(format!(
+        "\n{:.2} ms in total, {:.1} images per second.\nsaved: multiplications by definition, divided by those \
+         done. estimate: by the cost model, for two cores.\nspeed: percentage of the multiplications that \
+         {cores} cores can do in this time.\n",
+        1e3 * total.as_secs_f64(),
+        f64::from(args.batch) / total.as_secs_f64(),
+    ))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The speed limit of this machine.
+struct Machine {
+    isa: Isa,
+    /// Cycles per second, if they can be measured.
+    clock: Option<f64>,
+    cores: usize,
+}
+
+impl Machine {
+    /// Milliseconds that a number of cycles takes.
+    fn estimate(&self, cycles: f64) -> Option<f64> {
+        Some(1e3 * cycles / self.clock?)
+    }
+
+    /// The percentage of the multiply-adds possible in `time` that a layer did.
+    fn utilization(&self, multiplications: u64, time: Duration) -> Option<f64> {
+        let core = self.clock? * self.isa.multiply_adds_per_cycle();
+        Some(100.0 * multiplications as f64 / time.as_secs_f64() / (core * self.cores as f64))
+    }
+}
+
+fn line(layer: &PlannedLayer, time: Duration, machine: &Machine) -> String {
+    let mut columns = [const { String::new() }; 4];
+    if layer.multiplications > 0 {
+        let [saved, weights, estimate, speed] = &mut columns;
+        *saved =
+            format!("{:.2}x", layer.direct_multiplications as f64 / layer.multiplications as f64);
+        *weights = format!("{:.1} MB", layer.weight_bytes as f64 / 1e6);
+        if let Some(milliseconds) = machine.estimate(layer.estimated_cycles) {
+            *estimate = format!("{milliseconds:.2} ms");
+        }
+        if let Some(percent) = machine.utilization(layer.multiplications, time) {
+            *speed = format!("{percent:.0} %");
+        }
+    }
+    let [saved, weights, estimate, speed] = columns;
+    let algorithm = layer.algorithm.map_or(String::new(), |it| it.to_string());
+    let schedule = layer.schedule.map_or(String::new(), |it| it.to_string());
+    let (layers, milliseconds) = (&layer.layers, 1e3 * time.as_secs_f64());
+    format!(
+        "{layers:<28} {algorithm:<14} {schedule:<16} {saved:>7} {weights:>10} {estimate:>9} \
+         {milliseconds:>6.2} ms {speed:>7}\n"
+    )
+}

@@ -1,0 +1,109 @@
+//! Describes weights files: format, network, metadata and tensors.
+//!
+//!     cargo run --release --example inspect -- vgg16-397923af.pth
+//!
+//! Reads safetensors and PyTorch's files, old and new. Only the header is read, so files of any size take no
+//! time; --verify reads all values and compares the file's checksums.
+
+mod cli;
+
+use alexnet_vgg_core::printable;
+use alexnet_vgg_core::weights::{Dtype, Identity, Weights};
+use clap::Parser;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "The tensors of weights files, and which network they are of")]
+struct Args {
+    /// Files in the format of safetensors or PyTorch.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Also read all values, which must be finite, and check the checksums that PyTorch's zip files have.
+    #[arg(long)]
+    verify: bool,
+}
+
+fn main() -> ExitCode {
+    cli::finish(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut failed = 0;
+    for path in &args.files {
+        match open(path, args.verify) {
+            Ok(weights) => {
+                describe(path, &weights)?;
+                if args.verify {
+                    cli::print("  verified: all values can be read and are finite\n")?;
+                }
+            }
+            Err(error) => {
+                cli::warn(format!("{error}\n"));
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        let all = args.files.len();
+        return Err(format!("{failed} of {all} files are not valid weights files").into());
+    }
+    Ok(())
+}
+
+fn open(path: &Path, verify: bool) -> alexnet_vgg_core::Result<Weights> {
+    let weights = Weights::open(path)?;
+    if verify {
+        let floats = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
+        for tensor in weights.tensors().filter(|tensor| floats.contains(&tensor.dtype)) {
+            weights.values(tensor.name)?;
+        }
+        weights.verify()?;
+    }
+    Ok(weights)
+}
+
+fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
+    let bytes: u64 = weights.tensors().map(|tensor| tensor.bytes()).sum();
+    let (format, count) = (weights.format(), weights.tensors().count());
+    cli::print(format!("{}: {format}, {count} tensors, {bytes} bytes\n", path.display()))?;
+    if let Some(container) = weights.container() {
+        cli::print(format!("  inside: {}\n", printable(container)))?;
+    }
+    cli::print(format!("  network: {}\n", network(weights.identify())?))?;
+    if let Some(labels) = weights.labels()? {
+        let first: Vec<String> = labels.names().iter().take(5).map(|it| printable(it)).collect();
+        let more = if labels.count() > first.len() { ", ..." } else { "" };
+        cli::print(format!("  {} labels: {}{more}\n", labels.count(), first.join(", ")))?;
+    }
+    for (key, value) in weights.metadata().filter(|(key, _)| *key != "labels") {
+        cli::print(format!("  {} = {}\n", printable(key), printable(value)))?;
+    }
+    let width = weights.tensors().map(|tensor| tensor.name.len()).max().unwrap_or(0).min(60);
+    for tensor in weights.tensors() {
+        let (name, dtype) = (printable(tensor.name), tensor.dtype.to_string());
+        let (bytes, shape) = (tensor.bytes(), tensor.shape);
+        cli::print(format!("  {name:width$}  {dtype:4}  {bytes:>11}  {shape:?}\n"))?;
+    }
+    Ok(())
+}
+
+fn network(identity: Option<Identity>) -> Result<String, Box<dyn Error>> {
+    let Some(Identity { networks, naming, features_only }) = identity else {
+        return Ok("unknown".into());
+    };
+    let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
+    let mut text = names.join(" or ");
+    if let Some(config) = networks.first() {
+        if features_only {
+            text += ", only the convolutional part";
+        } else {
+            text += &format!(", {} classes", config.architecture()?.num_classes());
+        }
+        if config.width() != 1.0 {
+            text += &format!(", width {:.3}", config.width());
+        }
+    }
+    Ok(text + &format!(", names as in {naming}"))
+}

@@ -1,0 +1,193 @@
+//! Every way to compute a convolution, including those that no plan would choose on this machine: each
+//! algorithm with each schedule and instruction set, compared with the definition in f64. Debug builds
+//! also check all memory accesses.
+
+use super::compile_options::{LinearWeights, Threads};
+use super::cost_model::{self, Candidate, Machine};
+use super::plan::{PlanKey, PlanMode, Planner};
+use super::simd::Isa;
+use super::thread_team::ThreadTeam;
+use super::weight_packing::pack_weights;
+use crate::architecture::{
+    Architecture, BiasInit, Init, Layer, Numbering, Parameter, Table, WeightInit,
+};
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The largest error allowed, relative to the largest output. Here few channels average out the rounding,
+/// and the largest output is that of a small map. A wrong index would give an error of a tenth or more.
+const TOLERANCE: f64 = 2e-5;
+
+/// A convolution and a ReLU, and if `pool` is set a 2×2 max pool, which may be fused.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    channels: [usize; 2],
+    groups: usize,
+    kernel: usize,
+    padding: usize,
+    size: [usize; 2],
+    batch: usize,
+    pool: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // Whole blocks, partial blocks, groups that are blocks, groups that are merged, and groups that
+    // cannot be merged into whole blocks.
+    let channels = [[32, 32], [33, 17], [64, 96], [64, 64], [64, 64], [36, 36]];
+    for (channels, groups) in channels.into_iter().zip([1, 1, 2, 8, 64, 3]) {
+        for (kernel, padding) in [(3, 1), (3, 0), (3, 2), (5, 2), (5, 4), (1, 0)] {
+            // Smaller than a tile, a whole number of tiles, one pixel more, and a wide map.
+            for size in [[5, 7], [12, 20], [13, 9], [6, 41]] {
+                let batch = 1 + size[1] % 3;
+                let pool = (size[0] + channels[1] / 16 + kernel / 2) % 2 == 0;
+                cases.push(Case { channels, groups, kernel, padding, size, batch, pool });
+            }
+        }
+    }
+    cases
+}
+
+/// Values of both signs without a pattern that could hide a wrong index.
+fn noise(seed: usize, index: usize) -> f32 {
+    let mixed = (seed as u64 * 7919 + index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed >> 40) as f32 / (1 << 24) as f32) - 0.5
+}
+
+fn values(parameter: &Parameter, rows: Range<usize>) -> crate::Result<Vec<f32>> {
+    let row: usize = parameter.shape[1..].iter().product();
+    let seed = parameter.shape.len();
+    Ok((rows.start * row..rows.end * row).map(|index| noise(seed, index)).collect())
+}
+
+fn table(case: Case) -> Architecture {
+    let Case { channels: [inputs, out], groups, kernel, padding, size, pool, .. } = case;
+    let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
+    let mut features =
+        vec![Layer::Conv { out, kernel, stride: 1, padding, groups, init }, Layer::Relu];
+    features.extend(pool.then_some(Layer::MaxPool { kernel: 2, stride: 2 }));
+    let table = Table {
+        name: "one layer".into(),
+        // A ReLU comes first, since a convolution that is the first layer is always computed directly.
+        input: [inputs, size[0], size[1]],
+        features: [vec![Layer::Relu], features].concat(),
+        pool: [1, 1],
+        classifier: Vec::new(),
+        numbering: Numbering::Sequential,
+    };
+    Architecture::new(table).expect("a valid table")
+}
+
+/// The outputs by the definition, in f64: `[batch, out, height, width]`.
+fn reference(case: Case, images: &[f32]) -> Vec<f64> {
+    let Case { channels: [inputs, outputs], groups, kernel, padding, size: [h, w], batch, .. } =
+        case;
+    let [rows, columns] = [h, w].map(|length| length + 2 * padding + 1 - kernel);
+    let group_inputs = inputs / groups;
+    let mut result = Vec::new();
+    for (n, o) in (0..batch).flat_map(|n| (0..outputs).map(move |o| (n, o))) {
+        let first = o / (outputs / groups) * group_inputs;
+        for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+            let mut sum = f64::from(noise(1, o));
+            for c in 0..group_inputs {
+                for (i, j) in (0..kernel).flat_map(|i| (0..kernel).map(move |j| (i, j))) {
+                    let (row, column) =
+                        ((y + i).wrapping_sub(padding), (x + j).wrapping_sub(padding));
+                    if row < h && column < w {
+                        let image =
+                            images[((n * inputs + first + c) * h + row) * w + column].max(0.0);
+                        let weight = noise(4, ((o * group_inputs + c) * kernel + i) * kernel + j);
+                        sum += f64::from(image) * f64::from(weight);
+                    }
+                }
+            }
+            result.push(sum.max(0.0));
+        }
+    }
+    if case.pool { max_pool(&result, [rows, columns]) } else { result }
+}
+
+fn max_pool(maps: &[f64], [rows, columns]: [usize; 2]) -> Vec<f64> {
+    let pool = |map: &[f64]| -> Vec<f64> {
+        let windows = (0..rows / 2).flat_map(|y| (0..columns / 2).map(move |x| (2 * y, 2 * x)));
+        let largest = |(y, x): (usize, usize)| {
+            let at = [y * columns + x, (y + 1) * columns + x];
+            at.iter().map(|&at| map[at].max(map[at + 1])).fold(0.0, f64::max)
+        };
+        windows.map(largest).collect()
+    };
+    maps.chunks(rows * columns).flat_map(pool).collect()
+}
+
+/// The outputs by the engine, with the candidate that `choose` picks.
+fn run(
+    case: Case,
+    isa: Isa,
+    images: &[f32],
+    choose: impl Fn(Vec<Candidate>) -> Candidate,
+) -> Vec<f32> {
+    let steps = table(case).walk(case.size).expect("a valid table");
+    let layers =
+        pack_weights(&steps, isa, LinearWeights::Int24, &mut values).expect("enough memory");
+    let machine = Machine::detect(isa);
+    let choose_candidate = |convolution: &_, batch, size| {
+        choose(cost_model::candidates(&machine, convolution, batch, size))
+    };
+    let key = PlanKey {
+        mode: PlanMode::Images,
+        batch: case.batch,
+        size: case.size,
+        // The last layer before the classifier's pool.
+        outputs: vec![steps.len() - 2].into(),
+    };
+    let plan = Planner::plan(machine, &choose_candidate, &key, &steps, &layers).expect("a plan");
+    let mut pass = plan.take_pass(1).expect("enough memory");
+    Arc::get_mut(&mut pass).expect("a new pass").workspace.write(plan.input, 0, images);
+    let team = ThreadTeam::new(&Threads::Dedicated(1)).expect("a team");
+    team.run(&pass).expect("a finished pass");
+    let output = &plan.outputs[0];
+    let mut values = vec![0.0; case.batch * output.stride];
+    pass.workspace.read(output.buffer, 0, &mut values);
+    values
+}
+
+#[test]
+fn all_algorithms_match_the_definition() {
+    let mut runs = 0;
+    for case in cases() {
+        let len = case.batch * case.channels[0] * case.size[0] * case.size[1];
+        let images: Vec<f32> = (0..len).map(|index| noise(9, index)).collect();
+        let exact = reference(case, &images);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            runs += check_all_candidates(case, isa, &images, &exact);
+        }
+    }
+    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available()).count();
+    assert!(runs > 600 * isas, "{runs} runs on {isas} instruction sets");
+}
+
+/// Checks every candidate, and returns how many there are.
+fn check_all_candidates(case: Case, isa: Isa, images: &[f32], exact: &[f64]) -> usize {
+    let largest = exact.iter().fold(0.0, |largest, &value| f64::max(largest, value));
+    let mut index = 0;
+    loop {
+        let chosen = Cell::new(None);
+        let ours = run(case, isa, images, |candidates| {
+            let candidate = candidates[index];
+            chosen.set(Some((candidates.len(), candidate.algorithm, candidate.schedule)));
+            candidate
+        });
+        let (count, algorithm, schedule) = chosen.get().expect("one convolution");
+        assert_eq!(ours.len(), exact.len());
+        for (at, (ours, exact)) in ours.iter().zip(exact).enumerate() {
+            let error = (f64::from(*ours) - exact).abs() / largest;
+            let place = format!("{case:?}, {isa}, {algorithm}, {schedule}, value {at}");
+            assert!(error < TOLERANCE, "{place}: {ours}, expected {exact}");
+        }
+        index += 1;
+        if index == count {
+            return count;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The cost model: estimates how long each algorithm takes for a layer, and chooses the fastest.
+//!
+//! It considers the machine's instruction set, how many multiply-adds a core starts per cycle (which is
+//! measured, since some processors with AVX-512 do half as many as others), and the cache sizes. Its unit
+//! is the clock cycle of two cores. It deliberately ignores the number of threads and the current speed of
+//! memory: the choice must be the same from run to run, or the last bits of the logits would differ.
+//!
+//! - *Products*: multiply-adds divided by what the cores start per cycle, of which the microkernel reaches
+//!   nine tenths. Tiles that overlap the map's edge count like any other.
+//! - *Weights* are fetched during the multiplications, at 8 bytes per cycle from memory or 32 from the L3
+//!   cache. The longer of the two counts, plus a quarter of the shorter: they do not overlap perfectly.
+//! - *Transforms*: for each product of a tile a vector is read and written, passes through the L2 cache in
+//!   between, and takes some arithmetic.
+//! - *Schedule*: the fused schedule reads all weights for each of its items, the first time from memory and
+//!   then from the L3 cache, if they fit. The non-fused one reads them once, but writes and reads V and M,
+//!   in the L3 cache or, if they are larger, in memory.
+//!
+//! The constants were measured on two cores of a Zen 4 at 3.6 GHz. `examples/explain_plan` prints
+//! estimates next to measured times.
+
+use super::algorithm::{Algorithm, Schedule};
+use super::packed_convolution::PackedConvolution;
+use super::simd::{BLOCK, Isa};
+
+/// What the cost model knows of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Machine {
+    pub isa: Isa,
+    /// Multiply-adds that a core starts per cycle.
+    pub multiply_adds_per_cycle: f64,
+    /// Bytes of a core's L2 cache.
+    pub l2_bytes: usize,
+    /// Bytes of the shared L3 cache.
+    pub l3_bytes: usize,
+}
+
+/// Bytes of weights read from memory per cycle.
+const MEMORY_BYTES_PER_CYCLE: f64 = 8.0;
+/// Bytes of weights read from the L3 cache per cycle.
+const L3_BYTES_PER_CYCLE: f64 = 32.0;
+/// Bytes of V and M per cycle, written and read in the L3 cache.
+const L3_INTERMEDIATE_BYTES_PER_CYCLE: f64 = 12.0;
+/// Bytes of V and M per cycle, written and read in memory.
+const MEMORY_INTERMEDIATE_BYTES_PER_CYCLE: f64 = 6.0;
+const CORES: f64 = 2.0;
+/// The fraction of the peak that the microkernel reaches.
+const EFFICIENCY: f64 = 0.9;
+/// The cost of transforming a vector of V or M, in vector multiply-adds.
+const TRANSFORM_COST: f64 = 6.0;
+/// The fewest items of a fused schedule: with fewer, threads would be idle.
+const MIN_FUSED_ITEMS: usize = 4;
+
+impl Machine {
+    /// The machine that this runs on.
+    pub fn detect(isa: Isa) -> Self {
+        Self {
+            isa,
+            multiply_adds_per_cycle: isa.multiply_adds_per_cycle(),
+            l2_bytes: cache_bytes(2).unwrap_or(512 << 10),
+            l3_bytes: cache_bytes(3).unwrap_or(8 << 20),
+        }
+    }
+
+    /// Multiply-adds that the microkernel does on all cores per cycle.
+    fn throughput(&self) -> f64 {
+        self.multiply_adds_per_cycle * CORES * EFFICIENCY
+    }
+}
+
+/// Bytes of a cache of the first core, where the system tells.
+fn cache_bytes(level: usize) -> Option<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size");
+    let text = std::fs::read_to_string(path).ok()?;
+    let kib: usize = text.trim().strip_suffix('K')?.parse().ok()?;
+    (64..1 << 20).contains(&kib).then_some(kib << 10)
+}
+
+/// The time of two things that happen at the same time.
+fn overlapped(a: f64, b: f64) -> f64 {
+    a.max(b) + a.min(b) / 4.0
+}
+
+/// A way to compute a convolution, and its estimated cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub algorithm: Algorithm,
+    pub schedule: Schedule,
+    /// Multiplications that the kernels do.
+    pub multiplications: u64,
+    /// Estimated cycles of two cores.
+    pub cycles: f64,
+}
+
+/// The cheapest way to compute a convolution of `batch` images with `[height, width]` outputs.
+pub(super) fn cheapest(
+    machine: &Machine,
+    convolution: &PackedConvolution,
+    batch: usize,
+    size: [usize; 2],
+) -> Candidate {
+    let has_enough_items = |candidate: &Candidate| match candidate.schedule {
+        Schedule::Fused { items, .. } => items >= MIN_FUSED_ITEMS,
+        _ => true,
+    };
+    let [direct, others @ ..] = &candidates(machine, convolution, batch, size)[..] else {
+        unreachable!("direct convolution is always a candidate")
+    };
+    let others = others.iter().filter(|candidate| has_enough_items(candidate));
+    *others.fold(direct, |best, next| if next.cycles < best.cycles { next } else { best })
+}
+
+/// All ways to compute it. Direct convolution is the first.
+pub(super) fn candidates(
+    machine: &Machine,
+    convolution: &PackedConvolution,
+    batch: usize,
+    size: [usize; 2],
+) -> Vec<Candidate> {
+    let algorithms = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
+    algorithms
+        .flat_map(|algorithm| estimate(machine, convolution, algorithm, batch, size))
+        .collect()
+}
+
+/// A candidate for each schedule of an algorithm.
+fn estimate(
+    machine: &Machine,
+    conv: &PackedConvolution,
+    algorithm: Algorithm,
+    batch: usize,
+    size: [usize; 2],
+) -> Vec<Candidate> {
+    let [rows, columns] = algorithm.tiles(size);
+    let tiles = batch * rows * columns;
+    let products = algorithm.products();
+    let outputs = conv.outputs.next_multiple_of(BLOCK);
+    // Saturates: for sizes that do not fit in memory, the number may overflow.
+    let factors = [products, conv.inner_len(algorithm), outputs];
+    let multiplications =
+        (factors.iter()).fold(tiles as u64, |all, &factor| all.saturating_mul(factor as u64));
+    let product_cycles = multiplications as f64 / machine.throughput();
+    let weight_bytes = conv.weight_bytes(algorithm);
+    let first_read = weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE;
+    let candidate = |schedule, cycles| Candidate { algorithm, schedule, multiplications, cycles };
+    if algorithm == Algorithm::Direct {
+        return vec![candidate(Schedule::Rows, overlapped(product_cycles, first_read))];
+    }
+    let input_blocks = conv.groups * conv.input_blocks();
+    let vectors = tiles as f64 * (products * (input_blocks + outputs / BLOCK)) as f64;
+    let transforms = vectors * TRANSFORM_COST * BLOCK as f64 / machine.throughput();
+
+    // A multiple of the number of cores, with equally many tiles in each, so that no core waits.
+    let items = tiles.div_ceil(fused_tiles_at_once(machine, input_blocks, products));
+    let items = items.next_multiple_of(CORES as usize).min(tiles);
+    let reread = (items - 1) as f64 * weight_bytes as f64;
+    let fits_in_l3 = weight_bytes < machine.l3_bytes * 2 / 3;
+    let reread = reread / if fits_in_l3 { L3_BYTES_PER_CYCLE } else { MEMORY_BYTES_PER_CYCLE };
+    let fused = overlapped(product_cycles, first_read + reread) + transforms;
+
+    let intermediate = vectors * (4 * BLOCK) as f64;
+    let intermediate = 2.0 * intermediate
+        / if intermediate < machine.l3_bytes as f64 / 1.5 {
+            L3_INTERMEDIATE_BYTES_PER_CYCLE
+        } else {
+            MEMORY_INTERMEDIATE_BYTES_PER_CYCLE
+        };
+    let non_fused = overlapped(product_cycles, first_read) + transforms + intermediate;
+    vec![
+        candidate(Schedule::NonFused, non_fused),
+        candidate(Schedule::Fused { items, tiles: tiles.div_ceil(items) }, fused),
+    ]
+}
+
+/// The number of tiles whose V, together with M of one panel, fits in half of the L2 cache: one to eight
+/// register tiles.
+fn fused_tiles_at_once(machine: &Machine, input_blocks: usize, products: usize) -> usize {
+    let tile_bytes = products * (input_blocks + machine.isa.nr_blocks()) * BLOCK * 4;
+    let mr = machine.isa.mr();
+    (machine.l2_bytes / 2 / tile_bytes / mr).clamp(1, 8) * mr
+}
+
+/// Estimated cycles of a linear layer.
+pub(super) fn linear_cycles(machine: &Machine, multiplications: u64, weight_bytes: u64) -> f64 {
+    overlapped(
+        multiplications as f64 / machine.throughput(),
+        weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE,
+    )
+}

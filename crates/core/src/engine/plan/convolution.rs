@@ -1,0 +1,160 @@
+//! Plans convolutions, with the layers that are fused into them.
+
+use super::PlannedLayer;
+use super::planner::{LayerInput, Planner, unsupported};
+use crate::architecture::Layer;
+use crate::engine::algorithm::Schedule;
+use crate::engine::cost_model::Candidate;
+use crate::engine::direct_convolution::DirectConvolution;
+use crate::engine::feature_map::FeatureMap;
+use crate::engine::packed_convolution::PackedConvolution;
+use crate::engine::simd::BLOCK;
+use crate::engine::weight_packing::PackedLayer;
+use crate::engine::winograd::{
+    FusedWinograd, NonFusedWinograd, WinogradConvolution, WinogradInputTransform,
+    WinogradOutputTransform, WinogradProducts,
+};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// A convolution whose algorithm has been chosen.
+struct PlannedConvolution {
+    convolution: Arc<PackedConvolution>,
+    candidate: Candidate,
+    /// Indices of the feature maps.
+    input: usize,
+    output: usize,
+    batch: usize,
+    relu: bool,
+    pool: bool,
+    /// Tiles in a column and in a row of an image.
+    tiles: [usize; 2],
+}
+
+impl Planner<'_> {
+    /// Plans the convolution at `index`, with the batch norm, ReLU and max pool that can be fused into
+    /// it. Returns the index after them.
+    pub(super) fn convolution(&mut self, index: usize, input: usize) -> Result<usize> {
+        let PackedLayer::Convolution { convolution, with_batch_norm } = &self.packed[index] else {
+            return Err(unsupported(self.steps[index].layer));
+        };
+        let mut last = index;
+        let mut conv = convolution;
+        if let Some(folded) = with_batch_norm
+            && self.can_fuse_next(last, |next| matches!(next, Layer::BatchNorm))
+        {
+            conv = folded;
+            last += 1;
+        }
+        let relu = self.can_fuse_next(last, |next| matches!(next, Layer::Relu));
+        last += usize::from(relu);
+        let &[_, height, width] = self.steps[index].output.dims() else {
+            return Err(unsupported(self.steps[index].output));
+        };
+        let candidate = (self.choose)(conv, self.batch, [height, width]);
+        let convolution = conv.clone();
+        convolution.packed(candidate.algorithm)?;
+        let is_2x2_pool = |next: &Layer| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 });
+        let pool = candidate.algorithm.can_fuse_pool() && self.can_fuse_next(last, is_2x2_pool);
+        last += usize::from(pool);
+
+        let output = self.add_map(self.steps[last].output)?;
+        let tiles = candidate.algorithm.tiles([height, width]);
+        self.pad_input(input, &convolution, candidate, [height, width]);
+        let weight_bytes = convolution.weight_bytes(candidate.algorithm) as u64;
+        let batch = self.batch;
+        self.push_convolution(PlannedConvolution {
+            convolution,
+            candidate,
+            input,
+            output,
+            batch,
+            relu,
+            pool,
+            tiles,
+        });
+        self.current = LayerInput::Map(output);
+        self.layers.push(PlannedLayer {
+            layers: String::new(),
+            algorithm: Some(candidate.algorithm),
+            schedule: Some(candidate.schedule),
+            direct_multiplications: self.steps[index].multiply_adds * self.batch as u64,
+            multiplications: candidate.multiplications,
+            weight_bytes,
+            estimated_cycles: candidate.cycles,
+            stages: 0..0,
+        });
+        Ok(last + 1)
+    }
+
+    /// Pads the input map for everything that the convolution reads: whole tiles, with Winograd's
+    /// algorithms.
+    fn pad_input(
+        &mut self,
+        input: usize,
+        conv: &PackedConvolution,
+        candidate: Candidate,
+        [height, width]: [usize; 2],
+    ) {
+        let tiles = candidate.algorithm.tiles([height, width]);
+        let inputs_read = |outputs: usize, tiles: usize| match candidate.algorithm.tile_size() {
+            None => (outputs - 1) * conv.stride + conv.kernel,
+            Some(size) => tiles * size.outputs + size.kernel - 1,
+        };
+        let (rows, columns) = (inputs_read(height, tiles[0]), inputs_read(width, tiles[1]));
+        self.maps[input].pad(conv.padding, rows, columns);
+    }
+
+    /// Adds the stages of a convolution.
+    fn push_convolution(&mut self, planned: PlannedConvolution) {
+        match planned.candidate.schedule {
+            Schedule::Rows => self.push(move |maps| {
+                let PlannedConvolution { convolution, batch, relu, .. } = planned;
+                let (input, output) = (maps[planned.input], maps[planned.output]);
+                DirectConvolution { convolution, input, output, batch, relu }
+            }),
+            Schedule::Fused { items, .. } => {
+                self.push(move |maps| FusedWinograd { winograd: planned.winograd(maps), items });
+            }
+            Schedule::NonFused => self.push_non_fused(planned),
+        }
+    }
+
+    /// Adds the three stages of the non-fused schedule.
+    fn push_non_fused(&mut self, planned: PlannedConvolution) {
+        let (v, m) = (self.add_buffer(0), self.add_buffer(0));
+        let planned = Arc::new(planned);
+        let non_fused =
+            move |maps: &[FeatureMap]| NonFusedWinograd { winograd: planned.winograd(maps), v, m };
+        [self.buffer_lens[v], self.buffer_lens[m]] = non_fused(&self.maps).lens();
+        let l2_bytes = self.machine.l2_bytes;
+        let (first, second) = (non_fused.clone(), non_fused.clone());
+        self.push(move |maps| WinogradInputTransform(first(maps)));
+        self.push(move |maps| {
+            let convolution = second(maps);
+            let conv = &convolution.winograd.convolution;
+            let tile_bytes = conv.input_blocks() * BLOCK * 4;
+            let mr = conv.isa.mr();
+            let tiles_at_once = (l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
+            // Two or more items for each product, so that no thread waits long for the last ones.
+            let panels_per_item = conv.panels().div_ceil(4).max(1);
+            WinogradProducts { convolution, panels_per_item, tiles_at_once }
+        });
+        self.push(move |maps| WinogradOutputTransform(non_fused(maps)));
+    }
+}
+
+impl PlannedConvolution {
+    fn winograd(&self, maps: &[FeatureMap]) -> WinogradConvolution {
+        WinogradConvolution {
+            convolution: self.convolution.clone(),
+            algorithm: self.candidate.algorithm,
+            input: maps[self.input],
+            output: maps[self.output],
+            batch: self.batch,
+            relu: self.relu,
+            pool: self.pool,
+            tiles: self.tiles,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Reorders between planar images, `[N, C, H, W]`, and the blocked layout of a [`FeatureMap`].
+#![allow(unsafe_code)]
+
+use super::feature_map::FeatureMap;
+use super::stage::Stage;
+use super::workspace::Workspace;
+
+/// Planar images to a feature map.
+#[derive(Debug)]
+pub(super) struct PlanarToBlocked {
+    /// Index of the buffer of the planar images.
+    pub planar: usize,
+    pub map: FeatureMap,
+    pub batch: usize,
+}
+
+impl Stage for PlanarToBlocked {
+    fn items(&self) -> usize {
+        self.batch * self.map.height
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let map = &self.map;
+        let (from, to) = (workspace.buffer(self.planar), workspace.buffer(map.buffer));
+        let (image, y) = (item / map.height, item % map.height);
+        for channel in 0..map.channels {
+            let row = from.add(((image * map.channels + channel) * map.height + y) * map.width);
+            let (block, lane) =
+                (channel / map.channels_per_block, channel % map.channels_per_block);
+            let pixels = to.add(map.offset(image, block, y, 0) + lane);
+            for x in 0..map.width {
+                // SAFETY: both pointers are inside their buffers, and only this item accesses the row.
+                unsafe { pixels.add(x * map.channels_per_block).write(row.add(x).read()) }
+            }
+        }
+    }
+}
+
+/// A feature map to planar images: the output of a tapped layer.
+#[derive(Debug)]
+pub(super) struct BlockedToPlanar {
+    pub map: FeatureMap,
+    /// Index of the buffer of the planar images.
+    pub planar: usize,
+    pub batch: usize,
+}
+
+impl Stage for BlockedToPlanar {
+    fn items(&self) -> usize {
+        self.batch * self.map.channels
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let map = &self.map;
+        let (from, to) = (workspace.buffer(map.buffer), workspace.buffer(self.planar));
+        let (image, channel) = (item / map.channels, item % map.channels);
+        let (block, lane) = (channel / map.channels_per_block, channel % map.channels_per_block);
+        for y in 0..map.height {
+            let pixels = from.add(map.offset(image, block, y, 0) + lane);
+            for x in 0..map.width {
+                let at = (item * map.height + y) * map.width + x;
+                // SAFETY: both pointers are inside their buffers, and only this item accesses the plane.
+                unsafe { to.add(at).write(pixels.add(x * map.channels_per_block).read()) }
+            }
+        }
+    }
+}

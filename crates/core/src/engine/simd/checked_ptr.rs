@@ -1,0 +1,115 @@
+//! [`CheckedPtr`]: a pointer that checks its bounds in debug builds.
+
+use super::{BLOCK, Simd};
+
+/// A pointer into a buffer. With debug assertions, every access is checked against the buffer's
+/// bounds. Without them it is a plain pointer: the plan has already established the bounds, and the
+/// innermost loops need not check them again.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct CheckedPtr {
+    ptr: *mut f32,
+    #[cfg(debug_assertions)]
+    bounds: (usize, usize),
+}
+
+impl CheckedPtr {
+    /// A pointer to the start of `len` values.
+    pub fn new(start: *mut f32, len: usize) -> Self {
+        let _ = len;
+        Self {
+            ptr: start,
+            #[cfg(debug_assertions)]
+            bounds: (start as usize, start as usize + 4 * len),
+        }
+    }
+
+    /// The pointer `offset` values further. It may leave the bounds as long as nothing is accessed there.
+    #[inline(always)]
+    pub fn add(self, offset: usize) -> Self {
+        Self { ptr: self.ptr.wrapping_add(offset), ..self }
+    }
+
+    #[inline(always)]
+    fn check(self, len: usize) {
+        let _ = len;
+        #[cfg(debug_assertions)]
+        {
+            let at = self.ptr as usize;
+            let (start, end) = self.bounds;
+            assert!(
+                at >= start && at + 4 * len <= end,
+                "access of {len} values at offset {} of a buffer of {}",
+                at.wrapping_sub(start) as isize / 4,
+                (end - start) / 4
+            );
+        }
+    }
+
+    /// # Safety
+    /// The pointer must be valid for one value, which no other thread may be writing.
+    #[inline(always)]
+    pub unsafe fn read(self) -> f32 {
+        self.check(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { *self.ptr }
+    }
+
+    /// # Safety
+    /// The pointer must be valid for one value, which no other thread may be reading or writing.
+    #[inline(always)]
+    pub unsafe fn write(self, value: f32) {
+        self.check(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { *self.ptr = value }
+    }
+
+    /// Prefetches the cache line at this address, which need not be valid.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    pub unsafe fn prefetch<S: Simd>(self) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::prefetch(self.ptr) }
+    }
+
+    /// # Safety
+    /// As for [`read`](Self::read), for sixteen values; `S` must be available.
+    #[inline(always)]
+    pub unsafe fn load<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load(self.ptr) }
+    }
+
+    /// # Safety
+    /// As for [`write`](Self::write), for sixteen values; `S` must be available.
+    #[inline(always)]
+    pub unsafe fn store<S: Simd>(self, vector: S::Vector) {
+        self.check(BLOCK);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::store(self.ptr, vector) }
+    }
+
+    /// Loads sixteen 16-bit integers, which take the space of eight `f32`.
+    ///
+    /// # Safety
+    /// As for [`load`](Self::load), for the space that they take.
+    #[inline(always)]
+    pub unsafe fn load_i16<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK / 2);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_i16(self.ptr.cast()) }
+    }
+
+    /// Loads sixteen 24-bit integers, which take the space of twelve `f32`.
+    ///
+    /// # Safety
+    /// As for [`load_i16`](Self::load_i16).
+    #[inline(always)]
+    pub unsafe fn load_i24<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK * 3 / 4);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_i24(self.ptr.cast()) }
+    }
+}

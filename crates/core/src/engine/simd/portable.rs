@@ -1,0 +1,109 @@
+//! Plain Rust on arrays, which the compiler vectorizes for the target: the reference for the others.
+
+use super::{BLOCK, Simd};
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Portable;
+
+type Lanes = [f32; BLOCK];
+
+#[inline(always)]
+fn lane_by_lane(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    let mut result = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        result[i] = f(a[i], b[i]);
+    }
+    result
+}
+
+impl Simd for Portable {
+    type Vector = Lanes;
+    // 24 of NEON's 32 registers. SSE2 has 16 and spills half of the tile to the L1 cache.
+    const MR: usize = 6;
+    const NR_BLOCKS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Lanes {
+        [value; BLOCK]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Lanes {
+        // SAFETY: guaranteed by the caller.
+        unsafe { from.cast::<Lanes>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: Lanes) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { to.cast::<Lanes>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Lanes, b: Lanes) -> Lanes {
+        lane_by_lane(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Lanes, b: Lanes) -> Lanes {
+        lane_by_lane(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Lanes, b: Lanes) -> Lanes {
+        lane_by_lane(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: Lanes, b: Lanes) -> Lanes {
+        lane_by_lane(a, b, |a, b| a / b)
+    }
+
+    /// Fused with NEON, which always supports it. Elsewhere `f32::mul_add` may be a library call.
+    #[inline(always)]
+    unsafe fn mul_add(a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        let mut result = c;
+        for i in 0..BLOCK {
+            result[i] = if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                a[i].mul_add(b[i], c[i])
+            } else {
+                a[i] * b[i] + c[i]
+            };
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Lanes, b: Lanes) -> Lanes {
+        lane_by_lane(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn sqrt(a: Lanes) -> Lanes {
+        lane_by_lane(a, a, |a, _| a.sqrt())
+    }
+
+    #[inline(always)]
+    unsafe fn load_i16(from: *const i16) -> Lanes {
+        // SAFETY: guaranteed by the caller.
+        let integers = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
+        integers.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_i24(from: *const i16) -> Lanes {
+        // SAFETY: guaranteed by the caller.
+        let upper = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
+        // SAFETY: guaranteed by the caller.
+        let lower = unsafe { from.add(BLOCK).cast::<[u8; BLOCK]>().read_unaligned() };
+        let mut result = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            result[i] = (i32::from(upper[i]) << 8 | i32::from(lower[i])) as f32;
+        }
+        result
+    }
+}

@@ -1,0 +1,206 @@
+//! The non-fused schedule: each step for the whole batch, one after the other.
+#![allow(unsafe_code)]
+
+use super::tile_transforms::{transform_inputs, transform_outputs};
+use super::{WinogradConvolution, with_filter};
+use crate::engine::microkernel::{OutputPanel, multiply_panel};
+use crate::engine::simd::{BLOCK, CheckedPtr, Simd, dispatch};
+use crate::engine::stage::Stage;
+use crate::engine::workspace::Workspace;
+
+/// A convolution whose V and M of the whole batch are in memory: `[product][block][tile][16]`.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct NonFusedWinograd {
+    pub winograd: WinogradConvolution,
+    /// Index of V's buffer in the workspace.
+    pub v: usize,
+    /// Index of M's buffer in the workspace.
+    pub m: usize,
+}
+
+impl NonFusedWinograd {
+    fn v_stride(&self) -> usize {
+        let blocks = self.winograd.input_blocks();
+        WinogradConvolution::product_stride(blocks, self.winograd.tile_count())
+    }
+
+    fn m_stride(&self) -> usize {
+        let blocks = self.winograd.convolution.outputs.div_ceil(BLOCK);
+        WinogradConvolution::product_stride(blocks, self.winograd.tile_count())
+    }
+
+    /// Values of V and of M.
+    pub fn lens(&self) -> [usize; 2] {
+        [self.v_stride(), self.m_stride()]
+            .map(|stride| stride.saturating_mul(self.winograd.products()))
+    }
+}
+
+/// Tiles that an item transforms: enough that taking an item costs little in comparison.
+const TILES_PER_ITEM: usize = 32;
+
+/// The first step: V.
+#[derive(Debug)]
+pub(in crate::engine) struct WinogradInputTransform(pub NonFusedWinograd);
+
+impl Stage for WinogradInputTransform {
+    fn items(&self) -> usize {
+        self.0.winograd.input_blocks() * self.0.winograd.tile_count().div_ceil(TILES_PER_ITEM)
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let input = workspace.buffer(self.0.winograd.input.buffer);
+        let v = workspace.buffer(self.0.v);
+        // SAFETY: the plan chose an available instruction set, padded the input to whole tiles and
+        // reserved V. No two items share a tile of a block.
+        unsafe {
+            dispatch!(self.0.winograd.convolution.isa, input_transform(
+                stage: &NonFusedWinograd = &self.0, item: usize = item,
+                input: CheckedPtr = input, v: CheckedPtr = v,
+            ))
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_inputs`], for the item's tiles.
+#[inline(always)]
+unsafe fn input_transform<S: Simd>(
+    stage: &NonFusedWinograd,
+    item: usize,
+    input: CheckedPtr,
+    v: CheckedPtr,
+) {
+    let w = &stage.winograd;
+    let chunks = w.tile_count().div_ceil(TILES_PER_ITEM);
+    let (block, first) = (item / chunks, item % chunks * TILES_PER_ITEM);
+    let count = TILES_PER_ITEM.min(w.tile_count() - first);
+    let v = v.add((block * w.tile_count() + first) * BLOCK);
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        with_filter!(
+            w.algorithm,
+            transform_inputs::<S>(w, block, first, count, input, v, stage.v_stride())
+        )
+    }
+}
+
+/// The second step: M.
+#[derive(Debug)]
+pub(in crate::engine) struct WinogradProducts {
+    pub convolution: NonFusedWinograd,
+    /// Panels that an item computes.
+    pub panels_per_item: usize,
+    /// Tiles whose V stays in the cache while an item goes through its panels.
+    pub tiles_at_once: usize,
+}
+
+impl WinogradProducts {
+    /// Items that the panels of a product are divided into.
+    fn chunks(&self) -> usize {
+        self.convolution.winograd.convolution.panels().div_ceil(self.panels_per_item)
+    }
+}
+
+impl Stage for WinogradProducts {
+    fn items(&self) -> usize {
+        self.convolution.winograd.products() * self.chunks()
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let Some(weights) = self.convolution.winograd.weights() else { return };
+        let v = workspace.buffer(self.convolution.v);
+        let m = workspace.buffer(self.convolution.m);
+        // SAFETY: the plan chose an available instruction set and reserved V and M. No two items share a
+        // panel of a product.
+        unsafe {
+            dispatch!(self.convolution.winograd.convolution.isa, multiply(
+                stage: &WinogradProducts = self, item: usize = item,
+                v: CheckedPtr = v, weights: CheckedPtr = weights, m: CheckedPtr = m,
+            ))
+        }
+    }
+}
+
+/// # Safety
+/// As for [`multiply_panel`], for the item's panels.
+#[inline(always)]
+unsafe fn multiply<S: Simd>(
+    stage: &WinogradProducts,
+    item: usize,
+    v: CheckedPtr,
+    weights: CheckedPtr,
+    m: CheckedPtr,
+) {
+    let w = &stage.convolution.winograd;
+    let conv = &*w.convolution;
+    let (p, chunk) = (item / stage.chunks(), item % stage.chunks());
+    let end = ((chunk + 1) * stage.panels_per_item).min(conv.panels());
+    let strides = w.strides(w.tile_count());
+    let v = v.add(p * stage.convolution.v_stride());
+    let m = m.add(p * stage.convolution.m_stride());
+    let mut first = 0;
+    while first < w.tile_count() {
+        let count = stage.tiles_at_once.min(w.tile_count() - first);
+        for index in chunk * stage.panels_per_item..end {
+            let panel = conv.panel(index);
+            let product = OutputPanel {
+                ptr: m.add((panel.first_block * w.tile_count() + first) * BLOCK),
+                block_stride: w.tile_count() * BLOCK,
+                bias: None,
+                relu: false,
+            };
+            let v = v.add((panel.group * conv.input_blocks() * w.tile_count() + first) * BLOCK);
+            let weights = w.product_weights(weights, panel, p);
+            // SAFETY: guaranteed by the caller.
+            unsafe { multiply_panel::<S>(count, panel.blocks, &strides, v, weights, product) };
+        }
+        first += count;
+    }
+}
+
+/// The third step: the outputs.
+#[derive(Debug)]
+pub(in crate::engine) struct WinogradOutputTransform(pub NonFusedWinograd);
+
+impl Stage for WinogradOutputTransform {
+    fn items(&self) -> usize {
+        self.0.winograd.output.blocks() * self.0.winograd.tile_count().div_ceil(TILES_PER_ITEM)
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let output = workspace.buffer(self.0.winograd.output.buffer);
+        let m = workspace.buffer(self.0.m);
+        // SAFETY: the plan chose an available instruction set and reserved M. No two items share a tile
+        // of a block.
+        unsafe {
+            dispatch!(self.0.winograd.convolution.isa, output_transform(
+                stage: &NonFusedWinograd = &self.0, item: usize = item,
+                m: CheckedPtr = m, output: CheckedPtr = output,
+            ))
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_outputs`], for the item's tiles.
+#[inline(always)]
+unsafe fn output_transform<S: Simd>(
+    stage: &NonFusedWinograd,
+    item: usize,
+    m: CheckedPtr,
+    output: CheckedPtr,
+) {
+    let w = &stage.winograd;
+    let chunks = w.tile_count().div_ceil(TILES_PER_ITEM);
+    let (block, first) = (item / chunks, item % chunks * TILES_PER_ITEM);
+    let count = TILES_PER_ITEM.min(w.tile_count() - first);
+    let m = m.add((block * w.tile_count() + first) * BLOCK);
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        with_filter!(
+            w.algorithm,
+            transform_outputs::<S>(w, block, first, count, m, stage.m_stride(), output)
+        )
+    }
+}

@@ -1,0 +1,124 @@
+//! From image files, trusted or not, to upright RGB pixels.
+
+use crate::error::{Error, Result};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+/// Longest side, in pixels: more than any camera has.
+const MAX_SIDE: u32 = 50_000;
+/// Most bytes of the file, and of its pixels, as RGB and in the file's own format.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Reads an image file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognized by its content.
+///
+/// The EXIF orientation is applied. Gray and CMYK are converted to RGB, 16 bits to 8, alpha is dropped (as
+/// by Pillow's `convert("RGB")`), and only the first frame of an animation is read.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read; [`Error::Picture`] if it is not a complete image of a format
+/// that is compiled in, has a side above 50,000 pixels, or takes more than 512 MiB.
+pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage> {
+    let path = path.as_ref();
+    let place = path.display().to_string();
+    let file = File::open(path).map_err(Error::io(path))?;
+    let info = file.metadata().map_err(Error::io(path))?;
+    if info.is_dir() {
+        return Err(not_an_image(place, "a folder".into()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(not_an_image(place, format!("a file of more than {MAX_BYTES} bytes")));
+    }
+    decode_from(&bytes, &place)
+}
+
+/// Decodes an image file in memory, like [`decode_file`].
+///
+/// # Errors
+/// [`Error::Picture`] as for [`decode_file`].
+pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
+    decode_from(bytes, "memory")
+}
+
+fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
+    let failed = |error: image::ImageError| not_an_image(place.into(), error.to_string());
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+
+    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_is_whole(bytes) {
+        return Err(not_an_image(place.into(), "a truncated JPEG (no end marker)".into()));
+    }
+    if bytes.starts_with(b"RIFF") && !riff_is_whole(bytes) {
+        return Err(not_an_image(
+            place.into(),
+            "a truncated WebP (a chunk is longer than the file)".into(),
+        ));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let mut reader = reader.map_err(|error| failed(error.into()))?;
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    // Not every decoder counts its own output toward the limit, and none counts the conversion to RGB.
+    let (width, height) = decoder.dimensions();
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    limits.reserve(rgb.max(decoder.total_bytes())).map_err(failed)?;
+    if width == 0 || height == 0 {
+        return Err(not_an_image(place.into(), format!("{width}x{height} pixels")));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// Whether a JPEG has its end marker. (Whatever follows it, such as the video of a motion photo, is
+/// ignored.) The decoder would silently fill the missing part of a truncated file with gray.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    const END_OF_IMAGE: u8 = 0xd9;
+    let mut rest = bytes;
+    loop {
+        // In scan data 0xff is followed by 0. The others are markers without a segment: restart markers,
+        // fill bytes, and the start of the image.
+        let marker = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff | 0xd8));
+        let Some(at) = marker else { return false };
+        if rest[at + 1] == END_OF_IMAGE {
+            return true;
+        }
+        let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(after) = rest.get(at + 2 + length..) else { return false };
+        rest = after;
+    }
+}
+
+/// Whether every chunk of a WebP file is as long as its header says. The decoder would allocate whatever a
+/// header asks for, up to 4 GiB.
+fn riff_is_whole(bytes: &[u8]) -> bool {
+    const FILE_HEADER: usize = 12;
+    let mut rest = bytes.get(FILE_HEADER..).unwrap_or_default();
+    while let Some((header, after)) = rest.split_first_chunk::<8>() {
+        let [.., a, b, c, d] = *header;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        if after.len() < length {
+            return false;
+        }
+        // Chunks are padded to an even length.
+        rest = after.get(length + length % 2..).unwrap_or_default();
+    }
+    true
+}
+
+fn not_an_image(place: String, found: String) -> Error {
+    let expected = format!(
+        "a complete image (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM) of at most {MAX_SIDE} pixels per side"
+    );
+    Error::Picture { place, expected, found }
+}

@@ -1,0 +1,39 @@
+//! From image files to normalized batches.
+//!
+//! - Decoding: [`decode_file`] and [`decode`] (`decode`) give an upright RGB image of any supported file,
+//!   within limits on its size.
+//! - Preprocessing: a [`Preset`] (`preset`) belongs to a set of weights and says how images are resized,
+//!   cropped and normalized; `preprocess` does it. `resize` and `rotate` are Pillow's, bit for bit;
+//!   `orientation` flips without a copy; `level_table` normalizes by table lookup.
+//! - Test-time augmentation: [`Views`] (`test_time_augmentation`; parsed and displayed by `view_names`) say
+//!   which views of a photo are classified, such as ten crops.
+//! - Training-time augmentation: [`augment`], with PCA color augmentation from `pca_color` and
+//!   `color_statistics`.
+//! - [`Labels`] (`labels`) are the names of classes. [`ContactSheet`] (`contact_sheet`, with the letters of
+//!   `lettering`) shows many images on one.
+
+pub mod augment;
+mod color_statistics;
+mod contact_sheet;
+mod decode;
+mod labels;
+#[doc(hidden)]
+pub mod lettering;
+mod level_table;
+mod orientation;
+mod pca_color;
+mod preprocess;
+mod preset;
+mod resize;
+mod rotate;
+mod test_time_augmentation;
+mod view_names;
+
+pub use contact_sheet::{Captioned, ContactSheet};
+pub use decode::{decode, decode_file};
+pub use image::RgbImage;
+pub use labels::{Labels, imagenet_labels};
+pub use orientation::Orientation;
+pub use preprocess::{NormalizedViews, WholeImage};
+pub use preset::{Channels, Preset};
+pub use test_time_augmentation::{Crop, View, Views};

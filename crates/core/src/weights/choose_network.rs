@@ -1,0 +1,169 @@
+//! Which network a weights file is loaded into, if the caller does not say or only says its name.
+
+use super::{LoadOptions, Weights};
+use crate::architecture::NetworkConfig;
+use crate::error::{Error, Result};
+
+impl Weights {
+    /// The network that this file's weights are loaded into, with the number of classes, the input channels
+    /// and the width that the file's tensors have.
+    ///
+    /// The network is the only one that the file can be [identified](Self::identify) as. A file whose metadata
+    /// names its network (every safetensors file that this crate writes) is always identified as one. For all
+    /// other files a `hint` resolves the rare ambiguities; the result keeps the hint's remaining settings,
+    /// such as its dropout. With [`LoadOptions::features`] a file without this network's classifier is accepted
+    /// too; then the classes are the hint's.
+    ///
+    /// ```
+    /// use alexnet_vgg_core::architecture::VggConfig;
+    /// use alexnet_vgg_core::weights::{LoadOptions, SaveOptions, Weights, save};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("vgg.safetensors");
+    /// let tiny = VggConfig::vgg13().with_width(0.05).with_num_classes(10).architecture()?;
+    /// save(&tiny, &Default::default(), &path, &SaveOptions::default(), |parameter, rows| {
+    ///     Ok(vec![0.5; rows.len() * parameter.shape[1..].iter().product::<usize>()])
+    /// })?;
+    ///
+    /// let network = Weights::open(&path)?.network(None, LoadOptions::default())?.architecture()?;
+    /// assert_eq!((network.name.as_str(), network.num_classes()), ("vgg13", 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// With a hint, [`Error::WeightsMismatch`] with every difference between the file and that network. Without
+    /// one, [`Error::Setting`] if the file fits no network or more than one.
+    pub fn network(
+        &self,
+        hint: Option<&NetworkConfig>,
+        options: LoadOptions,
+    ) -> Result<NetworkConfig> {
+        let identity = self.identify();
+        let is_usable =
+            options.features_only || !identity.as_ref().is_some_and(|it| it.features_only);
+        let networks = identity.map_or(Vec::new(), |it| it.networks);
+        match (hint, networks.as_slice()) {
+            (Some(hint), networks) => {
+                let found = networks.first().filter(|_| is_usable);
+                let config =
+                    found.map_or(Ok(hint.clone()), |found| resized(hint, found, options))?;
+                self.reader(&config.architecture()?, options).map(|_| config)
+            }
+            (None, [network]) if is_usable => Ok(network.clone()),
+            (None, networks) => Err(self.not_one_network(networks, is_usable)),
+        }
+    }
+
+    fn not_one_network(&self, networks: &[NetworkConfig], is_usable: bool) -> Error {
+        let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
+        let found = if names.is_empty() {
+            "tensors that fit none of them; choose a network to see how the file differs from it"
+                .into()
+        } else if is_usable {
+            format!("tensors that fit {}; choose one of them", names.join(" and "))
+        } else {
+            format!("only the convolutional part of {}", names.join(" or "))
+        };
+        Error::Setting {
+            place: self.source.path().display().to_string(),
+            expected: "the weights of exactly one known network".into(),
+            found,
+        }
+    }
+}
+
+/// `hint` with the sizes that were found in a file.
+fn resized(
+    hint: &NetworkConfig,
+    found: &NetworkConfig,
+    options: LoadOptions,
+) -> Result<NetworkConfig> {
+    let architecture = found.architecture()?;
+    let config = hint.clone().with_in_channels(architecture.input[0]).with_width(found.width());
+    if options.features_only {
+        return Ok(config);
+    }
+    Ok(config.with_num_classes(architecture.num_classes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Architecture, VggConfig};
+    use crate::weights::{Naming, SaveOptions, save};
+    use std::path::PathBuf;
+
+    /// A sixteenth of every layer is a whole number of channels, so the width can be read from any layer.
+    fn tiny(config: VggConfig) -> VggConfig {
+        config.with_width(0.0625).with_num_classes(7)
+    }
+
+    /// A file in PyTorch's format, which does not say which network it is of.
+    fn file(folder: &tempfile::TempDir, architecture: &Architecture, naming: Naming) -> Weights {
+        let path: PathBuf = folder.path().join("weights.pth");
+        let options = SaveOptions { naming, ..SaveOptions::default() };
+        save(architecture, &Default::default(), &path, &options, |parameter, rows| {
+            Ok(vec![0.5; rows.len() * parameter.shape[1..].iter().product::<usize>()])
+        })
+        .expect("written");
+        Weights::open(&path).expect("a weights file")
+    }
+
+    #[test]
+    fn a_file_that_fits_one_network_needs_no_hint() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = tiny(VggConfig::vgg11_bn());
+        let weights = file(&folder, &config.architecture().expect("valid"), Naming::Timm);
+        let found = weights.network(None, LoadOptions::default()).expect("one network");
+        let [found, expected] =
+            [found.architecture(), config.architecture()].map(|it| it.expect("valid"));
+        assert_eq!(found.steps(), expected.steps());
+
+        let wrong = weights.network(Some(&VggConfig::vgg13().into()), LoadOptions::default());
+        let error = wrong.expect_err("another network").to_string();
+        // At the file's own width and classes, so that only true differences are listed.
+        assert!(error.contains("not the weights of vgg13") && !error.contains("4096"), "{error}");
+    }
+
+    #[test]
+    fn a_hint_resolves_an_ambiguity_and_keeps_its_settings() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = tiny(VggConfig::vgg11_lrn());
+        let weights = file(&folder, &config.architecture().expect("valid"), Naming::Paper);
+        let error = weights.network(None, LoadOptions::default()).expect_err("two networks");
+        assert!(error.to_string().contains("fit vgg11 and vgg11_lrn; choose"), "{error}");
+
+        let hint: NetworkConfig = VggConfig::vgg11_lrn().with_dropout(0.25).into();
+        let found = weights.network(Some(&hint), LoadOptions::default()).expect("one network");
+        assert_eq!(found.table(), config.with_dropout(0.25).table());
+    }
+
+    #[test]
+    fn the_convolutional_part_alone_must_be_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // A width that the features alone determine exactly.
+        let config = tiny(VggConfig::vgg16()).with_width(0.0625);
+        let features = config.architecture().expect("valid").without_classifier();
+        let weights = file(&folder, &features, Naming::Torchvision);
+        let error = weights.network(None, LoadOptions::default()).expect_err("no classifier");
+        assert!(error.to_string().contains("only the convolutional part of vgg16"), "{error}");
+
+        let hint: NetworkConfig = VggConfig::vgg16().with_num_classes(3).into();
+        let error =
+            weights.network(Some(&hint), LoadOptions::default()).expect_err("no classifier");
+        assert!(error.to_string().contains("classifier"), "{error}");
+        let found = weights.network(Some(&hint), LoadOptions::features()).expect("vgg16");
+        let found = found.architecture().expect("valid");
+        assert_eq!((found.name.as_str(), found.num_classes()), ("vgg16", 3));
+    }
+
+    #[test]
+    fn a_file_of_no_known_network_says_how_to_see_the_differences() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut table = tiny(VggConfig::vgg11()).table();
+        table.features.truncate(3);
+        let weights = file(&folder, &Architecture::new(table).expect("valid"), Naming::Torchvision);
+        let error = weights.network(None, LoadOptions::default()).expect_err("unknown");
+        assert!(error.to_string().contains("fit none of them; choose a network"), "{error}");
+    }
+}

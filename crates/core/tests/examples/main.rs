@@ -1,0 +1,316 @@
+//! The examples of this package as a user runs them, on good and on bad input: later versions keep what they
+//! promise on the command line, and a mistake is one message, never a panic.
+
+#[path = "../formula/mod.rs"]
+mod formula;
+mod program;
+
+use alexnet_vgg_core::architecture::NetworkConfig;
+use alexnet_vgg_core::vision;
+use program::{example, fails, run, succeeds, text, write_named, write_weights};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+/// The root of the workspace.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// A file in the root of the workspace.
+fn root(path: &str) -> PathBuf {
+    PathBuf::from(ROOT).join(path)
+}
+
+#[test]
+fn shapes_reads_tables_and_refuses_impossible_ones() {
+    let all = succeeds("shapes", &["--no-forward"]);
+    for config in NetworkConfig::all() {
+        assert!(all.contains(&format!("{}  input", config.table().name)), "{all}");
+    }
+    let json = succeeds("shapes", &["--model", "vgg16", "--no-forward", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json[0]["parameters"], 138_357_544);
+    let said = succeeds("shapes", &["--model", "alexnet", "--input", "64,80", "--batch", "2"]);
+    assert!(said.contains("logits of a forward pass: [2, 1000]"), "{said}");
+    assert!(succeeds("shapes", &["--kernels", "--model", "vgg16"]).contains("7x7"));
+    for (arguments, says) in [
+        (["--model", "vgg17"], "vgg11_lrn_bn"),
+        (["--batch", "1000000000"], "batch"),
+        (["--batch", "0"], "batch"),
+        (["--input", "10000000,10000000"], "expected sizes"),
+        (["--input", "31,31"], "at least"),
+        (["--input", "31"], "224,224"),
+        (["--num-classes", "10000000000"], "memory"),
+        (["--num-classes", "0"], "at least 1 output feature"),
+        (["--format", "xml"], "json"),
+    ] {
+        fails("shapes", &arguments, says);
+    }
+}
+
+/// As in `shapes | head -1`.
+#[test]
+fn output_may_be_closed_early() {
+    let arguments = ["--no-forward", "--format", "json"];
+    let mut child = example("shapes").args(arguments).stdout(Stdio::piped()).spawn().expect("runs");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
+    let said = succeeds(
+        "classify",
+        &["examples/photos/cat.jpg", "--model", "alexnet", "--num-classes", "3", "--top-k", "2"],
+    );
+    assert!(said.contains("untrained") && said.contains("cat.jpg"), "{said}");
+    assert_eq!(said.matches(" %  class ").count(), 2, "{said}");
+    // A folder: a line for each photo, as JSON; the broken one does not stop the others.
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["cat.jpg", "rocket.jpg"] {
+        std::fs::copy(root("examples/photos").join(name), folder.path().join(name))
+            .expect("copied");
+    }
+    std::fs::write(folder.path().join("broken.png"), "no picture").expect("written");
+    let base = ["--model", "alexnet", "--num-classes", "3"];
+    let of_folder = [&[text(folder.path())], &base[..], &["--views", "flips", "--json"]].concat();
+    let output = run("classify", &of_folder);
+    assert!(!output.status.success());
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0]["error"].is_string() && lines[0]["photo"].to_string().contains("broken"));
+    assert_eq!(lines[2]["views"].as_array().map(Vec::len), Some(5));
+    assert_eq!(lines[2]["predictions"].as_array().map(Vec::len), Some(3));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("1 of 3 photos could not be classified")
+    );
+
+    let map = folder.path().join("map.png");
+    let dense = ["examples/photos/cat.jpg", "--views", "dense", "--heatmap", text(&map)];
+    let said = succeeds("classify", &[&dense[..], &base].concat());
+    assert!(said.contains("2 views"), "{said}");
+    let drawn = image::open(&map).expect("a picture");
+    assert!(drawn.width() >= 451 && drawn.height() > 300, "{:?}", drawn.width());
+
+    for (arguments, says) in [
+        (&["Cargo.toml"][..], "a complete image"),
+        (&["no such photo.jpg"], "no such photo.jpg"),
+        (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
+        (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
+        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "labels: expected 1000"),
+        (&["src/models"], "no photos found"),
+        (&["no/such/*.jpg"], "no photos found"),
+        (&["examples/photos/cat.jpg", "--views", "nine-crop"], "ten-crop"),
+        (&["examples/photos/cat.jpg", "--scales", "100"], "at least the preset's crop, 224"),
+        (&["examples/photos", "--heatmap", "map.png"], "takes one photo, found 2"),
+        (&["examples/photos/cat.jpg", "--ensemble", "Cargo.toml"], "Cargo.toml"),
+        (&["examples/photos/cat.jpg", "--weights", "a", "--pretrained"], "cannot be used with"),
+        (&[], "PHOTOS"),
+    ] {
+        fails("classify", &[&["--model", "alexnet"], arguments].concat(), says);
+    }
+}
+
+#[test]
+fn weights_files_name_their_classes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (own, other, half) =
+        (file("own.safetensors"), file("other.safetensors"), file("half.safetensors"));
+    write_named(&own, &["cat", "rocket", "a\u{1b}[31m"]);
+    write_named(&other, &["rocket", "cat", "dog"]);
+    let base = ["examples/photos/cat.jpg", "--weights", text(&own)];
+    let said = succeeds("classify", &base);
+    assert_eq!(said.matches(" %  ").count(), 3, "{said}");
+    assert!(["cat", "rocket", "a\\u{1b}[31m"].iter().all(|name| said.contains(name)), "{said}");
+    succeeds("classify", &[&base[..], &["--ensemble", text(&own)]].concat());
+    for (arguments, says) in [
+        (["--ensemble", text(&other)], "different classes"),
+        (["--num-classes", "4"], "labels: expected 4"),
+        (["--model", "vgg13"], "not the weights of vgg13"),
+        (["--preset", "caffe"], "expected \"small\", which the weights were trained with"),
+    ] {
+        fails("classify", &[&base[..], &arguments].concat(), says);
+    }
+
+    succeeds("convert", &[text(&own), text(&half), "--dtype", "f16"]);
+    let said = succeeds("inspect", &[text(&half)]);
+    assert!(said.contains("3 labels: cat, rocket, a\\u{1b}[31m\n"), "{said}");
+    std::fs::write(file("names.txt"), "1\n2\n3\n").expect("written");
+    let named = [text(&own), text(&half), "--labels", text(&file("names.txt"))].map(str::to_string);
+    fails("convert", &named.each_ref().map(String::as_str), "other labels");
+}
+
+/// Errors that are reported before anything is downloaded.
+#[test]
+fn classify_checks_before_it_downloads() {
+    let classify = |more: &[&str], says| {
+        let arguments = ["examples/photos/cat.jpg", "--pretrained"];
+        fails("classify", &[&arguments, more].concat(), says);
+    };
+    if cfg!(not(feature = "hub")) {
+        return classify(&[], "feature `hub`");
+    }
+    classify(&["--model", "vgg16_c"], "alexnet, vgg11, vgg11_bn");
+    classify(&["--num-classes", "10"], "classes: expected 1000");
+    classify(&["--preset", "caffe"], "expected \"imagenet\", which the weights were trained with");
+}
+
+#[test]
+fn export_onnx_writes_a_model_and_keeps_the_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (model, weights) = (file("model.onnx"), file("weights"));
+    let base = ["--model", "alexnet", "--num-classes", "3"];
+    let to = |output| [&base[..], &["--output", output]].concat();
+    let said = succeeds("export_onnx", &to(text(&model)));
+    let bytes = model.metadata().expect("the model").len();
+    for part in ["untrained", "19 nodes of opset 17", &format!("{bytes} bytes")] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    let network = NetworkConfig::by_name("alexnet").expect("known").with_num_classes(3);
+    write_weights(&network.architecture().expect("valid"), &weights);
+    let weighed = [&to(text(&weights))[..], &["--weights", text(&weights)]].concat();
+    fails("export_onnx", &weighed, "overwrite");
+    // With --weights, --model may be left out.
+    let named = ["--weights", text(&weights), "--output", text(&model)];
+    let said = succeeds("export_onnx", &named);
+    assert!(said.contains("alexnet, 19 nodes") && !said.contains("untrained"), "{said}");
+    // Only the model goes to stdout.
+    #[cfg(target_os = "linux")]
+    {
+        let output = run(
+            "export_onnx",
+            &[&to("/dev/stdout")[..], &["--weights", text(&weights), "--fixed-batch", "4"]]
+                .concat(),
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains("19 nodes"), "{said}");
+        assert!(said.contains(&format!("{} bytes", output.stdout.len())), "{said}");
+    }
+    for (arguments, says) in [
+        (["--input", "62,63"], "at least"),
+        (["--input", "63"], "224,224"),
+        (["--fixed-batch", "0"], "batch"),
+        (["--num-classes", "130000"], "2147483647"),
+        (["--output", "no/such/folder.onnx"], "no/such/folder.onnx"),
+        (["--preset", "torch"], "imagenet, caffe"),
+        (["--weights", "Cargo.toml"], "not a valid"),
+    ] {
+        let base = match arguments[0] {
+            "--num-classes" => vec!["--model", "alexnet", "--output", text(&model)],
+            "--output" => base.to_vec(),
+            _ => to(text(&model)),
+        };
+        fails("export_onnx", &[&base[..], &arguments].concat(), says);
+    }
+}
+
+#[test]
+fn inspect_and_convert_say_what_they_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let golden = |name: &str| format!("tests/golden/weights/{name}");
+    let said = succeeds("inspect", &[&golden("legacy.pth"), "--verify"]);
+    for part in ["legacy PyTorch", "vgg11_bn, 3 classes, width 0.004", "names as in torchvision"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("features.0.weight") && said.contains("[2, 3, 3, 3]"), "{said}");
+    let said = succeeds("inspect", &[&golden("module.pth")]);
+    assert!(said.contains("a whole module of class"), "{said}");
+    fails("inspect", &["Cargo.toml", &golden("zip.pth")], "1 of 2 files");
+    fails("inspect", &[&golden("refused/calls_os_system.pth")], "os.system");
+
+    let (timm, back) = (file("timm.safetensors"), file("back.pth"));
+    let arguments = [&golden("legacy.pth"), text(&timm), "--to", "timm", "--preset", "imagenet"];
+    let said = succeeds("convert", &arguments);
+    assert!(
+        said.contains("vgg11_bn, legacy PyTorch") && said.contains("names as in timm"),
+        "{said}"
+    );
+    let said = succeeds("inspect", &[text(&timm)]);
+    assert!(said.contains("pre_logits.fc1.weight") && said.contains("preset = imagenet"), "{said}");
+    succeeds("convert", &[text(&timm), text(&back), "--dtype", "bf16"]);
+    let said = succeeds("inspect", &[text(&back)]);
+    assert!(said.contains("BF16") && said.contains("classifier.6.weight"), "{said}");
+
+    let good = golden("zip.pth");
+    for (arguments, says) in [
+        (vec![good.as_str(), "out.bin"], ".safetensors"),
+        (vec![&good, "no/such/folder.pth"], "no/such/folder.pth"),
+        (vec![&good, text(&back), "--model", "vgg16"], "not the weights of vgg16"),
+        (vec![&good, text(&back), "--to", "keras"], "torchvision, timm, paper"),
+        (
+            vec![text(&timm), text(&back), "--preset", "caffe"],
+            "expected \"imagenet\", which the weights were trained with",
+        ),
+        (vec!["Cargo.toml", text(&back)], "not a valid"),
+        (vec!["examples", text(&back)], "a folder"),
+    ] {
+        fails("convert", &arguments, says);
+    }
+}
+
+#[test]
+fn augment_draws_a_sheet_or_says_why_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (sheet, own, broken) = (file("sheet.png"), file("own.json"), file("broken.json"));
+    let cat = "examples/photos/cat.jpg";
+    let base = [cat, "--output", text(&sheet)];
+    let size = || vision::decode_file(&sheet).expect("a picture").dimensions();
+    succeeds("augment", &[&base[..], &["--count", "5", "--crop", "32"]].concat());
+    assert_eq!(size(), (3 * 232 + 8, 2 * 232 + 8));
+
+    let steps = r#"[{ "Resize": { "short": 40 } }, { "RandomCrop": { "side": 32 } },
+        { "ColorJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } }]"#;
+    std::fs::write(&own, format!(r#"{{ "name": "own", "steps": {steps} }}"#)).expect("a folder");
+    std::fs::write(&broken, r#"{ "name": "broken", "steps": [] }"#).expect("a folder");
+    let own = ["--augmentation", text(&own), "--stages", "--count", "2"];
+    let said = succeeds("augment", &[&base[..], &own].concat());
+    assert!(said.contains("crop 32x32") && said.contains("saturation"), "{said}");
+    assert_eq!(size(), (7 * 232 + 8, 2 * 232 + 8));
+    let pca = ["--pca-from", "examples/photos", "--count", "1", "--crop", "32"];
+    let said = succeeds("augment", &[&base[..], &pca].concat());
+    assert!(said.contains("principal colors of"), "{said}");
+
+    for (arguments, says) in [
+        (vec![cat, "no such.jpg", "--output", text(&sheet)], "no such.jpg"),
+        (vec!["Cargo.toml", "--output", text(&sheet)], "a complete image"),
+        (vec![cat, "--output", "no/such/sheet.png"], "no/such/sheet.png"),
+        ([&base[..], &["--count", "0"]].concat(), "--count"),
+        (
+            [&[cat, cat][..], &base, &["--count", "700", "--crop", "8"]].concat(),
+            "at most 89478485 pixels",
+        ),
+        ([&base[..], &["--crop", "0"]].concat(), "a side from 1 to 4096"),
+        ([&base[..], &["--augmentation", "vgg17"]].concat(), "alexnet, vgg, torchvision"),
+        ([&base[..], &["--augmentation", text(&broken)]].concat(), "a crop after the last resize"),
+        ([&base[..], &["--augmentation", "no such.json"]].concat(), "No such file"),
+        ([&base[..], &["--pca-from", "no such folder"]].concat(), "no such folder"),
+        ([&base[..], &["--pca-from", ".ci"]].concat(), "found none"),
+    ] {
+        fails("augment", &arguments, says);
+    }
+}
+
+#[test]
+fn explain_plan_shows_every_layer() {
+    let small = ["--model", "alexnet", "--input", "64,80", "--passes", "1", "--batch", "2"];
+    for linear_weights in ["int24", "int16"] {
+        let more = ["--linear-weights", linear_weights, "--threads", "1"];
+        let said = succeeds("explain_plan", &[&small[..], &more].concat());
+        for part in ["alexnet, [2, 3, 64, 80]", linear_weights, "conv1", "conv5", "fc8"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    for (arguments, says) in [
+        (["--batch", "9"], "1..=8"),
+        (["--input", "10,10"], "too small"),
+        (["--linear-weights", "int8"], "int24"),
+        (["--threads", "0"], "threads"),
+    ] {
+        fails("explain_plan", &arguments, says);
+    }
+}

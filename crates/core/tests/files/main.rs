@@ -1,0 +1,13 @@
+//! Files: weights that are read and written, strangers' files, and ONNX files.
+
+#[path = "../formula/mod.rs"]
+mod formula;
+#[path = "../reference/mod.rs"]
+mod reference;
+
+mod golden_weights;
+mod hostile;
+#[cfg(feature = "onnx")]
+mod onnx;
+mod pickles;
+mod weights;

@@ -1,0 +1,203 @@
+//! Decoding and preprocessing against Pillow and torchvision (tests/golden/photos.py), and files that are
+//! no pictures.
+
+use crate::{GOLDEN_PICTURES, PHOTOS, golden_picture, photo};
+use alexnet_vgg_core::Error;
+use alexnet_vgg_core::vision::{Preset, RgbImage, decode, decode_file, imagenet_labels};
+use safetensors::SafeTensors;
+use std::path::Path;
+
+/// Where decoding is exact, so is all that follows: resizing has Pillow's weights in Pillow's integers.
+const EXACT: u8 = 0;
+/// The JPEG standard leaves the inverse transform's rounding and the interpolation of subsampled
+/// color to the decoder; `image`'s and libjpeg-turbo differ by up to 4 levels at color edges ...
+const JPEG_LEVELS: u8 = 4;
+/// ... but hardly anywhere by more than one. Measured: 0.951 on an 80x60 picture enlarged fourfold,
+/// more on photos.
+const JPEG_SHARE_WITHIN_ONE: f64 = 0.95;
+
+/// Largest difference in levels of 255, and the share of values that differ by at most one.
+fn difference(ours: &[u8], theirs: &[u8]) -> (u8, f64) {
+    assert_eq!(ours.len(), theirs.len());
+    let differences: Vec<u8> = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).collect();
+    let within_one = differences.iter().filter(|&&d| d <= 1).count();
+    (differences.iter().copied().max().unwrap_or(0), within_one as f64 / ours.len() as f64)
+}
+
+fn expect_close(name: &str, ours: &[u8], theirs: &[u8]) {
+    let (largest, within_one) = difference(ours, theirs);
+    let allowed = if name.ends_with(".jpg") { JPEG_LEVELS } else { EXACT };
+    assert!(largest <= allowed, "{name}: differs by {largest} levels");
+    assert!(within_one >= JPEG_SHARE_WITHIN_ONE, "{name}: only {within_one:.4} within one level");
+}
+
+fn pixels(path: &Path) -> RgbImage {
+    Preset::imagenet().pixels(&decode_file(path).expect("a picture")).expect("a usual shape")
+}
+
+#[test]
+fn pixels_equal_pillows_and_torchvisions() {
+    let golden = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/photos.safetensors"
+    ));
+    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    assert_eq!(golden.len(), 10);
+    for (name, theirs) in golden.iter() {
+        let path = if photo(name).exists() { photo(name) } else { golden_picture(name) };
+        expect_close(name, pixels(&path).as_raw(), theirs.data());
+    }
+}
+
+#[test]
+fn shared_photos_equal_pillows() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/photos");
+    if !shared.exists() {
+        return eprintln!("skipped: there is no {}", shared.display());
+    }
+    let golden = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/shared_photos.safetensors"
+    ));
+    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    for (name, theirs) in golden.iter() {
+        let ours: Vec<u8> = pixels(&shared.join(name)).iter().copied().step_by(97).collect();
+        expect_close(name, &ours, theirs.data());
+    }
+}
+
+#[test]
+fn presets_normalize_as_published() {
+    // A picture whose pixels are all (51, 102, 204) is so after resizing too.
+    let plain = RgbImage::from_pixel(300, 256, image::Rgb([51, 102, 204]));
+    let first = |preset: Preset| {
+        let batch = preset.batch(std::slice::from_ref(&plain)).expect("a batch");
+        assert_eq!(batch.shape, [1, 3, 224, 224]);
+        [batch.values[0], batch.values[224 * 224], batch.values[2 * 224 * 224 + 5]]
+    };
+    let close = |ours: [f32; 3], theirs: [f32; 3]| {
+        ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 2e-5)
+    };
+    let imagenet = [(0.2 - 0.485) / 0.229, (0.4 - 0.456) / 0.224, (0.8 - 0.406) / 0.225];
+    assert!(close(first(Preset::imagenet()), imagenet));
+    let caffe = [204.0 - 103.939, 102.0 - 116.779, 51.0 - 123.68];
+    assert!(close(first(Preset::caffe()), caffe), "{:?}", first(Preset::caffe()));
+}
+
+#[test]
+fn what_is_no_picture_is_an_error_that_says_so() {
+    let whole = std::fs::read(photo("cat.jpg")).expect("the photo");
+    let png = std::fs::read(golden_picture("alpha.png")).expect("the picture");
+    let empty_gif = b"GIF89a\0\0\0\0\0\0\0;";
+    let cases: [(&str, &[u8]); 7] = [
+        ("empty", b""),
+        ("text", b"this is a text, and not a picture at all"),
+        ("a truncated JPEG", &whole[..whole.len() / 2]),
+        ("a truncated PNG", &png[..png.len() / 2]),
+        ("a JPEG's first bytes", &whole[..100]),
+        ("0x0", empty_gif),
+        ("zeros", &[0; 1000]),
+    ];
+    for (name, bytes) in cases {
+        match decode(bytes) {
+            Err(Error::Picture { expected, found, .. }) => {
+                assert!(!expected.is_empty() && !found.is_empty())
+            }
+            other => panic!("{name}: {:?}", other.map(|picture| picture.dimensions())),
+        }
+    }
+    assert!(matches!(decode_file("no such file.jpg"), Err(Error::Io { .. })));
+    assert!(matches!(decode_file(PHOTOS), Err(Error::Picture { .. })));
+}
+
+/// Phones append videos to JPEGs, in which any pair of bytes may occur.
+#[test]
+fn bytes_after_a_whole_jpeg_are_ignored() {
+    let whole = std::fs::read(photo("cat.jpg")).expect("the photo");
+    let motion = [&whole[..], b"film \xff\xda more \xff\xd8\xff\xe0"].concat();
+    assert_eq!(decode(&motion).expect("a photo"), decode(&whole).expect("a photo"));
+}
+
+/// A WebP whose metadata claim 3.75 GiB, which its decoder would reserve.
+#[test]
+fn a_chunk_longer_than_its_file_costs_nothing() {
+    let chunk =
+        |name: &[u8], length: u32, data: &[u8]| [name, &length.to_le_bytes(), data].concat();
+    let canvas = chunk(b"VP8X", 10, &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let picture = chunk(b"VP8L", 8, &[0x2f, 0, 0, 0, 0, 0, 0, 0]);
+    let metadata = chunk(b"EXIF", 0xf000_0000, b"II*\0");
+    let body = [b"WEBP", &canvas[..], &picture, &metadata].concat();
+    let webp = chunk(b"RIFF", body.len() as u32, &body);
+    let error = decode(&webp).expect_err("a lie").to_string();
+    assert!(error.contains("longer than the file"), "{error}");
+}
+
+#[test]
+fn truncated_or_damaged_files_never_panic() {
+    for entry in std::fs::read_dir(GOLDEN_PICTURES).expect("the pictures") {
+        let whole = std::fs::read(entry.expect("an entry").path()).expect("a picture");
+        for cut in (0..whole.len()).step_by(1 + whole.len() / 60) {
+            let _ = decode(&whole[..cut]);
+            let mut damaged = whole.clone();
+            damaged[cut] ^= 0xff;
+            let _ = decode(&damaged);
+        }
+    }
+}
+
+#[test]
+fn a_header_that_promises_gigapixels_costs_nothing() {
+    // A PNG header of 49,999 x 49,999 pixels with a valid checksum, and no pixels.
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    png.extend(49_999u32.to_be_bytes());
+    png.extend(49_999u32.to_be_bytes());
+    png.extend([8, 2, 0, 0, 0]);
+    png.extend(crc32(&png[12..]).to_be_bytes());
+    png.extend(b"\0\0\0\0IDAT");
+    let start = std::time::Instant::now();
+    let error = decode(&png).expect_err("too large").to_string();
+    assert!(error.contains("imit"), "{error}");
+    assert!(start.elapsed().as_millis() < 1000);
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+#[test]
+fn extreme_shapes() {
+    let preset = Preset::imagenet();
+    for (width, height) in [(1, 1), (1, 3), (3, 700), (257, 256), (250, 1)] {
+        let pixels = preset.pixels(&RgbImage::new(width, height)).expect("a picture");
+        assert_eq!(pixels.dimensions(), (224, 224), "{width}x{height}");
+    }
+    for (width, height) in [(30_000, 1), (1, 30_000), (1000, 1), (0, 0), (0, 5)] {
+        let error =
+            preset.pixels(&RgbImage::new(width, height)).expect_err("too narrow").to_string();
+        assert!(error.contains(&format!("{width}x{height}")), "{error}");
+    }
+    let photo = RgbImage::new(9, 9);
+    for wrong in [
+        Preset { crop: 300, ..preset.clone() },
+        Preset { crop: 0, ..preset.clone() },
+        Preset { resize: u32::MAX, crop: u32::MAX, ..preset.clone() },
+        Preset { resize: 1 << 31, crop: 1, ..preset.clone() },
+        Preset { std: [1.0, 0.0, 1.0], ..preset.clone() },
+        Preset { mean: [f32::NAN, 0.0, 1.0], ..preset.clone() },
+    ] {
+        assert!(matches!(wrong.pixels(&photo), Err(Error::Setting { .. })), "{wrong:?}");
+        let batch = wrong.batch(std::slice::from_ref(&photo));
+        assert!(matches!(batch, Err(Error::Setting { .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn labels_are_imagenets() {
+    let labels = imagenet_labels();
+    assert_eq!(labels.len(), 1000);
+    assert_eq!((labels[0], labels[281], labels[999]), ("tench", "tabby", "toilet tissue"));
+}

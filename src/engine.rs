@@ -1,0 +1,74 @@
+//! The compiled CPU engine: the forward pass, several times faster than a tensor framework's.
+//!
+//! The engine itself is the core's, and knows slices only. Here it meets burn: [`Network::compile`]
+//! packs a network's weights, and [`ForwardTensors`] lets a [`Compiled`] take and give burn's tensors.
+//!
+//! ```
+//! use alexnet_vgg::engine::{CompileOptions, ForwardTensors};
+//! use alexnet_vgg::{backend::Cpu, models::{InitNetwork, Vgg, VggConfig}};
+//! use burn::tensor::Tensor;
+//!
+//! let device = Default::default();
+//! let vgg: Vgg<Cpu> = VggConfig::vgg11().with_width(0.05).with_num_classes(10).init(&device);
+//! let compiled = vgg.compile(CompileOptions::default())?;
+//!
+//! let images = vec![0.5; 2 * 3 * 64 * 64];
+//! let mut logits = vec![0.0; 2 * 10];
+//! compiled.run(&images, [2, 3, 64, 64], &mut logits)?;
+//!
+//! let images = Tensor::<Cpu, 4>::full([2, 3, 64, 64], 0.5, &device);
+//! assert_eq!(compiled.forward(images).dims(), [2, 10]);
+//! # Ok::<(), alexnet_vgg::Error>(())
+//! ```
+
+use crate::Result;
+use crate::backend;
+use crate::models::{Network, Parameter};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+#[doc(inline)]
+pub use alexnet_vgg_core::engine::*;
+
+impl<B: Backend> Network<B> {
+    /// The network for the CPU, with its weights packed. The network itself is used up: for a moment
+    /// both are in memory. [`Compiled::load`] packs a file without it.
+    ///
+    /// # Errors
+    /// As for [`Compiled::from_values`].
+    pub fn compile(self, options: impl Into<CompileOptions>) -> Result<Compiled> {
+        let values = |parameter: &Parameter, rows| self.values(parameter, rows);
+        let compiled = Compiled::from_values(self.architecture(), options, values)?;
+        Ok(compiled.with_metadata(self.metadata().clone()))
+    }
+}
+
+/// The forward pass on burn's tensors, for what computes on slices.
+pub trait ForwardTensors {
+    /// The logits, `[N, C, H, W]` to `[N, num_classes]`, of tensors of any backend: from their device,
+    /// and back to it.
+    ///
+    /// # Errors
+    /// As for [`Compiled::run`], and [`Error::Backend`](crate::Error::Backend) if the images' device
+    /// failed.
+    fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>>;
+
+    /// [`try_forward`](Self::try_forward), as burn's layers do it.
+    ///
+    /// # Panics
+    /// Where [`try_forward`](Self::try_forward) has an error, with its message.
+    fn forward<B: Backend>(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.try_forward(images).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+impl ForwardTensors for Compiled {
+    fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
+        let (device, shape) = (images.device(), images.dims());
+        let classes = self.architecture().num_classes();
+        let images: Vec<f32> = backend::read(images)?.iter::<f32>().collect();
+        let mut logits = vec![0.0; shape[0] * classes];
+        self.run(&images, shape, &mut logits)?;
+        Ok(Tensor::from_data(TensorData::new(logits, [shape[0], classes]), &device))
+    }
+}

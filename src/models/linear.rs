@@ -1,0 +1,47 @@
+//! Fully connected layers whose weight stays as PyTorch's files have it.
+
+use super::Parameter;
+use crate::Result;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use std::ops::Range;
+
+/// A fully connected layer that keeps its weight `[out, in]`, as PyTorch's files have it.
+///
+/// burn's own `Linear` keeps `[in, out]`, so loading would transpose 494 MB of VGG's weights. This one
+/// computes `(W · xᵀ)ᵀ`, for which no backend copies the weight.
+///
+/// A large weight is kept in several tensors of whole rows, of 128 MiB at most: VGG's first linear layer
+/// has 392 MiB, and many GPUs take no more than 128 in a tensor. It is cut in the same way on every
+/// device, so that a record saved on one loads on any other.
+#[derive(Module, Debug)]
+pub struct Linear<B: Backend> {
+    /// Rows of the weight, together `[out, in]`; a single tensor up to 128 MiB.
+    pub weight: Vec<Param<Tensor<B, 2>>>,
+    /// `[out]`
+    pub bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> Linear<B> {
+    /// Asks `tensor` for the weight in chunks of whole rows.
+    pub(super) fn new(
+        weight: &Parameter,
+        bias: Param<Tensor<B, 1>>,
+        mut tensor: impl FnMut(Range<usize>) -> Result<Param<Tensor<B, 2>>>,
+    ) -> Result<Self> {
+        let weight = weight.row_chunks().map(&mut tensor);
+        Ok(Self { weight: weight.collect::<Result<_>>()?, bias })
+    }
+
+    /// `[N, in]` to `[N, out]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let columns = x.transpose();
+        let product = |rows: &Param<Tensor<B, 2>>| rows.val().matmul(columns.clone());
+        let out = match self.weight.as_slice() {
+            [whole] => product(whole),
+            chunks => Tensor::cat(chunks.iter().map(product).collect(), 0),
+        };
+        out.transpose() + self.bias.val().unsqueeze()
+    }
+}

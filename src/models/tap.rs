@@ -1,0 +1,49 @@
+//! Outputs of layers inside a network.
+
+use super::batch_plan::join;
+use crate::Result;
+use crate::backend;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+/// The output of a layer inside the network.
+#[derive(Clone, Debug)]
+pub enum Tap<B: Backend> {
+    /// Of the features or the pool, `[N, C, H, W]`.
+    Map(Tensor<B, 4>),
+    /// Of the classifier, `[N, features]`.
+    Vector(Tensor<B, 2>),
+}
+
+impl<B: Backend> Tap<B> {
+    /// The shape, batch first.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Tap::Map(tensor) => tensor.dims().to_vec(),
+            Tap::Vector(tensor) => tensor.dims().to_vec(),
+        }
+    }
+
+    /// The values, read from the device.
+    ///
+    /// # Errors
+    /// [`Error::Backend`](crate::Error::Backend) if the device failed in what led to this tensor.
+    pub fn into_data(self) -> Result<TensorData> {
+        match self {
+            Tap::Map(tensor) => backend::read(tensor),
+            Tap::Vector(tensor) => backend::read(tensor),
+        }
+    }
+}
+
+/// One tap of a whole batch, from those of its parts.
+pub(super) fn join_taps<B: Backend>(parts: Vec<Tap<B>>) -> Tap<B> {
+    let (mut maps, mut vectors) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Tap::Map(map) => maps.push(map),
+            Tap::Vector(vector) => vectors.push(vector),
+        }
+    }
+    if maps.is_empty() { Tap::Vector(join(vectors)) } else { Tap::Map(join(maps)) }
+}

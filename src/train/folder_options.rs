@@ -1,0 +1,68 @@
+//! The options of [`train_on_folder`](super::train_on_folder).
+
+use super::recipe::Recipe;
+use crate::Result;
+use crate::backend::Devices;
+use crate::models::NetworkConfig;
+use crate::vision::Preset;
+use std::path::PathBuf;
+
+/// What [`train_on_folder`](super::train_on_folder) trains.
+#[derive(Clone, Debug)]
+pub struct FolderOptions {
+    /// The network. Its number of classes is that of the data.
+    pub network: NetworkConfig,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// A weights file to initialize the network from. If it is of the same network, everything is used that
+    /// [fits](crate::models::Network::init_from_pretrained); if it is of a shallower VGG, the layers that the VGG paper
+    /// [takes over](crate::models::Network::init_from_shallower).
+    pub weights: Option<PathBuf>,
+    /// Side of the square that the network sees, in pixels.
+    pub input: u32,
+    /// Short side that validation pictures are resized to, in pixels. Default: 8/7 of `input`.
+    pub resize: Option<u32>,
+    /// A factor on the channels and hidden features of the network.
+    pub width: f64,
+    /// The fraction of every class that is used for validation, if the data has no validation set.
+    pub validation_fraction: f64,
+    /// The number of pictures of each class to train on, instead of all of them.
+    pub per_class: Option<usize>,
+    /// The devices to train on, instead of the `device` of [`train_on_folder`](super::train_on_folder).
+    pub devices: Option<Devices>,
+    /// Whether the two halves of the network run on the two `devices`, as in 2012 (see [`TwoGpuNetwork`](crate::models::TwoGpuNetwork)), instead
+    /// of a copy on each device. Without `devices`, both halves run on the same one.
+    pub two_gpu: bool,
+}
+
+impl FolderOptions {
+    /// A network of random weights, of full width and with input of 224 pixels; a tenth of the pictures validate.
+    pub fn new(network: NetworkConfig, recipe: Recipe) -> Self {
+        Self {
+            network,
+            recipe,
+            weights: None,
+            input: 224,
+            resize: None,
+            width: 1.0,
+            validation_fraction: 0.1,
+            per_class: None,
+            devices: None,
+            two_gpu: false,
+        }
+    }
+
+    /// The preprocessing that the weights were trained with, or ImageNet's, at the size of the input.
+    pub(super) fn preset(&self, stored: Option<Preset>) -> Result<Preset> {
+        let preset = stored.unwrap_or_else(Preset::imagenet);
+        let resize = self.resize.unwrap_or(self.input.saturating_mul(8) / 7);
+        let name = if (preset.crop, preset.resize) == (self.input, resize) {
+            preset.name.clone()
+        } else {
+            format!("{} at {}", preset.name, self.input)
+        };
+        let preset = Preset { name, crop: self.input, resize, ..preset };
+        preset.validate()?;
+        Ok(preset)
+    }
+}
