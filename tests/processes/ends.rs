@@ -129,7 +129,7 @@ fn other_launcher(scenario: &Scenario) {
 
 fn starts_again(_: &Arc<Mpi>, _: &Path) -> Result<()> {
     let error = Mpi::start().expect_err("a second start").to_string();
-    assert!(error.contains("one start in a process"), "{error}");
+    assert!(error.contains("one call of `Mpi::start` in a process"), "{error}");
     Ok(())
 }
 

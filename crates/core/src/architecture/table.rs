@@ -59,6 +59,8 @@ impl Table {
                 found: layers.to_string(),
             });
         }
+        // Outputs are checked layer by layer; a stride could make those of a huge image small.
+        product(&format!("{}'s input", self.name), &[self.input[0], height, width])?;
         let mut names = PaperNames::new(self.numbering);
         let mut shape = Shape::Map([self.input[0], height, width]);
         let pool = Layer::AdaptiveAvgPool { size: self.pool };
