@@ -4,7 +4,8 @@
 //!     cargo run --release --features wgpu --example classify_burn -- photo.jpg --weights vgg16.safetensors \
 //!         --backend wgpu --heatmap map.png
 //!
-//! `classify` does it by the compiled engine, which is faster on a CPU, and has more options.
+//! `classify` does this with the compiled engine, which is faster on a CPU; it also has more
+//! options.
 
 #[path = "../crates/core/examples/cli/mod.rs"]
 mod cli;
@@ -26,15 +27,16 @@ struct Args {
     /// Photos: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM.
     #[arg(required = true)]
     photos: Vec<PathBuf>,
-    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is of, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// A weights file: safetensors, or PyTorch's (.pth), old or new. Default: random weights.
+    /// A weights file: safetensors or PyTorch's (.pth, old or new format). Default: random weights.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// ndarray, flex or wgpu.
     #[arg(long, default_value_t = BackendName::preferred())]
     backend: BackendName,
-    /// Also write the photo (only one) with a heat map by Grad-CAM: where the evidence for the class is.
+    /// Also write the photo, overlaid with a Grad-CAM heat map of where the evidence for the class
+    /// is. Takes a single photo.
     #[arg(long, value_name = "OUT.png")]
     heatmap: Option<PathBuf>,
     /// The class of the heat map, by number. Default: the most probable one.
@@ -65,8 +67,10 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
     }
     if let (Some(output), Some((photo, map, class))) = (&args.heatmap, heat_map) {
-        let picture = map.with_title(classifier.labels().get(class)).draw(&photo)?;
+        let picture = map.draw(&photo)?;
         picture.save(output).map_err(|error| format!("{}: {error}", output.display()))?;
+        let label = printable(classifier.labels().get(class));
+        cli::warn(format!("{}: Grad-CAM of {label}\n", output.display()));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 struct Args {
     #[arg(long, help = cli::networks("The network"), value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Its weights file: safetensors, or PyTorch's (.pth), old or new.
+    /// Its weights file: safetensors or PyTorch's (.pth, old or new format).
     #[arg(long)]
     weights: PathBuf,
     /// A safetensors file with the tensor `input`, `[N, 3, H, W]`, f32, already normalized. At 227x227 the
@@ -50,7 +50,7 @@ struct Args {
     /// Load only the convolutional part, for a weights file without this classifier. Writes only taps.
     #[arg(long, requires = "tap")]
     features_only: bool,
-    /// burn (on --backend) or compiled (the CPU engine).
+    /// burn (with --backend) or compiled (the CPU engine).
     #[arg(long, default_value = "burn", value_parser = ["burn", "compiled"])]
     engine: String,
     /// The backend of burn: ndarray, flex or wgpu.
@@ -147,7 +147,8 @@ fn read_input(path: &Path) -> Result<Array, Box<dyn Error>> {
     Ok(Array { shape: input.shape().into(), values })
 }
 
-/// Opened before the work, so that it is not done in vain. An existing file keeps its contents until the end.
+/// Opened before the work, so that the work is not done in vain. An existing file keeps its
+/// contents until the end.
 fn open_output(path: &Path, inputs: &[&Path]) -> Result<File, Box<dyn Error>> {
     cli::expect_no_input(path, inputs)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
@@ -166,7 +167,7 @@ fn write_output(
     for ((name, output), bytes) in names.iter().zip(outputs).zip(&bytes) {
         views.push((name.as_str(), TensorView::new(Dtype::F32, output.shape.clone(), bytes)?));
     }
-    // Not `serialize_to_file`, which would replace a link or a device by a new file.
+    // Not `serialize_to_file`, which would replace a link or a device with a new file.
     let bytes = safetensors::serialize(views, None)?;
     let is_file = file.metadata().is_ok_and(|info| info.is_file());
     if is_file { file.set_len(0) } else { Ok(()) }

@@ -110,8 +110,8 @@ fn run(args: Args) -> Result<()> {
     save(picture, &args.output)
 }
 
-/// Optimizes the pixels by L-BFGS, as the paper does: after the same number of steps, Adam's picture is still
-/// grainy.
+/// Optimizes the pixels with L-BFGS, as the paper does: after the same number of steps, Adam's
+/// picture is still grainy.
 fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B, 4>> {
     let (steps, every) = (args.steps.get(), args.every.get());
     // A path that cannot be written to is reported now, not minutes later.
@@ -120,7 +120,8 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     let mut picture = Picture { pixels: Param::from_tensor(start) };
     let mut current = painter.loss_and_gradient(&picture)?;
     progress.at(0, current.loss);
-    // Its default tolerances would stop it at the first step, because the losses are small numbers.
+    // The default tolerances would stop L-BFGS at the first step, because the losses are small
+    // numbers.
     let optimizer = LBFGSConfig::new().with_tolerance_grad(0.0).with_tolerance_change(0.0);
     let mut optimizer = optimizer
         .with_history_size(20)
@@ -130,7 +131,7 @@ fn paint(painter: &Painter, start: Tensor<B, 4>, args: &Args) -> Result<Tensor<B
     for first in (0..steps).step_by(every) {
         let (mut step, mut failed, mut has_moved) = (first, None, false);
         (picture, _) = optimizer.step(1.0, picture, |picture| {
-            // Its first call is for the loss that it was given last.
+            // The first call in each `step` repeats the picture whose loss is already known.
             if std::mem::replace(&mut has_moved, true) {
                 step += 1;
                 let next = if step < steps {
@@ -187,7 +188,7 @@ impl LossAndGradient {
 struct Painter {
     network: Network<B>,
     preset: Preset,
-    /// Those of the style, then that of the content.
+    /// The style's layers, then the content's.
     layers: Vec<String>,
     style: Vec<Tensor<B, 3>>,
     content: Tensor<B, 4>,
@@ -226,7 +227,7 @@ impl Painter {
         Ok(painter)
     }
 
-    /// The Gram matrices of the style's layers, and the feature map of the content's, by one pass.
+    /// The Gram matrices of the style's layers and the feature map of the content's, from one pass.
     fn style_and_content(
         &self,
         pixels: Tensor<B, 4>,
@@ -234,7 +235,7 @@ impl Painter {
         let taps = self.network.taps(self.normalized(pixels), &self.layers)?;
         let mut maps = taps.into_iter().filter_map(|tap| match tap {
             Tap::Map(map) => Some(map),
-            // Only classifiers have those.
+            // Only layers of the classifier return vectors.
             Tap::Vector(_) => None,
         });
         let grams = maps.by_ref().take(self.layers.len() - 1).map(gram).collect();

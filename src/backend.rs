@@ -61,9 +61,9 @@ pub enum BackendName {
     Wgpu,
 }
 
-/// Work that can be done on any backend. It is compiled for all that are compiled in, which takes
-/// minutes; where a network that answers on slices will do, [`load_on`](crate::models::load_on) costs
-/// nothing.
+/// Work that can be done on any backend. It is compiled once for each backend that is compiled in,
+/// which takes minutes. Where a network that works on slices is enough,
+/// [`load_on`](crate::models::load_on) avoids that cost.
 pub trait Job {
     /// Its result.
     type Output;
@@ -71,12 +71,12 @@ pub trait Job {
     /// Does the work.
     ///
     /// # Errors
-    /// The job's own.
+    /// Those of the job.
     fn run<B: Backend>(self, device: &B::Device) -> Result<Self::Output>;
 }
 
 impl BackendName {
-    /// All of them, compiled in or not.
+    /// All backends, compiled in or not.
     pub const ALL: [BackendName; 3] = [Self::NdArray, Self::Flex, Self::Wgpu];
 
     /// Flex, or the first of the others that is compiled in: NdArray, wgpu.
@@ -94,7 +94,7 @@ impl BackendName {
     ///
     /// # Errors
     /// [`Error::Backend`] if the backend is not compiled in or has no device on this machine, and
-    /// the job's own.
+    /// those of the job.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self {
             #[cfg(feature = "ndarray")]
@@ -138,7 +138,7 @@ impl std::str::FromStr for BackendName {
 /// Bytes of the largest tensor that a device takes; `None` if only its memory limits it.
 ///
 /// # Errors
-/// [`Error::Backend`] if the device is a GPU that is not there.
+/// [`Error::Backend`] if the device is a GPU that does not exist.
 pub fn largest_tensor<D: Any>(device: &D) -> Result<Option<u64>> {
     #[cfg(feature = "wgpu")]
     if let Some(device) = (device as &dyn Any).downcast_ref::<WgpuDevice>() {
@@ -180,7 +180,7 @@ pub(crate) fn is_cpu<D: Any>(device: &D) -> bool {
 /// Reads a tensor from its device. Devices work asynchronously, so this is where their errors appear.
 ///
 /// # Errors
-/// [`Error::Backend`] if the device failed in what led to this tensor.
+/// [`Error::Backend`] if the device failed while it computed this tensor.
 pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<TensorData> {
     let device = tensor.device();
     tensor
@@ -188,7 +188,7 @@ pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<TensorDa
         .map_err(|error| Error::Backend { backend: name::<B>(&device), reason: error.to_string() })
 }
 
-/// A tensor of an [`Array`]'s values on a device: of a batch of photos, say.
+/// Moves the values of an [`Array`], such as a batch of photos, to a tensor on a device.
 ///
 /// ```
 /// use alexnet_vgg::backend::{self, Cpu};

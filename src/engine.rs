@@ -1,7 +1,8 @@
 //! The compiled CPU engine: the forward pass, several times faster than a tensor framework's.
 //!
-//! The engine itself is the core's, and knows slices only. Here it meets burn: [`Network::compile`]
-//! packs a network's weights, and [`ForwardTensors`] lets a [`Compiled`] take and give burn's tensors.
+//! The engine itself is in `alexnet-vgg-core`, and works on slices only. This module connects it to
+//! burn: [`Network::compile`] packs a network's weights, and [`ForwardTensors`] lets a [`Compiled`]
+//! take and return burn's tensors.
 //!
 //! ```
 //! use alexnet_vgg::engine::{CompileOptions, ForwardTensors};
@@ -31,8 +32,9 @@ use burn::tensor::{Tensor, TensorData};
 pub use alexnet_vgg_core::engine::*;
 
 impl<B: Backend> Network<B> {
-    /// The network for the CPU, with its weights packed. The network itself is used up: for a moment
-    /// both are in memory. [`Compiled::load`] packs a file without it.
+    /// Compiles the network for the CPU, with its weights packed. This consumes the network; for a
+    /// moment, both are in memory. [`Compiled::load`] packs a weights file without building a
+    /// network.
     ///
     /// # Errors
     /// As for [`Compiled::from_values`].
@@ -43,20 +45,21 @@ impl<B: Backend> Network<B> {
     }
 }
 
-/// The forward pass on burn's tensors, for what computes on slices.
+/// The forward pass on burn's tensors, for a network that computes on slices.
 pub trait ForwardTensors {
-    /// The logits, `[N, C, H, W]` to `[N, num_classes]`, of tensors of any backend: from their device,
-    /// and back to it.
+    /// The logits of images, `[N, C, H, W]` to `[N, num_classes]`, on any backend. They are
+    /// returned on the device of the images.
     ///
     /// # Errors
     /// As for [`Compiled::run`], and [`Error::Backend`](crate::Error::Backend) if the images' device
     /// failed.
     fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>>;
 
-    /// [`try_forward`](Self::try_forward), as burn's layers do it.
+    /// [`try_forward`](Self::try_forward) with a panic instead of an error, as in burn's own
+    /// layers.
     ///
     /// # Panics
-    /// Where [`try_forward`](Self::try_forward) has an error, with its message.
+    /// If [`try_forward`](Self::try_forward) returns an error, with its message.
     fn forward<B: Backend>(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         self.try_forward(images).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -37,30 +37,30 @@
 //!
 //! # Where things are
 //!
-//! A network is a *table*: a list of layers as data. Everything else reads it. What needs no burn is
-//! in the package `alexnet-vgg-core`, which this one hands on under these paths:
+//! A network is a *table*: a list of layers as data. Everything else reads it. Whatever does not
+//! need burn is in the package `alexnet-vgg-core`, which this one re-exports under these paths:
 //!
 //! | module | what is in it |
 //! |---|---|
 //! | [`models`] | the tables of all networks, and the burn module that walks a table |
 //! | [`summary`] | shapes, parameters, multiply-adds, receptive fields, without allocating a network |
 //! | [`small_kernels`] | VGG's argument for 3×3 kernels, with a network's own numbers |
-//! | [`weights`] | trained weights from files, strictly |
-//! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
+//! | [`weights`] | trained weights: strictly checked loading from files, and saving to files |
+//! | `hub` (a feature) | torchvision's published weights by name: downloaded, verified, cached |
 //! | [`engine`] | the compiled forward pass for the CPU, several times faster |
 //! | `onnx` (a feature) | a network as an ONNX file, for other runtimes |
-//! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same at random, for training |
+//! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same with random augmentation, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
-//! | `train` (a feature) | training by the papers' recipes, with checkpoints that survive anything |
+//! | `train` (a feature) | training with the papers' recipes, and checkpoints that survive a crash at any moment |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
 //!
 //! # Features of the package
 //!
-//! By default: `flex` (burn's CPU backend, [`backend::Cpu`]), `formats` (all picture formats) and `onnx`.
-//! `wgpu` is the GPU, and a crate that names its type needs `#![recursion_limit = "256"]`; `ndarray` is
-//! burn's older CPU backend. `hub` downloads published weights. `train` trains, `dashboard` shows it in
-//! burn-train's terminal dashboard, and `mpi` trains on several processes and hosts, by an MPI library
-//! that must be there to build.
+//! By default: `flex` (burn's CPU backend, [`backend::Cpu`]), `formats` (all picture formats) and
+//! `onnx`. `wgpu` adds the GPU; a crate that names its type needs `#![recursion_limit = "256"]`.
+//! `ndarray` is burn's older CPU backend. `hub` downloads published weights. `train` adds training,
+//! `dashboard` shows it in burn-train's terminal dashboard, and `mpi` trains on several processes
+//! and hosts, with an MPI library that must be installed when building.
 #![deny(unsafe_code, missing_docs)]
 #![recursion_limit = "256"]
 

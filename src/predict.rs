@@ -1,7 +1,8 @@
 //! From photos to ranked labels, heat maps and features, on the compiled engine or any burn backend.
 //!
-//! All of it is the core's, and works on any [`Model`]; [`Network`](crate::models::Network) is one on
-//! every backend. What differentiates needs burn: [`grad_cam`] is here, and so are
+//! All of it comes from `alexnet-vgg-core` and works on any [`Model`], which a
+//! [`Network`](crate::models::Network) is on every backend. Only what needs gradients needs burn:
+//! [`grad_cam`] is here, and so are
 //! [`Network::feature_vectors`](crate::models::Network::feature_vectors) and
 //! [`Network::perceptual_distance`](crate::models::Network::perceptual_distance).
 

@@ -23,7 +23,7 @@ use std::time::Instant;
 const CHUNKS: [usize; 5] = [1, 5, 25, 100, 4000];
 const REPETITIONS: usize = 5;
 
-/// Measures how long the processes of a job take to sum gradients. To be launched_processes by mpirun, with numbers
+/// Measures how long the processes of a job take to sum gradients. Launch it with mpirun, with numbers
 /// of values.
 #[derive(Parser)]
 struct Arguments {
@@ -46,7 +46,7 @@ fn main() -> Outcome<()> {
     let Arguments { counts, cargo } = Arguments::parse();
     if counts.is_empty() {
         if cargo.measures() {
-            println!("all_reduce: skipped; it is launched_processes by mpirun, see `--help`");
+            println!("all_reduce: skipped; launch it with mpirun, see `--help`");
         }
         return Ok(());
     }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 const STEPS: usize = 5;
 const ROUNDS: usize = 3;
 
-/// Measures steps of data-parallel training. To be launched_processes by mpirun, with a network and a batch.
+/// Measures steps of data-parallel training. Launch it with mpirun, with a network and a batch.
 #[derive(Parser)]
 struct Arguments {
     /// Network, such as alexnet or vgg16
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let Arguments { network, batch, cargo } = Arguments::parse();
     let (Some(network), Some(batch)) = (network, batch) else {
         if cargo.measures() {
-            println!("data_parallel: skipped; it is launched_processes by mpirun, see `--help`");
+            println!("data_parallel: skipped; launch it with mpirun, see `--help`");
         }
         return Ok(());
     };

@@ -7,11 +7,9 @@ use std::error::Error;
 use std::path::Path;
 
 pub fn write(folder: &Path, tally: &Tally, mistakes: usize) -> Result<(), Box<dyn Error>> {
-    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(folder).map_err(|error| at(&error))?;
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     tally.confusion.save_svg(folder.join("confusion.svg"))?;
-    let sheet = Mistake::sheet(&tally.worst(mistakes))?;
-    sheet.save(folder.join("mistakes.png")).map_err(|error| at(&error))?;
+    Mistake::save_page(&tally.worst(mistakes), folder.join("mistakes.html"))?;
     write_csv(&folder.join("classes.csv"), tally.confusion.per_class())?;
     write_csv(&folder.join("predictions.csv"), &tally.predictions)
 }

@@ -32,10 +32,10 @@ struct Args {
     /// A folder with a subfolder of pictures for each class, or a folder that contains such a folder named
     /// test, val or validation, or a CSV file.
     data: PathBuf,
-    /// The trained weights: safetensors, or PyTorch's (.pth), old or new.
+    /// The trained weights: safetensors or PyTorch's (.pth, old or new format).
     #[arg(long)]
     weights: PathBuf,
-    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is of. One of"), value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
     /// The preprocessing that the weights were trained with: imagenet or caffe. Default: as stated in the
     /// weights file, or imagenet.
@@ -51,10 +51,10 @@ struct Args {
     /// vote.
     #[arg(long, default_value_t)]
     fusion: Fusion,
-    /// Write confusion.svg, mistakes.png, classes.csv and predictions.csv into this folder.
+    /// Write confusion.svg, mistakes.html, classes.csv and predictions.csv into this folder.
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Number of mistakes on mistakes.png, those with the highest probabilities.
+    /// Number of mistakes on mistakes.html, those with the highest probabilities.
     #[arg(long, default_value_t = 25)]
     mistakes: usize,
     /// Print all results as a line of JSON.

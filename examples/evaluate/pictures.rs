@@ -22,7 +22,8 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    /// Of a folder with a subfolder for each class, of such a folder for tests inside it, or of a CSV file.
+    /// The pictures of a folder with a subfolder for each class, of a test folder like that inside
+    /// `data`, or of a CSV file.
     pub fn find(data: &Path) -> alexnet_vgg::Result<Self> {
         // A folder `test` without subfolders does not tell the classes of its pictures.
         let folders = TEST_FOLDERS.iter().map(|name| data.join(name)).filter(|it| it.is_dir());
@@ -79,7 +80,7 @@ impl Pictures {
             .into());
         }
         cli::warn(
-            "the weights file does not name its classes; the folders are taken for them, in order\n",
+            "the weights file does not name its classes, so the folders are taken as the classes, in order\n",
         );
         Ok(self)
     }

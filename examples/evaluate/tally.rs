@@ -45,7 +45,7 @@ impl<'a> Tally<'a> {
         Self { pictures, confusion, predictions: Vec::new(), failed: Vec::new() }
     }
 
-    /// The result for the picture of this index.
+    /// Adds the result for the picture with this index.
     pub fn add(
         &mut self,
         picture: usize,

@@ -23,7 +23,8 @@ impl Job {
         Ok(Self { group: Arc::new(Group::start()?) })
     }
 
-    /// Several of these programs, each on its own, would be as many runs into the same folder.
+    /// An error if several copies of this program were started: they would train separately, and
+    /// write into the same folder.
     #[cfg(not(feature = "mpi"))]
     pub fn start() -> alexnet_vgg::Result<Self> {
         match launched_processes().filter(|(_, count)| *count > 1) {

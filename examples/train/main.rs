@@ -31,7 +31,7 @@ use std::time::Duration;
 #[command(
     about = "Trains AlexNet or VGG on your pictures. Ctrl-C saves the run, --resume continues it"
 )]
-// If an option is given twice the last one counts, so that a command can be changed at its end.
+// If an option is given twice, the last one counts, so that a command can be changed at its end.
 #[command(args_override_self = true)]
 struct Args {
     /// A folder with a subfolder for each class; a folder with such folders named train and val (or valid,
@@ -42,8 +42,9 @@ struct Args {
     /// alexnet-2012, vgg-2014, torchvision, finetune, small, or the TOML file of a recipe.
     #[arg(long, default_value = "torchvision")]
     recipe: String,
-    /// Weights to start from. Of the same network: all that fit (for other classes, all but the last layer).
-    /// Of a shallower VGG: the layers that the VGG paper takes over.
+    /// A weights file to start from. If it is for the same network, everything that fits is used
+    /// (for other classes, all but the last layer); if it is for a shallower VGG, the layers that
+    /// the VGG paper reuses.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// Layers to freeze, such as features or features.0. With the recipe finetune, `features` trains only
@@ -56,22 +57,22 @@ struct Args {
     /// Short side that validation pictures are resized to. Default: 8/7 of --input.
     #[arg(long)]
     resize: Option<u32>,
-    /// Factor on the channels and hidden features of the network.
+    /// Factor by which the network's channels and hidden features are scaled.
     #[arg(long, default_value_t = 1.0)]
     width: f64,
-    /// Instead of the recipe's: passes over the training set.
+    /// Passes over the training set. Default: the recipe's.
     #[arg(long)]
     epochs: Option<usize>,
-    /// Instead of the recipe's: images per step.
+    /// Images per step. Default: the recipe's.
     #[arg(long)]
     batch: Option<usize>,
-    /// Instead of the recipe's: micro-batches that a batch is divided into, to save memory.
+    /// Micro-batches that a batch is divided into, to save memory. Default: the recipe's.
     #[arg(long)]
     micro_batches: Option<usize>,
-    /// Instead of the recipe's: the learning rate.
+    /// Learning rate. Default: the recipe's.
     #[arg(long)]
     rate: Option<f64>,
-    /// Instead of the recipe's: an augmentation by name (alexnet, vgg, torchvision, none).
+    /// Augmentation by name (alexnet, vgg, torchvision, none). Default: the recipe's.
     #[arg(long)]
     augmentation: Option<String>,
     /// Draw all classes equally often, however many pictures they have.
@@ -82,7 +83,7 @@ struct Args {
     seed: Option<u64>,
     /// Fraction of every class to validate on, if the data has no validation set.
     #[arg(long, default_value_t = 0.1)]
-    valid_fraction: f64,
+    validation_fraction: f64,
     /// Use at most this many training pictures of each class.
     #[arg(long)]
     per_class: Option<usize>,
@@ -116,9 +117,9 @@ struct Args {
     two_gpu: bool,
     /// Use the batch norm statistics of all devices and processes together, instead of each one's own.
     #[arg(long)]
-    synchronize: bool,
-    /// Show burn-train's dashboard (feature dashboard). It keeps one core busy, and is stopped by q, not by
-    /// Ctrl-C.
+    sync_batch_norm: bool,
+    /// Show burn-train's dashboard (feature dashboard). It keeps one core busy, and is stopped with
+    /// q, not with Ctrl-C.
     #[arg(long)]
     dashboard: bool,
 }
@@ -161,7 +162,7 @@ impl Args {
             augmentation: self.augmentation.clone(),
             freeze: self.freeze.clone(),
             balanced: self.balanced,
-            synchronized_batch_norm: self.synchronize,
+            synchronized_batch_norm: self.sync_batch_norm,
         })
     }
 
@@ -171,7 +172,7 @@ impl Args {
             input: self.input,
             resize: self.resize,
             width: self.width,
-            validation_fraction: self.valid_fraction,
+            validation_fraction: self.validation_fraction,
             per_class: self.per_class,
             devices: self.devices.clone(),
             two_gpu: self.two_gpu,

@@ -11,9 +11,9 @@ pub struct Costs {
     crossings: Vec<Crossing>,
     /// Trained parameters of the whole network.
     parameters: u64,
-    /// Multiplications for an image of which one factor came from the other device.
+    /// Multiplications per image in which one factor came from the other device.
     crossing_multiply_adds: u64,
-    /// Multiplications for an image.
+    /// Multiplications per image.
     multiply_adds: u64,
     devices: [Load; 2],
     one_device: Load,

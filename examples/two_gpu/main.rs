@@ -31,7 +31,7 @@ struct Args {
     /// Images in the batch.
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Factor on the channels and hidden features of the network.
+    /// Factor by which the network's channels and hidden features are scaled.
     #[arg(long, default_value_t = 1.0)]
     width: f64,
     /// Height and width of the input.

@@ -65,8 +65,8 @@ fn open(device: &WgpuDevice) -> Result<u64> {
 /// (`LP_MAX_TGSI_LOOP_ITERATIONS`). Beyond them they end the loops silently.
 const MESA_ITERATIONS: u64 = 65535;
 
-/// Iterations after which the driver ends the loops of a shader; `None` where it never does. No limit of the
-/// adapter tells, so it is given a longer sum and its result checked.
+/// Iterations after which the driver ends the loops of a shader; `None` where it never does. No
+/// limit of the adapter shows this, so the device is given a longer sum, and its result is checked.
 pub(super) fn longest_loop(device: &WgpuDevice) -> Result<Option<u64>> {
     // The first convolution takes a second on a software driver.
     static LONGEST: Answers<Option<u64>> = Mutex::new(Vec::new());

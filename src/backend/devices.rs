@@ -56,7 +56,7 @@ impl Devices {
     /// burn's devices, in the order in which they were named; a name without a number is `default`.
     ///
     /// # Errors
-    /// [`Error::Backend`] for a number that this machine does not have.
+    /// [`Error::Backend`] for the number of a GPU that this machine does not have.
     pub fn all<B: Backend>(&self, default: &B::Device) -> Result<Vec<B::Device>> {
         let known = || -> Vec<B::Device> {
             let of = |kind| (0..B::device_count(kind)).map(move |index| (kind, index as u16));

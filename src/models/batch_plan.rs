@@ -58,7 +58,7 @@ impl<'a> BatchPlan<'a> {
         parts.into_iter()
     }
 
-    /// What is put together from parts must fit the device as well.
+    /// Checks that outputs that are put together from parts fit the device as well.
     pub(super) fn expect_whole<'s>(
         &self,
         outputs: impl IntoIterator<Item = &'s Step>,

@@ -88,8 +88,8 @@ impl<'a> Capacity<'a> {
     }
 }
 
-/// Over the maps of how many images the gradients of a layer's parameters can be summed at once on a device
-/// whose driver silently ends the loops of a kernel after `longest` iterations.
+/// The number of images over whose maps the gradients of a layer's parameters can be summed at
+/// once, on a device whose driver silently ends the loops of a kernel after `longest` iterations.
 ///
 /// burn 0.21 sums over all positions of all images in one kernel invocation: for *n* maps at most
 /// `(n + 2) h w + 3 h` iterations for a weight, and `2 n h w` plus a few for a bias.

@@ -2,13 +2,13 @@
 
 use super::{Network, Tap};
 use crate::Result;
-use crate::predict::{FeatureOptions, Pooling};
+use alexnet_vgg_core::predict::{FeatureOptions, Pooling};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 impl<B: Backend> Network<B> {
-    /// The feature vectors of images `[N, C, H, W]`: `[N, length]`, on the same device. Gradients flow.
-    /// An image with NaN in it gets NaN, as its logits are.
+    /// The feature vectors of images `[N, C, H, W]`: `[N, length]`, on the same device. Gradients
+    /// flow through them. An image that contains NaN gets a vector of NaN, as its logits are NaN.
     ///
     /// ```
     /// use alexnet_vgg::backend::Cpu;
@@ -62,7 +62,7 @@ fn pooled<B: Backend>(pooling: Pooling, maps: Tensor<B, 4>) -> Tensor<B, 2> {
     }
 }
 
-/// What a length is never divided by less than: a vector of zeros stays one.
+/// The smallest length that a vector is divided by, so that a vector of zeros stays one.
 const SHORTEST: f64 = 1e-12;
 
 fn to_unit_length<B: Backend>(vectors: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -25,8 +25,8 @@ impl<B: Backend> Network<B> {
 
 #[cfg(feature = "train")]
 impl<B: Backend> Network<B> {
-    /// The same network with those layers frozen all of whose parameters are: they require no gradients, and
-    /// their batch norm uses its running statistics. Dropout stays on.
+    /// The same network with those layers frozen whose parameters all satisfy `is_frozen`: they
+    /// require no gradients, and their batch norm uses its running statistics. Dropout stays on.
     pub(crate) fn freeze_where(mut self, is_frozen: impl Fn(&str) -> bool) -> Self {
         let frozen = frozen_layers(self.architecture(), is_frozen);
         self.features = MapLayer::freeze_where(self.features, &frozen);

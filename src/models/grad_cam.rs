@@ -1,15 +1,15 @@
-//! Grad-CAM (Selvaraju et al. 2017): which part of a picture an answer comes from.
+//! Grad-CAM (Selvaraju et al. 2017): which part of a picture a prediction comes from.
 
 use super::network_model::read;
 use super::{Architecture, Layer, Network, Tap};
-use crate::predict::{HeatMap, expect_finite};
 use crate::{Error, Result};
+use alexnet_vgg_core::predict::{HeatMap, expect_finite};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
-/// Where in `image`, `[1, C, H, W]`, the network sees `class`, or the class that it answers: the map
-/// over the layer's cells, 0 and above, and the class.
+/// Where in `image`, `[1, C, H, W]`, the network sees `class` or, by default, the class that it
+/// predicts. Returns a map over the layer's cells, with values of 0 and above, and the class.
 ///
 /// Selvaraju et al. 2017, section 3: a channel's weight is the gradient of the class's logit with respect
 /// to it, averaged over space; the map is the positive part of the weighted sum of the channels. The layer
@@ -29,14 +29,14 @@ use burn::tensor::backend::AutodiffBackend;
 ///
 /// let (map, class) = grad_cam(&vgg, image, None, None)?;
 /// assert_eq!(map.size(), [4, 6]); // relu5_2 sees every 16th pixel
-/// let map = map.with_title(format!("class {class}"));
+/// println!("class {class} is at {:?}", map.peak());
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::InputShape`] for more than one image; [`Error::UnknownLayer`]; [`Error::Setting`] for a
 /// layer that is not one of the features, or a class that the network does not have;
-/// [`Error::NotFinite`] for an image or a network that contains NaN or infinity; as for
+/// [`Error::NotFinite`] for an image or a network that contains NaN or infinity; and as for
 /// [`Network::taps`].
 pub fn grad_cam<B: AutodiffBackend>(
     network: &Network<B>,

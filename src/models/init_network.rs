@@ -3,7 +3,7 @@
 use super::{AlexNetConfig, Architecture, IntoArchitecture, Network, NetworkConfig, VggConfig};
 use burn::tensor::backend::Backend;
 
-/// Fresh networks from configs, as burn's configs make modules.
+/// Makes fresh networks from configs, as burn's own configs make modules.
 ///
 /// ```
 /// use alexnet_vgg::{backend::Cpu, models::{InitNetwork, VggConfig}};
@@ -15,7 +15,7 @@ pub trait InitNetwork: IntoArchitecture + Clone {
     /// A fresh network with random weights.
     ///
     /// # Panics
-    /// Where [`Network::new`] has an error, with its message.
+    /// If [`Network::new`] returns an error, with its message.
     fn init<B: Backend>(&self, device: &B::Device) -> Network<B> {
         Network::new(self.clone(), device).unwrap_or_else(|error| panic!("{error}"))
     }

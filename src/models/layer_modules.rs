@@ -4,7 +4,7 @@ use super::batch_norm;
 use super::capacity::Capacity;
 use super::{Fill, Layer, Linear, Lrn, Parameter, Step};
 use crate::{Error, Result};
-use burn::module::{Module, Param, RunningState};
+use burn::module::{Module, ModuleVisitor, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, Dropout, DropoutConfig, PaddingConfig2d, Relu, Tanh};
@@ -33,6 +33,19 @@ pub(crate) enum MapLayer<B: Backend> {
 pub(crate) enum VectorLayer<B: Backend> {
     Linear(Linear<B>),
     Pointwise(Pointwise),
+}
+
+/// Whether any of its parameters requires a gradient.
+pub(crate) fn is_trained<B: Backend>(module: &impl Module<B>) -> bool {
+    struct Any(bool);
+    impl<B: Backend> ModuleVisitor<B> for Any {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0 |= param.is_require_grad();
+        }
+    }
+    let mut any = Any(false);
+    module.visit(&mut any);
+    any.0
 }
 
 /// A layer that maps every value by itself, whatever the shape.

@@ -1,4 +1,4 @@
-//! Fully connected layers whose weight stays as PyTorch's files have it.
+//! Fully connected layers that keep their weight as it is in PyTorch's files.
 
 use super::Parameter;
 use crate::Result;
@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::ops::Range;
 
-/// A fully connected layer that keeps its weight `[out, in]`, as PyTorch's files have it.
+/// A fully connected layer that keeps its weight `[out, in]`, as it is in PyTorch's files.
 ///
 /// burn's own `Linear` keeps `[in, out]`, so loading would transpose 494 MB of VGG's weights. This one
 /// computes `(W · xᵀ)ᵀ`, for which no backend copies the weight.

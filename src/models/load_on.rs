@@ -4,25 +4,25 @@
 use super::{Architecture, IntoArchitecture, Network, grad_cam};
 use crate::Result;
 use crate::backend::{BackendName, Job};
-use crate::predict::{HeatMap, Model};
 use crate::weights::{LoadOptions, Weights};
+use alexnet_vgg_core::predict::{HeatMap, Model};
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
-/// A network on some backend: what every [`Model`] answers, and what needs gradients.
+/// A network on some backend: a [`Model`] that can also compute what needs gradients.
 pub trait BackendModel: Model {
-    /// Whether the network takes a batch of `shape`, `[N, C, H, W]`: [`Network::check`].
+    /// Checks that the network takes a batch of `shape`, `[N, C, H, W]`: see [`Network::check`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Network::check`].
     fn check(&self, shape: [usize; 4]) -> Result<()>;
 
-    /// Where in one image, `[1, C, H, W]`, flat, the network sees `class`, or the class that it answers:
-    /// [`grad_cam`].
+    /// Where in one image, `[1, C, H, W]`, flat, the network sees `class` or, by default, the class
+    /// that it predicts: see [`grad_cam`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`grad_cam`].
     fn grad_cam(
         &self,
         image: &[f32],

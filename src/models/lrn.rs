@@ -1,4 +1,4 @@
-//! Local response normalization as the 2012 paper has it, and as burn does not.
+//! Local response normalization as the 2012 paper defines it, unlike burn.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
-/// Local response normalization over channels, in the 2012 paper's reading: see
+/// Local response normalization over channels, as the 2012 paper defines it: see
 /// [`Layer::Lrn`](super::Layer::Lrn).
 ///
 /// burn's own `LocalResponseNorm` divides alpha by the window, moves channels last and back, and
@@ -32,11 +32,11 @@ impl Lrn {
         Self { size, alpha, beta, k, groups: 1 }
     }
 
-    /// The same within so many groups of channels, each normalized by itself. The number of channels must
-    /// be a multiple of it.
+    /// The same within this many groups of channels, each normalized by itself. The number of
+    /// channels must be a multiple of `groups`.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `groups` is 0.
     pub fn with_groups(self, groups: usize) -> Self {
         assert!(groups > 0, "LRN: expected at least 1 group");
         Self { groups, ..self }
@@ -47,7 +47,7 @@ impl Lrn {
         if self.groups == 1 {
             return self.forward_over_all(x);
         }
-        // As images: no sum reaches from one into the next.
+        // Each group becomes an image, so that no sum reaches from one into the next.
         let [n, c, h, w] = x.dims();
         let groups = x.reshape([n * self.groups, c / self.groups, h, w]);
         self.forward_over_all(groups).reshape([n, c, h, w])
@@ -94,8 +94,8 @@ impl Lrn {
         conv2d(x.reshape([n, 1, c, h * w]), column, k, options).reshape([n, c, h, w])
     }
 
-    /// `scale^beta`. Two square roots are several times faster than a general power, and the
-    /// published beta is theirs: s^¾ = √s · √√s.
+    /// `scale^beta`. Two square roots are several times faster than a general power, and are enough
+    /// for the published beta of ¾: s^¾ = √s · √√s.
     fn power<B: Backend>(&self, scale: Tensor<B, 4>) -> Tensor<B, 4> {
         if self.beta == 0.75 {
             let root = scale.sqrt();

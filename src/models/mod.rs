@@ -45,7 +45,7 @@ pub(crate) use batch_plan::{BatchPlan, join};
 pub use grad_cam::grad_cam;
 pub use init_network::InitNetwork;
 #[cfg(feature = "train")]
-pub(crate) use layer_modules::MapLayer;
+pub(crate) use layer_modules::{MapLayer, is_trained};
 pub use linear::Linear;
 pub use load_on::{BackendModel, init_on, load_on};
 pub use lrn::Lrn;
@@ -56,6 +56,4 @@ pub(crate) use network::nan_marker;
 pub use network::{AlexNet, Network, Vgg};
 pub use tap::Tap;
 pub use trainable_parameters::TrainableParameter;
-#[cfg(feature = "train")]
-pub(crate) use trainable_parameters::is_trained;
 pub use two_gpu::{Traffic, Transfer, TwoGpuNetwork};

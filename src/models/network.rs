@@ -2,9 +2,8 @@
 
 use super::batch_plan::{BatchPlan, join};
 use super::capacity::Capacity;
-use super::layer_modules::{LayerBuilder, MapLayer, ParameterValues, VectorLayer};
+use super::layer_modules::{LayerBuilder, MapLayer, ParameterValues, VectorLayer, is_trained};
 use super::tap::{Tap, join_taps};
-use super::trainable_parameters::is_trained;
 use super::{Architecture, IntoArchitecture, Parameter, Section, Shape, Step, Table};
 use crate::{Error, Metadata, Result};
 use burn::backend::Autodiff;
@@ -124,7 +123,7 @@ impl<B: Backend> Network<B> {
         std::mem::replace(self, hollow)
     }
 
-    /// The same network where gradients can be asked for; its weights are shared.
+    /// The same network on the autodiff backend, for gradients; its weights are shared.
     pub(super) fn with_gradients(&self) -> Network<Autodiff<B>> {
         Network::from_inner(self.clone())
     }
@@ -134,14 +133,14 @@ impl<B: Backend> Network<B> {
         self.devices().into_iter().next().unwrap_or_default()
     }
 
-    /// What goes with the weights: the preprocessing that they want and the names of their classes, if
-    /// the file that they came from says so.
+    /// The metadata of the weights: the preprocessing that they need and the names of their
+    /// classes, if the file that they came from states them.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The same network, and what goes with its weights: as many labels as there are logits.
-    /// [`save`](Self::save) writes it into the file.
+    /// The same network with other metadata, which must have as many labels as there are logits.
+    /// [`save`](Self::save) writes it to the file.
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
     }
@@ -149,7 +148,7 @@ impl<B: Backend> Network<B> {
     /// The logits: `[N, C, H, W]` to `[N, num_classes]`.
     ///
     /// # Panics
-    /// Where [`try_forward`](Self::try_forward) has an error, with its message.
+    /// If [`try_forward`](Self::try_forward) returns an error, with its message.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         self.try_forward(images).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -168,15 +167,17 @@ impl<B: Backend> Network<B> {
         Ok(join(plan.split(images).map(|part| self.classify(part)).collect()))
     }
 
-    /// Whether the network takes a batch of `shape` on `device`, to be asked before the batch exists.
+    /// Checks that the network takes a batch of `shape` on `device`. This can be called before the
+    /// batch exists.
     ///
     /// # Errors
     /// [`Error::InputShape`] for a wrong number of channels or an empty batch,
     /// [`Error::InputTooSmall`] for images that the pools reduce to nothing, [`Error::Backend`] for
-    /// images or logits too large for the device, or a batch that is far beyond the memory (on a CPU, what
-    /// the allocator refuses; the free memory of a GPU is not known). On an autodiff backend also for maps
-    /// so large that the device's driver would cut the sum of a gradient short, and for a batch that
-    /// would have to go in parts through a batch norm in training.
+    /// images or logits too large for the device, or a batch that is far beyond the memory (on a
+    /// CPU, what the allocator refuses; the free memory of a GPU is not known). On an autodiff
+    /// backend, it is also returned for maps so large that the device's driver would cut the sum of
+    /// a gradient short, and for a batch that would have to go in parts through a batch norm in
+    /// training.
     pub fn check(&self, shape: [usize; 4], device: &B::Device) -> Result<()> {
         let plan = self.plan(shape, device)?;
         plan.expect_logits(shape[0])
@@ -217,9 +218,9 @@ impl<B: Backend> Network<B> {
             .collect())
     }
 
-    /// The logits, `[N, num_classes]`, from the output of `layer` on. That may be what
-    /// [`taps`](Self::taps) gave, or a modified one: to see what the answer depends on, or by gradients
-    /// (Grad-CAM) where it comes from.
+    /// The logits, `[N, num_classes]`, computed from the output of `layer` onward. `output` may be
+    /// what [`taps`](Self::taps) returned, or a modified version of it: to see what the prediction
+    /// depends on or, with gradients (Grad-CAM), which part of the image it comes from.
     ///
     /// # Errors
     /// [`Error::UnknownLayer`]; [`Error::InputShape`] if `output` is a map where the layer gives vectors (or

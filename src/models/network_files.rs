@@ -11,17 +11,19 @@ use burn::tensor::backend::Backend;
 use std::path::Path;
 
 impl<B: Backend> Network<B> {
-    /// A network with the weights of a file: safetensors or PyTorch's (`.pth`, old or new), with the
-    /// names of torchvision, timm, the papers or the tutorials. f16, bf16 and f64 become f32.
+    /// A network with the weights of a file: safetensors or PyTorch's (`.pth`, old or new), with
+    /// tensors named as in torchvision, timm, the papers or tutorials. f16, bf16 and f64 become
+    /// f32.
     ///
-    /// The file is read piece by piece into place, so that loading takes little more memory than the
-    /// weights themselves. The file's [metadata](Self::metadata) comes along.
+    /// The file is read piece by piece into place, so that loading takes little more memory than
+    /// the weights themselves. The file's [metadata](Self::metadata) is kept.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`](crate::Error::WeightsMismatch) with every tensor that is missing,
-    /// extra, misshaped or mistyped; [`Error::NotFinite`](crate::Error::NotFinite) for a tensor with
-    /// NaN or infinity in it; [`Error::LabelsMismatch`](crate::Error::LabelsMismatch) if the number of
-    /// labels is not that of the classes; as for [`Weights::open`] and [`Network::new`].
+    /// extra, misshaped or mistyped; [`Error::NotFinite`](crate::Error::NotFinite) for a tensor
+    /// with NaN or infinity in it; [`Error::LabelsMismatch`](crate::Error::LabelsMismatch) if the
+    /// number of labels is not that of the classes; and as for [`Weights::open`] and
+    /// [`Network::new`].
     pub fn load(
         architecture: impl IntoArchitecture,
         path: impl AsRef<Path>,
@@ -30,8 +32,9 @@ impl<B: Backend> Network<B> {
         Self::from_weights(architecture, &Weights::open(path)?, LoadOptions::default(), device)
     }
 
-    /// [`load`](Self::load) from a file that is open already, or a part of it: what is not loaded is
-    /// fresh. With [`LoadOptions::features`] that is the start of transfer learning.
+    /// The same as [`load`](Self::load) for a file that is already open, or a part of it.
+    /// Parameters that are not loaded get random initial values; with [`LoadOptions::features`],
+    /// this is how transfer learning starts.
     ///
     /// ```no_run
     /// use alexnet_vgg::weights::{LoadOptions, Weights};
@@ -58,9 +61,10 @@ impl<B: Backend> Network<B> {
         Ok(network.with_metadata(reader.finish()?))
     }
 
-    /// The network with torchvision's published weights: [fetched](crate::hub) at the first call,
-    /// then from the cache. Their preprocessing is [`Preset::imagenet`](crate::vision::Preset), and
-    /// goes with the network. Of the features alone the classifier may be any. Feature `hub`.
+    /// The network with torchvision's published weights, which are [downloaded](crate::hub) on the
+    /// first call and then taken from the cache. Their preset,
+    /// [`Preset::imagenet`](crate::vision::Preset), is kept as metadata. If only the features are
+    /// loaded, the network may have any classifier. Feature `hub`.
     ///
     /// # Errors
     /// As for [`Published::of`] (or [`Published::features_of`]), [`HubOptions::from_env`],
@@ -82,8 +86,8 @@ impl<B: Backend> Network<B> {
     }
 
     /// Writes the weights as f32 with torchvision's names: as a state dict of PyTorch if the path
-    /// ends in `.pth` or `.pt`, as safetensors if it ends in `.safetensors`. In safetensors go the
-    /// network's name and its [metadata](Self::metadata), too.
+    /// ends in `.pth` or `.pt`, as safetensors if it ends in `.safetensors`. A safetensors file
+    /// also gets the network's name and its [metadata](Self::metadata).
     ///
     /// # Errors
     /// As for [`weights::save`], and [`Error::Backend`](crate::Error::Backend) if the device fails.
@@ -100,7 +104,8 @@ impl<B: Backend> Network<B> {
         weights::save(self.architecture(), self.metadata(), path, options, values)
     }
 
-    /// Writes this network as an ONNX file (see [`onnx`](crate::onnx)), and tells what was written.
+    /// Writes this network as an ONNX file (see [`onnx`](crate::onnx)), and returns what was
+    /// written.
     ///
     /// The weights go from the device to the file in [chunks](Parameter::row_chunks), never all of them
     /// through memory.

@@ -1,10 +1,10 @@
-//! burn's networks as models that answer on slices.
+//! burn's networks as models that work on slices.
 
 use super::{Architecture, Network};
 use crate::backend;
-use crate::predict::Model;
 use crate::{Array, Metadata};
 use crate::{Error, Result};
+use alexnet_vgg_core::predict::Model;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use std::ops::Range;
@@ -45,7 +45,7 @@ pub(super) fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<V
     Ok(backend::read(tensor)?.iter::<f32>().collect())
 }
 
-/// (An autodiff backend would drop values at random as in training: give its `valid()`.)
+/// (An autodiff backend would drop values at random, as in training: pass the network's `valid()`.)
 impl<B: Backend> Model for Network<B> {
     fn architecture(&self) -> &Architecture {
         self.architecture()

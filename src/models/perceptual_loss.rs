@@ -2,23 +2,23 @@
 //! tensors.
 
 use super::{Network, Tap};
-use crate::predict::PerceptualDistance;
 use crate::{Error, Result};
+use alexnet_vgg_core::predict::PerceptualDistance;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 /// Added to the length of a position's channels, as in LPIPS.
 const EPSILON: f64 = 1e-10;
-/// Added to the square of that length: the root has no slope at 0, where ReLUs leave nothing. Far below
-/// what f32 tells apart from a length that is not 0.
+/// Added to the square of that length, because the square root has no derivative at 0, where ReLUs
+/// may leave all channels. It is too small to change any other length in f32.
 const SQUARE_EPSILON: f64 = 1e-20;
 
 impl<B: Backend> Network<B> {
-    /// The perceptual distances of `a` and `b`, image by image: both `[N, C, H, W]`, preprocessed as the
-    /// network wants it; `[N]`, on the same device. Gradients flow to both, so their mean is a loss. A
-    /// pair with NaN in it has the distance NaN.
+    /// The perceptual distances of `a` and `b`, image by image: both are `[N, C, H, W]`,
+    /// preprocessed as the network expects; the result is `[N]`, on the same device. Gradients flow
+    /// to both, so their mean is a loss. A pair with NaN in it has the distance NaN.
     ///
-    /// On an autodiff backend the network should be [frozen](Self::freeze), as long as it is not to be
+    /// On an autodiff backend the network should be [frozen](Self::freeze), unless it is to be
     /// trained itself.
     ///
     /// ```

@@ -9,9 +9,9 @@ use burn::tensor::{Tensor, TensorData};
 /// The output of a layer inside the network.
 #[derive(Clone, Debug)]
 pub enum Tap<B: Backend> {
-    /// Of the features or the pool, `[N, C, H, W]`.
+    /// The output of a layer of the features or of the pool, `[N, C, H, W]`.
     Map(Tensor<B, 4>),
-    /// Of the classifier, `[N, features]`.
+    /// The output of a layer of the classifier, `[N, features]`.
     Vector(Tensor<B, 2>),
 }
 
@@ -27,7 +27,8 @@ impl<B: Backend> Tap<B> {
     /// The values, read from the device.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) if the device failed in what led to this tensor.
+    /// [`Error::Backend`](crate::Error::Backend) if the device failed while it computed this
+    /// tensor.
     pub fn into_data(self) -> Result<TensorData> {
         match self {
             Tap::Map(tensor) => backend::read(tensor),

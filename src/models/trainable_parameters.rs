@@ -3,9 +3,10 @@
 use super::layer_modules::{MapLayer, VectorLayer};
 use super::network::Network;
 use super::{Parameter, Role, Section};
+use burn::module::ParamId;
 #[cfg(feature = "train")]
 use burn::module::RunningState;
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+#[cfg(feature = "train")]
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::ops::Range;
@@ -13,7 +14,7 @@ use std::ops::Range;
 /// A parameter that training changes, and burn's tensors that hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainableParameter {
-    /// The table's.
+    /// The parameter, as the table describes it.
     pub parameter: Parameter,
     /// burn's tensors that hold it, in the order of its rows: in a [`Network`] one for each of its
     /// [`row_chunks`](Parameter::row_chunks). Other processes have other ids for the same parameter: only its key is
@@ -50,19 +51,6 @@ impl<B: Backend> Network<B> {
     pub(crate) fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
         self.features.iter().flat_map(MapLayer::running_statistics).collect()
     }
-}
-
-/// Whether any of its parameters requires a gradient.
-pub(crate) fn is_trained<B: Backend>(module: &impl Module<B>) -> bool {
-    struct Any(bool);
-    impl<B: Backend> ModuleVisitor<B> for Any {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0 |= param.is_require_grad();
-        }
-    }
-    let mut any = Any(false);
-    module.visit(&mut any);
-    any.0
 }
 
 impl<B: Backend> MapLayer<B> {

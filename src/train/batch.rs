@@ -11,8 +11,8 @@ pub struct Batch<B: Backend> {
     pub images: Tensor<B, 4>,
     /// The classes, `[N]`.
     pub classes: Tensor<B, 1, Int>,
-    /// For each of the N examples, which one it is and in which visit: augmentation and dropout are drawn by
-    /// it.
+    /// For each of the N examples, which one it is and in which visit: augmentation and dropout are
+    /// drawn from this.
     pub samples: Vec<Sample>,
     /// The fraction of the optimizer's batch that this is, 1 for a whole batch. The mean loss is multiplied by
     /// it before the backward pass, so that the gradients of all micro-batches add up to those of the batch.

@@ -24,10 +24,10 @@ pub(super) fn expect_same_run(state: &RunState, processes: &dyn ProcessGroup) ->
     });
     let states = states.collect::<Result<Vec<_>>>()?;
     for (rank, own) in states.iter().enumerate() {
-        let mut differences = own.differences(&states[0], "in process 0")?;
+        let mut differences = own.differences(&states[0], "but process 0 has")?;
         let (epochs, first) = (own.recipe.epochs, states[0].recipe.epochs);
         if epochs != first {
-            differences.push(format!("recipe: epochs: {epochs}, in process 0 {first}"));
+            differences.push(format!("recipe: epochs: {epochs}, but process 0 has {first}"));
         }
         if !differences.is_empty() {
             let place = processes.location(rank);
@@ -136,14 +136,17 @@ mod tests {
         let other = "process 1 (there): its run is a different one: ";
         let version = here.clone().with_version("9.9.9");
         let ours = env!("CARGO_PKG_VERSION");
-        assert_eq!(refused(version), Err(format!("{other}version: 9.9.9, in process 0 {ours}")));
+        assert_eq!(
+            refused(version),
+            Err(format!("{other}version: 9.9.9, but process 0 has {ours}"))
+        );
         let data = RunState::new(&table, &recipe, files("def"));
-        let says = "training set: files: def, in process 0 abc";
+        let says = "training set: files: def, but process 0 has abc";
         assert_eq!(refused(data), Err(format!("{other}{says}")));
         let recipe = Recipe { rate: 0.5, epochs: 7, ..recipe };
         let error =
             refused(RunState::new(&table, &recipe, files("abc"))).expect_err("another recipe");
-        assert!(error.contains("rate: 0.5, in process 0 0.01"), "{error}");
-        assert!(error.contains("epochs: 7, in process 0 90"), "{error}");
+        assert!(error.contains("rate: 0.5, but process 0 has 0.01"), "{error}");
+        assert!(error.contains("epochs: 7, but process 0 has 90"), "{error}");
     }
 }

@@ -42,7 +42,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
                 rank,
                 place: processes.location(rank),
                 reason: "its weights differ from those of process 0: the machines compute \
-                         differently"
+                         different results"
                     .into(),
             }),
         }

@@ -40,7 +40,7 @@ use std::sync::Arc;
 /// # Errors
 /// - [`Error::Setting`] for a recipe out of range, data that does not fit the network (classes, shape, no
 ///   examples), nothing to train, or a [`dashboard`](TrainOptions::dashboard) that was not built
-/// - [`Error::OtherRun`] if the checkpoint to resume is of another run
+/// - [`Error::OtherRun`] if the checkpoint to resume belongs to another run
 /// - [`Error::Diverged`] if the loss is NaN or infinite
 /// - [`Error::Io`] if the output cannot be written at the end
 /// - [`Error::Process`] if another process failed, or trains something else

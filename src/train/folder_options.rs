@@ -14,15 +14,15 @@ pub struct FolderOptions {
     pub network: NetworkConfig,
     /// The recipe.
     pub recipe: Recipe,
-    /// A weights file to initialize the network from. If it is of the same network, everything is used that
-    /// [fits](crate::models::Network::init_from_pretrained); if it is of a shallower VGG, the layers that the VGG paper
-    /// [takes over](crate::models::Network::init_from_shallower).
+    /// A weights file to initialize the network from. If it is for the same network, everything
+    /// that [fits](crate::models::Network::init_from_pretrained) is used; if it is for a shallower
+    /// VGG, the layers that the VGG paper [reuses](crate::models::Network::init_from_shallower).
     pub weights: Option<PathBuf>,
     /// Side of the square that the network sees, in pixels.
     pub input: u32,
     /// Short side that validation pictures are resized to, in pixels. Default: 8/7 of `input`.
     pub resize: Option<u32>,
-    /// A factor on the channels and hidden features of the network.
+    /// The factor by which the network's channels and hidden features are scaled.
     pub width: f64,
     /// The fraction of every class that is used for validation, if the data has no validation set.
     pub validation_fraction: f64,
@@ -36,7 +36,8 @@ pub struct FolderOptions {
 }
 
 impl FolderOptions {
-    /// A network of random weights, of full width and with input of 224 pixels; a tenth of the pictures validate.
+    /// A network of full width with random weights and an input of 224 pixels; a tenth of the
+    /// pictures are used for validation.
     pub fn new(network: NetworkConfig, recipe: Recipe) -> Self {
         Self {
             network,

@@ -49,7 +49,8 @@ pub struct Scores {
 }
 
 impl History {
-    /// The epoch with the best top-1 accuracy on the validation set; of equal ones, that with the lower loss.
+    /// The epoch with the best top-1 accuracy on the validation set; among equal ones, that with
+    /// the lower loss.
     pub fn best(&self) -> Option<&Epoch> {
         self.epochs.iter().reduce(
             |best, epoch| {

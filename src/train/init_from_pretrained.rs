@@ -1,4 +1,4 @@
-//! The initialization of a network by pretrained weights, for transfer learning.
+//! Initializes a network from pretrained weights, for transfer learning.
 
 use crate::Result;
 use crate::models::{Architecture, Network, Parameter};
@@ -10,9 +10,9 @@ impl<B: Backend> Network<B> {
     /// The same network with every pretrained parameter that fits by name and shape, and the keys of the
     /// parameters that keep their values.
     ///
-    /// The last layer keeps its values if the pretrained network has another number of classes, or if both
-    /// networks have labels in their [metadata](Self::metadata) that differ. The whole classifier keeps its values
-    /// if the weights are of features only.
+    /// The last layer keeps its values if the pretrained network has another number of classes, or
+    /// if both networks have labels in their [metadata](Self::metadata) that differ. The whole
+    /// classifier keeps its values if the weights file has only the features.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`](crate::Error::WeightsMismatch) if the features are not those of this network;

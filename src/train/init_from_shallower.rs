@@ -1,11 +1,11 @@
-//! The initialization of deep VGGs by layers of a shallower one (VGG paper, section 3.1).
+//! Initializes deep VGGs from layers of a shallower one (VGG paper, section 3.1).
 
 use crate::models::{Architecture, Layer, Network, Step};
 use crate::{Error, Result};
 use burn::tensor::backend::Backend;
 use std::collections::BTreeMap;
 
-/// Convolutions and linear layers that the deeper configurations take over from configuration A.
+/// Convolutions and linear layers that the deeper configurations reuse from configuration A.
 const FIRST_CONVOLUTIONS: usize = 4;
 const LAST_LINEAR: usize = 3;
 
@@ -46,7 +46,7 @@ impl<B: Backend> Network<B> {
     }
 }
 
-/// The layers that deeper networks take over.
+/// The layers that deeper networks reuse.
 fn layers_for_deeper(shallow: &Architecture) -> Vec<&Step> {
     let is_conv = |step: &&Step| matches!(step.layer, Layer::Conv { .. });
     let is_linear = |step: &&Step| matches!(step.layer, Layer::Linear { .. });

@@ -1,5 +1,5 @@
-//! Training: from folders of pictures to trained weights, by the recipes of the papers, with checkpoints from which
-//! every run can be resumed.
+//! Training: from folders of pictures to trained weights, with the recipes of the papers, and with
+//! checkpoints from which every run can be resumed.
 //!
 //! This is the feature `train`. It is built on burn-train: a network is a [`TrainStep`](burn::train::TrainStep), and
 //! the metrics, the dashboard and the [`Interrupter`](burn::train::Interrupter) are burn-train's.

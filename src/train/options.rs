@@ -65,7 +65,7 @@ impl TrainOptions {
     /// `Ok` if this build can do what is asked for.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the dashboard is asked for and was not built.
+    /// [`Error::Setting`] if the dashboard is asked for, but is not in this build.
     pub(super) fn expect_supported(&self) -> Result<()> {
         expect_dashboard(self.dashboard)
     }
@@ -76,7 +76,7 @@ impl TrainOptions {
     }
 }
 
-/// `Ok` if the dashboard is not asked for, or was built.
+/// `Ok` if the dashboard is not asked for, or is in this build.
 pub(super) fn expect_dashboard(asked: bool) -> Result<()> {
     let is_supported = !asked || cfg!(feature = "dashboard");
     let expected = "a build with the feature `dashboard`";

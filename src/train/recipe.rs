@@ -33,8 +33,8 @@ pub struct Recipe {
     /// Images of one optimizer step.
     pub batch: usize,
     /// Micro-batches that a batch is divided into, whose gradients are accumulated: the same step in less memory,
-    /// except that batch norm uses the statistics of each micro-batch. `parts` in TOML.
-    #[serde(rename = "parts", default = "one")]
+    /// except that batch norm uses the statistics of each micro-batch.
+    #[serde(default = "one")]
     pub micro_batches: usize,
     /// Passes over the training set.
     pub epochs: usize,
@@ -67,8 +67,9 @@ pub struct Recipe {
     pub optimizer: SgdConfig,
     /// The learning rate schedule.
     pub schedule: Schedule,
-    /// Factors on the learning rates of layers, by names such as `features`, `features.0` or `classifier.6`. If
-    /// several names match a layer, the longest counts. 0 freezes a layer, including its batch norm.
+    /// Factors for the learning rates of layers, by names such as `features`, `features.0` or
+    /// `classifier.6`. If several names match a layer, the longest counts. 0 freezes a layer,
+    /// including its batch norm.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
     /// A recipe for training the classifier by itself first, on features of the pictures without augmentation,

@@ -24,7 +24,6 @@ pub(super) struct RunState {
     /// Optimizer steps since the start of the run.
     pub steps: u64,
     /// Of the current epoch so far.
-    #[serde(rename = "sums")]
     pub totals: EpochTotals,
     pub recipe: Recipe,
     /// The epochs that are finished.

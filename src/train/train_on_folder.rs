@@ -26,7 +26,8 @@ use std::sync::Arc;
 /// - The pictures are preprocessed as the weights need it, or as for ImageNet, at the size of the input.
 /// - An augmentation that shifts principal colors uses those of the training set, which are computed once for a run.
 /// - With [`resume`](TrainOptions::resume) there must be a checkpoint in [`output`](TrainOptions::output). Everything
-///   else must be as it was when the run began.
+/// - The pictures are preprocessed as the weights require, or else as for ImageNet, at the size of
+///   the input.
 /// - At the end, `output` also contains `curves.svg` and, unless the run was interrupted, `confusion.svg`: the
 ///   confusion matrix of the best network on the validation set.
 ///

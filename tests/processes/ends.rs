@@ -104,7 +104,7 @@ fn kill_ends_all(scenario: &Scenario) {
 }
 
 fn timeout_ends(scenario: &Scenario) {
-    let timeout = [("ALEXNET_VGG_MPI_PATIENCE", "3")];
+    let timeout = [("ALEXNET_VGG_MPI_TIMEOUT", "3")];
     let job = scenario.start_by(&mpirun(), 4, &timeout);
     job.wait_for("at work");
     let start = Instant::now();

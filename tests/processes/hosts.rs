@@ -96,7 +96,7 @@ fn rate_is_used(scenario: &Scenario) {
 /// No connection is closed. Open MPI's mpirun notices that it hears nothing; where mpirun does not, the timeout
 /// ends the job.
 fn cut_ends_all(scenario: &Scenario) {
-    let job = scenario.start_on_hosts(2, 2, &[("ALEXNET_VGG_MPI_PATIENCE", "12")]);
+    let job = scenario.start_on_hosts(2, 2, &[("ALEXNET_VGG_MPI_TIMEOUT", "12")]);
     job.wait_for("at work");
     std::fs::write(job.folder().join("cut"), "").expect("a file");
     let start = Instant::now();

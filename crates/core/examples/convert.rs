@@ -31,12 +31,12 @@ struct Args {
     dtype: Option<Type>,
     #[arg(long, help = cli::networks("The network, if the file fits several"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// The preprocessing that the weights were trained with, imagenet or caffe, if the input does not state
-    /// it: safetensors files do.
+    /// The preprocessing that the weights were trained with, imagenet or caffe, if the input does
+    /// not state it. Only safetensors files can state it.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// A file with the names of the classes, one on each line, if the input does not state them:
-    /// safetensors files do.
+    /// A file with the names of the classes, one on each line, if the input does not state them.
+    /// Only safetensors files can state them.
     #[arg(long)]
     labels: Option<PathBuf>,
 }
@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The network that the file is of, or its convolutional part if the file has no more.
+/// The network that the file is for, or its convolutional part if the file has nothing else.
 fn architecture(
     weights: &Weights,
     hint: Option<&NetworkConfig>,
@@ -97,7 +97,7 @@ fn metadata(args: &Args, weights: &Weights, network: &str) -> Result<Metadata, B
     if let (Some(stated), Some(given)) = (&stated.labels, &labels)
         && stated != given
     {
-        return Err("the input states other labels than --labels".into());
+        return Err("the input's labels differ from those of --labels".into());
     }
     Ok(stated.or(&Metadata { preset: args.preset.clone(), labels }))
 }

@@ -21,9 +21,9 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 #[derive(Parser)]
 #[command(about = "Writes a network as an ONNX file")]
 struct Args {
-    #[arg(long, required_unless_present = "weights", help = cli::networks("The network. Default: the one that the weights file is of. One of"), value_parser = NetworkConfig::by_name)]
+    #[arg(long, required_unless_present = "weights", help = cli::networks("The network. Default: the one that the weights file is for. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// A weights file: safetensors, or PyTorch's (.pth), old or new. Default: random weights.
+    /// A weights file: safetensors or PyTorch's (.pth, old or new format). Default: random weights.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// The ONNX file to write.

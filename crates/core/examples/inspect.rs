@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release --example inspect -- vgg16-397923af.pth
 //!
-//! Reads safetensors and PyTorch's files, old and new. Only the header is read, so files of any size take no
-//! time; --verify reads all values and compares the file's checksums.
+//! Reads safetensors and PyTorch's files, old and new. Only the header is read, so even huge files
+//! take no time; --verify reads all values and checks them against the file's checksums.
 
 mod cli;
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(about = "The tensors of weights files, and which network they are of")]
+#[command(about = "The tensors of weights files, and the network they belong to")]
 struct Args {
     /// Files in the format of safetensors or PyTorch.
     #[arg(required = true)]

@@ -1,4 +1,5 @@
-//! Prints the layers of every network, as its table describes them, and runs a forward pass to prove it.
+//! Prints the layers of every network, as its table describes them, and runs a forward pass to
+//! confirm them.
 //!
 //!     cargo run --release --example shapes
 //!     cargo run --release --example shapes -- --model vgg16 --input 256,320 --batch 8

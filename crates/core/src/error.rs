@@ -240,7 +240,7 @@ pub enum Error {
     },
 
     /// No published weights exist for a network.
-    #[error("no weights are published for {network}; they are for: {known}")]
+    #[error("no weights are published for {network}; weights are published for: {known}")]
     NotPublished {
         /// The network.
         network: String,
@@ -268,7 +268,7 @@ pub enum Error {
         address: String,
         /// What the server should have sent.
         expected: String,
-        /// What came instead.
+        /// What was received instead.
         found: String,
     },
 
@@ -281,7 +281,7 @@ pub enum Error {
         address: String,
         /// The published SHA-256 in hexadecimal, or as much of its beginning as is published.
         expected: String,
-        /// The SHA-256 of the file that came.
+        /// The SHA-256 of the file that was received.
         found: String,
     },
 
@@ -292,7 +292,7 @@ pub enum Error {
         place: String,
         /// What would have been accepted.
         expected: String,
-        /// What was there.
+        /// What was found.
         found: String,
     },
 
@@ -342,7 +342,7 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// An error of the operating system with a file: `File::open(path).map_err(Error::io(path))`.
+    /// The operating system's error about a file: `File::open(path).map_err(Error::io(path))`.
     pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
         move |error| Error::Io { path: path.into(), error }
     }
@@ -360,7 +360,7 @@ fn one_per_line(list: &[String]) -> String {
 }
 
 /// Makes text from an untrusted source safe to print: control characters and characters that change
-/// the direction of writing are escaped, so that they cannot control the terminal, and everything after
+/// the text direction are escaped, so that they cannot control the terminal, and everything after
 /// 2000 characters is cut off.
 ///
 /// ```

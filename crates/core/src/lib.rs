@@ -19,15 +19,15 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`architecture`] | the tables of all networks, their shapes, costs and receptive fields |
-//! | [`weights`] | trained weights from files and to files, strictly |
-//! | `hub` (a feature) | torchvision's published weights by name: downloaded, checked, kept |
+//! | [`weights`] | trained weights: strictly checked loading from files, and saving to files |
+//! | `hub` (a feature) | torchvision's published weights by name: downloaded, verified, cached |
 //! | [`engine`] | the compiled forward pass for the CPU |
 //! | `onnx` (a feature) | a network as an ONNX file, for other runtimes |
-//! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same at random, for training |
+//! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same with random augmentation, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
 //!
-//! The package `alexnet-vgg-burn` stands on this one: it has the same networks as modules of the tensor
-//! framework [burn](https://burn.dev), on CPU and GPU, and trains them.
+//! The package `alexnet-vgg-burn` builds on this one: it has the same networks as modules of the
+//! tensor framework [burn](https://burn.dev), on CPU and GPU, and trains them.
 #![deny(unsafe_code, missing_docs)]
 
 pub mod architecture;
@@ -50,10 +50,10 @@ pub use array::Array;
 pub use error::{Error, Result, expect_finite, printable};
 pub use metadata::Metadata;
 
-/// What the package `alexnet-vgg-burn` shares with this one. Not for others: it changes at any time.
+/// What this crate shares with the package `alexnet-vgg-burn`. Not for other crates: it may change
+/// at any time.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::dropout_mask::dropout_mask;
-    pub use crate::vision::lettering;
     pub use crate::weights::safetensors_header;
 }

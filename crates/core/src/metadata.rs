@@ -33,8 +33,8 @@ impl Metadata {
         }
     }
 
-    /// Checks that the weights of `network` were trained on pictures that were preprocessed by `preset`.
-    /// `Ok` if the preset of the weights is not known.
+    /// Checks that the weights of `network` were trained on pictures that were preprocessed with
+    /// `preset`. `Ok` if the preset of the weights is not known.
     ///
     /// # Errors
     /// [`Error::PresetMismatch`](crate::Error::PresetMismatch) if they were trained with another preset:

@@ -2,14 +2,13 @@
 
 use crate::Result;
 use crate::models::capacity::Capacity;
+#[cfg(feature = "train")]
+use crate::models::layer_modules::is_trained;
 use crate::models::layer_modules::{LayerBuilder, MapLayer, ParameterValues, VectorLayer};
 use crate::models::masked_dropout::DropoutMasks;
 use crate::models::network::pooled;
 use crate::models::tap::Tap;
-#[cfg(feature = "train")]
-use crate::models::trainable_parameters::is_trained;
-use crate::models::{Architecture, Parameter, Section, Shape, Step};
-use crate::models::{SplitLayer, TwoGpuSplit};
+use crate::models::{Architecture, Parameter, Section, Shape, SplitLayer, Step, TwoGpuSplit};
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::tensor::Tensor;

@@ -4,9 +4,8 @@ use super::concurrent_halves::run_both_halves;
 use super::half_network::Half;
 use super::transfers::{Transfer, Transfers};
 use crate::models::batch_plan::{BatchPlan, join};
-use crate::models::layer_modules::{MapLayer, ParameterValues};
+use crate::models::layer_modules::{MapLayer, ParameterValues, is_trained};
 use crate::models::network::{Network, nan_marker};
-use crate::models::trainable_parameters::is_trained;
 use crate::models::{Architecture, IntoArchitecture, Parameter, TwoGpuSplit};
 use crate::{Metadata, Result};
 use burn::module::Module;
@@ -69,8 +68,8 @@ impl<B: Backend> TwoGpuNetwork<B> {
     /// [`values`](Self::values), or [`Network::values`] of the network on one device.
     ///
     /// # Errors
-    /// As for [`new`](Self::new), those of `values`, and [`Error::Setting`](crate::Error::Setting) if it
-    /// returns a wrong number of values.
+    /// As for [`new`](Self::new), those of `values`, and
+    /// [`Error::ValueCount`](crate::Error::ValueCount) if it returns a wrong number of values.
     pub fn from_values(
         architecture: impl IntoArchitecture,
         devices: &[B::Device; 2],
@@ -81,8 +80,8 @@ impl<B: Backend> TwoGpuNetwork<B> {
         })
     }
 
-    /// Splits a network, with its metadata, over two devices. [`merge`](Self::merge) is the reverse, exact to
-    /// the bit. Both return a network of which nothing is frozen.
+    /// Splits a network, with its metadata, across two devices. [`merge`](Self::merge) is the
+    /// reverse, exact to the bit. Both return a network in which nothing is frozen.
     ///
     /// # Errors
     /// As for [`new`](Self::new), and [`Error::Backend`](crate::Error::Backend) if a device failed.
@@ -166,7 +165,7 @@ impl<B: Backend> TwoGpuNetwork<B> {
     /// The logits, on the first device: `[N, C, H, W]` to `[N, num_classes]`.
     ///
     /// # Panics
-    /// Where [`try_forward`](Self::try_forward) returns an error, with its message.
+    /// If [`try_forward`](Self::try_forward) returns an error, with its message.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         self.try_forward(images).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -185,10 +184,11 @@ impl<B: Backend> TwoGpuNetwork<B> {
         Ok(join(chunks.map(|chunk| self.forward_chunk(&split, chunk)).collect()))
     }
 
-    /// `Ok` if the network takes a batch of `shape`, `[N, C, H, W]`, that is on `device`.
+    /// Checks that the network takes a batch of `shape`, `[N, C, H, W]`, that is on `device`.
     ///
     /// # Errors
-    /// As for [`Network::check`], on that device or on the halves'; as for [`Architecture::two_gpu_split`].
+    /// As for [`Network::check`], on that device and on those of the halves, and for
+    /// [`Architecture::two_gpu_split`].
     pub fn check(&self, shape: [usize; 4], device: &B::Device) -> Result<()> {
         self.plan(shape, device)?;
         self.architecture.two_gpu_split([shape[2], shape[3]]).map(|_| ())

@@ -45,7 +45,7 @@ fn class_folders(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The pictures in the folder of a class, at any depth, also through symbolic links.
+/// The pictures in the folder of a class, at any depth, including through symbolic links.
 fn pictures_below(folder: &Path, label: &str) -> Result<Vec<String>> {
     let class = folder.join(label);
     let mut files = Vec::new();

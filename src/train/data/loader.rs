@@ -56,8 +56,8 @@ impl Shard {
 }
 
 impl Default for LoaderOptions {
-    /// Shuffled, undivided batches of 128; one batch is read ahead, by as many threads as the processor runs; a
-    /// broken picture is an error.
+    /// Shuffled, undivided batches of 128; one batch is read ahead, by as many threads as the
+    /// machine can run at once; a broken picture is an error.
     fn default() -> Self {
         Self {
             batch: 128,
@@ -93,8 +93,8 @@ impl Default for LoaderOptions {
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
 ///
-/// It is also a [`DataLoader`](burn::data::dataloader::DataLoader) of burn: each iterator is the next epoch. burn's
-/// trait has no errors, so they are panics there.
+/// It is also a [`DataLoader`](burn::data::dataloader::DataLoader) of burn: each iterator is the
+/// next epoch. burn's trait cannot return errors, so they become panics there.
 pub struct Loader<B: Backend> {
     pub(super) examples: Arc<dyn Examples>,
     pub(super) options: LoaderOptions,

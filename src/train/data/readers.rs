@@ -114,5 +114,5 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn failed(reason: String) -> Error {
-    Error::Backend { backend: "readers".into(), reason }
+    Error::Thread { threads: "threads that read examples".into(), reason }
 }

@@ -25,19 +25,19 @@ pub trait ProcessGroup: Send + Sync {
         false
     }
 
-    /// Replaces every value by its sum over all processes: the same to the bit in all of them, and at every
-    /// repetition. All give the same number of values.
+    /// Replaces every value with its sum over all processes: the same to the bit in all of them,
+    /// and every time. All processes pass the same number of values.
     fn all_reduce(&self, values: &mut [f32]) -> Result<()>;
 
-    /// Replaces the values by those of rank 0. All give the same number of values.
+    /// Replaces the values with those of rank 0. All processes pass the same number of values.
     fn broadcast(&self, values: &mut [f32]) -> Result<()>;
 
-    /// The bytes that each process gives, by rank.
+    /// The bytes that each process passes, by rank.
     fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>>;
 }
 
 impl dyn ProcessGroup + '_ {
-    /// The bytes that rank 0 gives.
+    /// The bytes that rank 0 passes.
     pub(in crate::train) fn bytes_of_rank_0(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let own = if self.rank() == 0 { bytes } else { &[] };
         Ok(self.all_gather(own)?.into_iter().next().unwrap_or_default())

@@ -3,7 +3,7 @@
 //! - [`History`](super::History): `metrics` as CSV; `curves` as an SVG chart of `panel`s.
 //! - [`ConfusionMatrix`]: which classes are confused, with the `class_scores` of each class, as a
 //!   `confusion_table` in text and as a `confusion_plot` in SVG.
-//! - [`Mistake`]: the misclassified pictures.
+//! - [`Mistake`]: the misclassified pictures, as a page of HTML.
 
 mod class_scores;
 mod confusion_matrix;

@@ -12,8 +12,8 @@ use burn::tensor::Tensor;
 
 fn main() -> Result<()> {
     let device = Default::default();
-    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/photos/cat.jpg");
-    let batch = Preset::imagenet().batch(&[vision::decode_file(photo)?])?;
+    let photo = vision::decode(include_bytes!("../../../examples/photos/cat.jpg"))?;
+    let batch = Preset::imagenet().batch(std::slice::from_ref(&photo))?;
     let images: Tensor<Cpu, 4> = backend::to_tensor(batch, &device)?;
 
     let config = VggConfig::vgg11().with_width(0.25).with_num_classes(10);
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let compiled = config.init::<Cpu>(&device).compile(CompileOptions::default())?;
     let labels = Labels::new((0..10).map(|digit| format!("digit {digit}")));
     let classifier = Classifier::builder(compiled).labels(labels).views(Views::ten_crop());
-    let found = shared(classifier.build()?).classify_file(photo)?;
+    let found = shared(classifier.build()?).classify(&photo)?;
     let best = &found.predictions[0];
     println!("{} by {} views: {}", best.label, found.views.len(), found.agreement);
 

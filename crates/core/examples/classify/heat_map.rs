@@ -20,14 +20,14 @@ pub fn draw(
 ) -> Result<(), Box<dyn Error>> {
     let photo = decode_file(photo)?;
     let label = classifier.labels().get(class);
-    let map =
-        classifier.heat_map(&photo, class, scale)?.with_title(label).with_threshold(THRESHOLD);
+    let map = classifier.heat_map(&photo, class, scale)?.with_threshold(THRESHOLD);
     let picture = map.draw(&photo)?;
     picture.save(output).map_err(|error| format!("{}: {error}", output.display()))?;
+    let [smallest, largest] = map.range();
     let [left, top, right, bottom] =
         map.localize(THRESHOLD).to_pixels(photo.width(), photo.height());
     cli::warn(format!(
-        "{}: {label} in x {left} to {right}, y {top} to {bottom}\n",
+        "{}: {label} in x {left} to {right}, y {top} to {bottom}; scores from {smallest:.2} (violet) to {largest:.2} (yellow)\n",
         output.display()
     ));
     Ok(())

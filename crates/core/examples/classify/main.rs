@@ -28,16 +28,16 @@ struct Args {
     /// Photos (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM), folders, or patterns such as 'a/**/*.jpg'.
     #[arg(required = true)]
     photos: Vec<String>,
-    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is of, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
+    #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// A weights file: safetensors, or PyTorch's (.pth), old or new.
+    /// A weights file: safetensors or PyTorch's (.pth, old or new format).
     #[arg(long)]
     weights: Option<PathBuf>,
     /// torchvision's published weights, downloaded once and then read from a cache. Needs feature `hub`.
     #[arg(long, conflicts_with = "weights")]
     pretrained: bool,
-    /// Weights files of more networks, of any kind: their probabilities are averaged. One network is in
-    /// memory at a time.
+    /// Weights files of additional networks, of any kind: the probabilities of all networks are
+    /// averaged. Only one network is in memory at a time.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     ensemble: Vec<PathBuf>,
     #[command(flatten)]
@@ -67,7 +67,8 @@ struct Args {
     /// Number of classes. Default: as in the weights file, or 1000.
     #[arg(long)]
     num_classes: Option<usize>,
-    /// Also write the photo (only one) with a heat map of where the class is seen.
+    /// Also write the photo, overlaid with a heat map of where the class is seen. Takes a single
+    /// photo.
     #[arg(long, value_name = "OUT.png")]
     heatmap: Option<PathBuf>,
     /// The class of the heat map, by number. Default: the most probable one.
@@ -128,7 +129,7 @@ fn labels(args: &Args, members: &[Member]) -> Result<Labels, Box<dyn Error>> {
     match stated.next() {
         Some(labels) if stated.all(|other| other == labels) => Ok(labels.clone()),
         Some(_) => Err("the networks of the ensemble have different classes, or the same ones in \
-            different orders; if that is wrong, name them by --labels FILE"
+            different orders; if they are in fact the same, pass their names with --labels FILE"
             .into()),
         None => Ok(Labels::for_classes(members[0].architecture.num_classes())),
     }

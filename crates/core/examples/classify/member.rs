@@ -9,7 +9,7 @@ use alexnet_vgg_core::weights::{LoadOptions, Weights};
 use std::error::Error;
 use std::path::Path;
 
-/// A network whose weights were not read yet.
+/// A network whose weights have not been read yet.
 pub struct Member {
     pub architecture: Architecture,
     /// `None` for an untrained network.
@@ -34,7 +34,7 @@ impl Member {
         Ok(Self { architecture, weights: None, metadata: Metadata::default() })
     }
 
-    /// The network of a weights file.
+    /// The network that a weights file is for.
     pub fn open(
         args: &Args,
         path: &Path,

@@ -14,7 +14,7 @@ pub struct Report<'a> {
     json: bool,
     /// Networks that have not finished, including the one that is running.
     networks_left: usize,
-    /// Of all networks but the last, by photo.
+    /// The classifications by all networks but the last, by photo.
     earlier: Vec<Vec<Classification>>,
     failed: Vec<(usize, alexnet_vgg_core::Error)>,
     progress: ProgressBar,
@@ -135,7 +135,7 @@ fn in_one_line(photo: &str, classification: &Classification) -> String {
     format!("{}  {predictions}{agreement}\n", printable(photo))
 }
 
-/// Without the probabilities of all classes, which are a thousand.
+/// A classification as a line of JSON, without the probabilities of all thousand classes.
 fn json(photo: &str, classification: &Classification) -> String {
     let line = serde_json::json!({
         "photo": photo,

@@ -33,7 +33,8 @@ pub struct EngineArgs {
     /// Threads of the compiled engine. Default: one for each core.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Instructions of the compiled engine: avx512, avx2 or portable. Default: the best that this CPU has.
+    /// Instruction set of the compiled engine: avx512, avx2 or portable. Default: the best that
+    /// this CPU has.
     #[arg(long)]
     pub isa: Option<Isa>,
 }
@@ -95,7 +96,7 @@ pub fn expect_no_input(output: &Path, inputs: &[&Path]) -> Result<(), String> {
     }
 }
 
-/// An error of a file, which is named once.
+/// The message of an error about a file, with the file's path in it exactly once.
 pub fn with_path(path: &Path, error: &alexnet_vgg_core::Error) -> String {
     let (path, error) = (printable(&path.display().to_string()), error.to_string());
     if error.starts_with(&path) { error } else { format!("{path}: {error}") }
@@ -111,7 +112,7 @@ pub fn warn(text: impl Display) {
     let _ = write!(io::stderr(), "{text}");
 }
 
-/// The exit code of a program, after its error was printed. A reader that is gone is no error.
+/// The exit code of a program, after printing its error. A reader that is gone is not an error.
 pub fn finish(result: Result<(), Box<dyn Error>>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     let is_broken_pipe = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;

@@ -6,12 +6,13 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct ViewsArgs {
-    /// The views of each photo that the network sees: center, flips, ten-crop, dense, multi-crop, both (dense
-    /// and multi-crop), paper (as in the network's own paper), hflip, vflip, transpose, transverse, or
-    /// rotate:DEGREES. Join several by +, as in ten-crop+rotate:10.
+    /// The views of each photo that the network sees: center, flips, ten-crop, dense, multi-crop,
+    /// both (dense and multi-crop), paper (as in the network's own paper), hflip, vflip, transpose,
+    /// transverse, or rotate:DEGREES. Join several with +, as in ten-crop+rotate:10.
     #[arg(long, default_value = "center")]
     pub views: String,
-    /// Lengths of the short side that photos are resized to, such as 256,384,512: all views at each of them.
+    /// Lengths that the photo's short side is resized to, such as 256,384,512. All views are taken
+    /// at each of them.
     #[arg(long, value_delimiter = ',')]
     pub scales: Vec<u32>,
     /// In addition to the other views, the center rotated by this angle in both directions. Separate several

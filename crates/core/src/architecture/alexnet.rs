@@ -1,17 +1,18 @@
-//! AlexNet: the network of 2012 and torchvision's.
+//! AlexNet: the 2012 network and torchvision's.
 //!
 //! - *ImageNet Classification with Deep Convolutional Neural Networks*, Krizhevsky, Sutskever and
 //!   Hinton, 2012: [`AlexNetVariant::Paper`].
-//! - *One weird trick for parallelizing convolutional neural networks*, Krizhevsky, 2014: one tower,
-//!   other widths, no LRN; [`AlexNetVariant::Torchvision`].
+//! - *One weird trick for parallelizing convolutional neural networks*, Krizhevsky, 2014: a single
+//!   tower, different widths, no LRN; [`AlexNetVariant::Torchvision`].
 //!
 //! Both have the same structure, so each technique of the 2012 paper can be switched on or off in either.
 
 use super::checked_table::Architecture;
 use super::init::{BiasInit, Init, WeightInit};
 use super::layer::Layer;
+use super::paper_names::Numbering;
 use super::setters::setters;
-use super::table::{Numbering, Table};
+use super::table::Table;
 use super::width::scaled_channels;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,8 @@ pub struct AlexNetConfig {
     /// Height and width that the network is designed for: 224, or 227 as in Caffe. The first convolution of
     /// the paper's network has no padding for 227, and a padding of 2 for 224; its output is 55×55 for both.
     pub input_size: usize,
-    /// Factor for the numbers of channels and hidden features, which are rounded to even numbers of at least
-    /// 2: below 1 for small experiments.
+    /// Factor by which the numbers of channels and hidden features are scaled; the results are
+    /// rounded to even numbers of at least 2. Use a factor below 1 for small experiments.
     pub width: f64,
 }
 
@@ -188,13 +189,13 @@ impl AlexNetConfig {
         with_width(width: f64),
     }
 
-    /// The network of 2012, with all of its techniques.
+    /// The 2012 network, with all of its techniques.
     pub fn paper() -> Self {
         Self::new(AlexNetVariant::Paper).with_lrn(true).with_groups(true)
     }
 
-    /// The network of 2012 as its two GPUs computed it (section 3.5): [`paper`](Self::paper) with LRN of each
-    /// half of the channels separately.
+    /// The 2012 network as its two GPUs computed it (section 3.5): [`paper`](Self::paper) with each
+    /// half of the channels normalized separately by LRN.
     pub fn two_gpu() -> Self {
         Self::paper().with_lrn_within_groups(true)
     }
@@ -265,7 +266,7 @@ impl AlexNetConfig {
     /// The checked architecture of this network.
     ///
     /// # Errors
-    /// As for [`Architecture::new`]: no classes, a dropout of 1.
+    /// As for [`Architecture::new`], for example if there are no classes or the dropout is 1.
     pub fn architecture(&self) -> Result<Architecture> {
         Architecture::new(self.table())
     }

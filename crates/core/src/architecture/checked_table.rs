@@ -1,4 +1,4 @@
-//! A table that was checked: the form in which everything else takes a network.
+//! A table that has been checked: the form in which everything else takes a network.
 
 use super::step::{Parameter, Section, Step};
 use super::table::Table;
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// A network whose [`Table`] was checked: at the input size that it was designed for, the shape of every layer
-/// fits the next. Everything that reads a network takes one of these. It dereferences to its table, and clones
-/// share it.
+/// A network whose [`Table`] has been checked: at the input size that it was designed for, the
+/// shape of every layer fits the next. Everything that reads a network takes one of these. It
+/// dereferences to its table, and clones share it.
 ///
 /// ```
 /// use alexnet_vgg_core::architecture::{Architecture, Layer, Table, VggConfig};
@@ -141,8 +141,8 @@ impl Architecture {
         Ok((index, step.section))
     }
 
-    /// The shape, `[count, features]`, of `values` values that are input vectors of the first of these steps,
-    /// which must be steps of the classifier.
+    /// The shape, `[count, features]`, of `values` values that are read as input vectors of the
+    /// first of these steps. All of them must be steps of the classifier.
     ///
     /// # Errors
     /// [`Error::InputShape`] for steps outside the classifier, and for a number of values that is not a whole

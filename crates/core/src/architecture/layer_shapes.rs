@@ -177,12 +177,12 @@ impl PlacedLayer<'_> {
     }
 }
 
-/// Most values or multiplications of one layer: far beyond any machine, but small enough that no sum over
-/// [`MAX_LAYERS`] layers overflows 64 bits.
+/// The most values or multiplications that one layer may have: far beyond any machine, but small
+/// enough that no sum over [`MAX_LAYERS`] layers overflows 64 bits.
 const MAX_PRODUCT: u64 = 1 << 48;
-/// Most layers of a table.
+/// The most layers that a table may have.
 pub(super) const MAX_LAYERS: usize = 1 << 10;
-/// Largest size of LRN: more than any network has channels.
+/// The largest size of LRN: more channels than any network has.
 const MAX_LRN_SIZE: usize = u16::MAX as usize;
 
 /// The product of these factors, at most 2^48. `place` is for the error.

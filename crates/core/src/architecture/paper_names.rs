@@ -1,7 +1,16 @@
 //! The papers' names of layers: `conv5_1`, `relu5_1`, `pool5`, `fc7`.
 
 use super::layer::Layer;
-use super::table::Numbering;
+use serde::{Deserialize, Serialize};
+
+/// How a paper numbers its convolutions, and therefore names its layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Numbering {
+    /// One after the other, as in AlexNet: `conv1` .. `conv5`, `fc6`.
+    Sequential,
+    /// By blocks between pools, as in VGG: `conv1_1`, `conv1_2`, `pool1`, `conv2_1` .. `fc6`.
+    Blocks,
+}
 
 /// Names layers in forward order.
 pub(super) struct PaperNames {

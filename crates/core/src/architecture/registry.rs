@@ -37,9 +37,9 @@ impl NetworkConfig {
             .collect()
     }
 
-    /// The network with this name: `alexnet` (torchvision's), `alexnet_paper` (the network of 2012),
-    /// `alexnet_two_gpu` (the same as computed on two GPUs), `vgg11`, `vgg11_lrn`, `vgg13`, `vgg16`,
-    /// `vgg16_c`, `vgg19`, and each VGG with `_bn`.
+    /// The network with this name: `alexnet` (torchvision's), `alexnet_paper` (the 2012 network),
+    /// `alexnet_two_gpu` (the same as computed on two GPUs), `vgg11`, `vgg11_lrn`, `vgg13`,
+    /// `vgg16`, `vgg16_c`, `vgg19`, and each VGG with `_bn`.
     ///
     /// # Errors
     /// [`Error::UnknownNetwork`] with the list of names if there is no such network.

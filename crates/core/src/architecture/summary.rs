@@ -175,7 +175,7 @@ impl fmt::Display for Summary {
         write_aligned(f, &rows, 4)?;
         writeln!(
             f,
-            "total: {} parameters ({} MiB), {:.3} G multiply-adds, activations {} MiB, at once {} MiB",
+            "total: {} parameters ({} MiB), {:.3} G multiply-adds, activations {} MiB, at most {} MiB at once",
             with_separators(self.parameters),
             mib(self.weight_bytes),
             self.multiply_adds as f64 / 1e9,

@@ -7,7 +7,7 @@
 
 use super::layer::Layer;
 use super::layer_shapes::{MAX_LAYERS, PlacedLayer, product, too_large};
-use super::paper_names::PaperNames;
+use super::paper_names::{Numbering, PaperNames};
 use super::step::{Section, Shape, Step};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -32,15 +32,6 @@ pub struct Table {
     pub classifier: Vec<Layer>,
     /// How the paper numbers its convolutions.
     pub numbering: Numbering,
-}
-
-/// How a paper numbers its convolutions, and therefore names its layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Numbering {
-    /// One after the other, as in AlexNet: `conv1` .. `conv5`, `fc6`.
-    Sequential,
-    /// By blocks between pools, as in VGG: `conv1_1`, `conv1_2`, `pool1`, `conv2_1` .. `fc6`.
-    Blocks,
 }
 
 impl Table {

@@ -1,15 +1,17 @@
 //! VGG: *Very Deep Convolutional Networks for Large-Scale Image Recognition*, Simonyan and
 //! Zisserman, 2014.
 //!
-//! Table 1 of the paper has six configurations, A to E with A-LRN: here, those of [`TABLE_1`]. torchvision calls
-//! them vgg11 (A), vgg13 (B), vgg16 (D) and vgg19 (E), and has each of them also with batch normalization.
+//! Table 1 of the paper has six configurations, A to E with A-LRN: here, those of [`TABLE_1`].
+//! torchvision calls them vgg11 (A), vgg13 (B), vgg16 (D) and vgg19 (E), and also offers each of
+//! them with batch normalization.
 
 use super::alexnet::LRN;
 use super::checked_table::Architecture;
 use super::init::{BiasInit, Init, WeightInit};
 use super::layer::Layer;
+use super::paper_names::Numbering;
 use super::setters::setters;
-use super::table::{Numbering, Table};
+use super::table::Table;
 use super::width::scaled_channels;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -63,8 +65,8 @@ pub struct VggConfig {
     pub num_classes: usize,
     /// Channels of the input, at least 1.
     pub in_channels: usize,
-    /// Factor for the numbers of channels and hidden features, which are rounded to even numbers of at least
-    /// 2: below 1 for small experiments.
+    /// Factor by which the numbers of channels and hidden features are scaled; the results are
+    /// rounded to even numbers of at least 2. Use a factor below 1 for small experiments.
     pub width: f64,
     /// How the weights are initialized.
     pub initialization: VggInit,
@@ -228,7 +230,8 @@ impl VggConfig {
         }
     }
 
-    /// A convolution with "same" padding: it keeps the size of the map, also with the 1×1 kernels of C.
+    /// A convolution with "same" padding: it keeps the size of the map, even with the 1×1 kernels
+    /// of C.
     fn conv(&self, out: usize, kernel: usize) -> Layer {
         Layer::Conv {
             out: scaled_channels(out, self.width),
@@ -261,7 +264,7 @@ impl VggConfig {
     /// The checked architecture of this network.
     ///
     /// # Errors
-    /// As for [`Architecture::new`]: no classes, a dropout of 1.
+    /// As for [`Architecture::new`], for example if there are no classes or the dropout is 1.
     pub fn architecture(&self) -> Result<Architecture> {
         Architecture::new(self.table())
     }

@@ -106,7 +106,7 @@ unsafe fn multiply<S: Simd>(
             let sums = output.add(offset + first * blocks * BLOCK);
             // SAFETY: guaranteed by the caller.
             unsafe {
-                multiply_panel::<S>(rows, blocks, &strides, decoded, x, product);
+                multiply_panel(w.isa, rows, blocks, &strides, decoded, x, product);
                 add_products::<S>(stage, [first, rows, blocks], [start, len], products, sums);
             }
         }

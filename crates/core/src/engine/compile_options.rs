@@ -65,8 +65,8 @@ impl std::str::FromStr for LinearWeights {
 /// The threads that compute, besides the caller's own.
 #[derive(Clone, Debug)]
 pub enum Threads {
-    /// Threads of the compiled network's own. The number includes the caller's thread, from 1 (the
-    /// caller alone) to 1024. The others are parked between calls, and end with the network.
+    /// Threads of the compiled network's own, 1 to 1024. The number includes the caller's thread,
+    /// so 1 is the caller alone. The others are parked between calls, and end with the network.
     Dedicated(usize),
     /// The threads of a rayon pool.
     RayonPool(Arc<rayon::ThreadPool>),
@@ -83,7 +83,7 @@ impl Default for Threads {
 }
 
 impl Threads {
-    /// How many threads compute at once at most, the caller's included.
+    /// The most threads that compute at once, including the caller's.
     ///
     /// # Errors
     /// [`Error::Setting`] for a number that is out of range.

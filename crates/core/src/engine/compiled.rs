@@ -31,7 +31,7 @@ pub struct Compiled {
 struct Inner {
     architecture: Architecture,
     machine: Machine,
-    /// Threads that compute at once at most.
+    /// The most threads that compute at once.
     workers: usize,
     team: ThreadTeam,
     layers: Vec<PackedLayer>,
@@ -51,9 +51,10 @@ impl Compiled {
     /// range of rows of its first dimension, and returns these rows, flat, in PyTorch's order.
     ///
     /// # Errors
-    /// [`Error::Table`] if the architecture is not valid; [`Error::Setting`] for a number of threads out
-    /// of range, or if `values` returns a wrong number of values; [`Error::OutOfMemory`] if the machine does
-    /// not have the instruction set, or runs out of memory or threads; and the errors of `values`.
+    /// [`Error::Table`] if the architecture is not valid; [`Error::Setting`] for a number of
+    /// threads out of range; [`Error::ValueCount`] if `values` returns a wrong number of values;
+    /// [`Error::Backend`] if the machine does not have the instruction set, or a thread cannot be
+    /// started; [`Error::OutOfMemory`] if memory runs out; and the errors of `values`.
     pub fn from_values(
         architecture: impl IntoArchitecture,
         options: impl Into<CompileOptions>,
@@ -106,8 +107,9 @@ impl Compiled {
         Self { metadata, ..self }
     }
 
-    /// Computes the logits of a batch: from `images`, of `shape` `[N, C, H, W]`, flat, to `logits`,
-    /// `[N, num_classes]`, flat. An image that contains NaN or infinity gets NaN logits.
+    /// Computes the logits of a batch: reads `images`, the flat values of a batch whose `shape` is
+    /// `[N, C, H, W]`, and writes `logits`, the flat values of `[N, num_classes]`. An image that
+    /// contains NaN or infinity gets NaN logits.
     ///
     /// The first call with a shape plans it and allocates its memory. Later calls allocate nothing, unless
     /// more calls run at once than ever before, or the threads are a rayon pool's, which allocates its

@@ -22,7 +22,7 @@ use super::algorithm::{Algorithm, Schedule};
 use super::packed_convolution::PackedConvolution;
 use super::simd::{BLOCK, Isa};
 
-/// What the cost model knows of the machine.
+/// What the cost model knows about the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Machine {
     pub isa: Isa,
@@ -67,7 +67,7 @@ impl Machine {
     }
 }
 
-/// Bytes of a cache of the first core, where the system tells.
+/// Bytes of a cache of the first core, where the system reports it.
 fn cache_bytes(level: usize) -> Option<usize> {
     let path = format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size");
     let text = std::fs::read_to_string(path).ok()?;
@@ -109,7 +109,7 @@ pub(super) fn cheapest(
     *others.fold(direct, |best, next| if next.cycles < best.cycles { next } else { best })
 }
 
-/// All ways to compute it. Direct convolution is the first.
+/// All ways to compute a convolution. Direct convolution is the first.
 pub(super) fn candidates(
     machine: &Machine,
     convolution: &PackedConvolution,

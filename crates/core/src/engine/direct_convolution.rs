@@ -9,7 +9,7 @@ use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
 use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
 use super::packed_convolution::PackedConvolution;
-use super::simd::{BLOCK, CheckedPtr, Simd, dispatch};
+use super::simd::{BLOCK, CheckedPtr};
 use super::stage::Stage;
 use super::workspace::Workspace;
 use std::sync::Arc;
@@ -51,19 +51,13 @@ impl Stage for DirectConvolution {
         let weights = weights.ptr();
         // SAFETY: the plan chose an available instruction set, padded the input for this kernel and
         // stride, and packed the weights for this algorithm. No two items share a row of a panel.
-        unsafe {
-            dispatch!(self.convolution.isa, convolve(
-                stage: &DirectConvolution = self, item: usize = item,
-                input: CheckedPtr = input, weights: CheckedPtr = weights, output: CheckedPtr = output,
-            ))
-        }
+        unsafe { convolve(self, item, input, weights, output) }
     }
 }
 
 /// # Safety
 /// As for [`multiply_panel`], for the item's rows.
-#[inline(always)]
-unsafe fn convolve<S: Simd>(
+unsafe fn convolve(
     stage: &DirectConvolution,
     item: usize,
     input: CheckedPtr,
@@ -99,7 +93,8 @@ unsafe fn convolve<S: Simd>(
         };
         // SAFETY: guaranteed by the caller.
         unsafe {
-            multiply_panel::<S>(to.width, panel.blocks, &strides, input.add(window), weights, row);
+            let input = input.add(window);
+            multiply_panel(conv.isa, to.width, panel.blocks, &strides, input, weights, row);
         }
         y += 1;
     }

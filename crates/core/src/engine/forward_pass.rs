@@ -1,12 +1,12 @@
 //! [`ForwardPass`]: one run of a plan's stages, by any number of threads.
 //!
-//! A pass is a list of stages, each split into items. Every participating thread walks the stages in
-//! order. In each stage it takes items by an atomic counter until none is left, and goes on to the next
-//! stage when all items are done. No particular thread has to participate: the caller alone finishes the
-//! pass, a thread that joins late or never costs nothing, and a machine with fewer free cores than
-//! threads does not wait for those that are not scheduled. So any threads will do: see
-//! [`ThreadTeam`](super::thread_team::ThreadTeam). Their queues hold [`Job`]s, which do not keep the
-//! pass's memory alive after it is over.
+//! A pass is a list of stages, each split into items. Every participating thread walks the stages
+//! in order. In each stage it takes items with an atomic counter until none is left, and goes on to
+//! the next stage when all items are done. No particular thread has to participate: the caller
+//! alone finishes the pass, a thread that joins late or never costs nothing, and a machine with
+//! fewer free cores than threads does not wait for those that are not scheduled. So any threads
+//! will do: see [`ThreadTeam`](super::thread_team::ThreadTeam). Their queues hold [`Job`]s, which
+//! do not keep the pass's memory alive after it is over.
 
 use super::stage::Stage;
 use super::workspace::Workspace;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// keeps idle passes, and the reference cycle would never be dropped.
 pub(super) type Stages = Arc<[Box<dyn Stage>]>;
 
-/// A forward pass: its memory, and how far it has got.
+/// A forward pass: its memory, and how far it has progressed.
 pub(super) struct ForwardPass {
     stages: Stages,
     pub workspace: Workspace,
@@ -80,9 +80,9 @@ impl ForwardPass {
         AcceptWorkers(&self.job)
     }
 
-    /// Joins as another worker, if there is scratch memory for one more. In a pool, more threads may come
-    /// than that, from jobs queued for earlier runs of the same pass. They never get worker 0, the
-    /// caller's.
+    /// Joins as another worker, if there is scratch memory for one more. In a pool, more threads
+    /// than that may come, from jobs queued for earlier runs of the same pass. They never get
+    /// worker 0, the caller's.
     fn join(&self) {
         let worker = self.joined.fetch_add(1, Ordering::Relaxed);
         if worker < self.workspace.workers() {

@@ -7,9 +7,9 @@ use crate::weights::{LoadOptions, Weights};
 use std::path::Path;
 
 impl Compiled {
-    /// Compiles a network with the weights of a file: safetensors or PyTorch's (`.pth`, old or new), with the
-    /// names of torchvision, timm, the papers or tutorials. f16, bf16 and f64 become f32. The
-    /// [metadata](Compiled::metadata) of the file comes along.
+    /// Compiles a network with the weights of a file: safetensors or PyTorch's (`.pth`, old or
+    /// new), with tensors named as in torchvision, timm, the papers or tutorials. f16, bf16 and f64
+    /// become f32. The [metadata](Compiled::metadata) of the file is kept.
     ///
     /// The weights of the linear layers, nine tenths of a VGG, are read and packed piece by piece. Those of
     /// the convolutions are also kept unpacked, for input shapes that come later.
@@ -35,8 +35,9 @@ impl Compiled {
         Self::from_weights(architecture, &Weights::open(path)?, LoadOptions::default(), options)
     }
 
-    /// The same as [`load`](Self::load) for a file that is already open, or a part of it. To load the features
-    /// only, pass a table [without classifier](crate::architecture::Architecture::without_classifier).
+    /// The same as [`load`](Self::load) for a file that is already open, or a part of it. To load
+    /// only the features, pass an architecture
+    /// [without its classifier](crate::architecture::Architecture::without_classifier).
     ///
     /// # Errors
     /// As for [`load`](Self::load).

@@ -8,7 +8,7 @@
 //! describes it, so that the same kernel serves matrix products and direct convolution (implicit GEMM).
 #![allow(unsafe_code)]
 
-use super::simd::{BLOCK, CheckedPtr, Simd};
+use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 
 /// How many values ahead of their use weights are prefetched; memory latency is a large fraction of a
 /// microsecond. Beyond the end of a panel, this fetches the weights of the next product in the fused
@@ -52,12 +52,35 @@ pub(super) struct OutputPanel {
 
 /// Computes any number of `rows` of a panel of `blocks` blocks of output channels.
 ///
+/// All kernels share it, since its many variants take long to compile; a call takes far less time than a panel.
+///
 /// # Safety
-/// `S` must be available. Everything that `strides` reads from `input`, the weights
+/// `isa` must be available. Everything that `strides` reads from `input`, the weights
 /// `[inner_len][blocks][16]` and the output must be inside their buffers, and no other thread may access
 /// the output.
+#[inline(never)]
+pub(super) unsafe fn multiply_panel(
+    isa: Isa,
+    rows: usize,
+    blocks: usize,
+    strides: &StridedInput,
+    input: CheckedPtr,
+    weights: CheckedPtr,
+    output: OutputPanel,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        dispatch!(isa, multiply(
+            rows: usize = rows, blocks: usize = blocks, strides: &StridedInput = strides,
+            input: CheckedPtr = input, weights: CheckedPtr = weights, output: OutputPanel = output,
+        ))
+    }
+}
+
+/// # Safety
+/// As for [`multiply_panel`].
 #[inline(always)]
-pub(super) unsafe fn multiply_panel<S: Simd>(
+unsafe fn multiply<S: Simd>(
     rows: usize,
     blocks: usize,
     strides: &StridedInput,
@@ -100,7 +123,7 @@ unsafe fn select_kernel<S: Simd, const NB: usize>(
     macro_rules! select {
         ($($mr:literal)*) => {
             match rows {
-                $($mr if $mr <= S::MR && NB <= S::NR_BLOCKS => {
+                $($mr if const { $mr <= S::MR && NB <= S::NR_BLOCKS } => {
                     // A stride known at compile time needs no registers for addresses, which makes
                     // Winograd products and first layers (three channels, strides 1 and 4) twice as fast.
                     match strides.pixel_stride {

@@ -33,7 +33,7 @@
 //! | `winograd`, `direct_convolution` | convolutions: Winograd's with a fraction of the multiplications, direct for all others |
 //! | `linear` | a linear layer for a few vectors, bound by the speed of memory |
 //! | `batched_linear`, `column_panels` | a linear layer for many vectors, as a matrix product |
-//! | `pooling`, `lrn`, `elementwise`, `reorder` | the other layers, and into and out of the blocked layout |
+//! | `pooling`, `lrn`, `elementwise`, `reorder` | the other layers, and conversion into and out of the blocked layout |
 //! | `weight_packing`, `packed_convolution`, `packed_linear` | weights, packed for the kernels |
 //! | `microkernel` | the matrix product in registers, which takes most of the time |
 //! | `minimal_filtering` | Winograd's transforms in one dimension |

@@ -6,8 +6,9 @@ use crate::weights::{LoadOptions, Weights};
 use std::path::Path;
 
 impl Compiled {
-    /// The network that a weights file is of, compiled, with the file's classes, width, and
-    /// [metadata](Self::metadata): the file itself tells which network that is, so none has to be named.
+    /// Compiles the network that a weights file is for. The file itself tells which network that
+    /// is, its number of classes, its width and its [metadata](Self::metadata), so none of them has
+    /// to be given.
     ///
     /// ```no_run
     /// use alexnet_vgg_core::engine::{CompileOptions, Compiled};
@@ -19,8 +20,8 @@ impl Compiled {
     /// # Ok::<(), alexnet_vgg_core::Error>(())
     /// ```
     ///
-    /// For a file that fits more than one network, choose one by [`Weights::network`] and load it by
-    /// [`from_weights`](Self::from_weights).
+    /// For a file that fits more than one network, choose one with [`Weights::network`] and load it
+    /// with [`from_weights`](Self::from_weights).
     ///
     /// # Errors
     /// As for [`Weights::open`], [`Weights::network`] and [`from_weights`](Self::from_weights).

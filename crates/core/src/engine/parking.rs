@@ -16,7 +16,7 @@ mod linux {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, OnceLock, PoisonError};
 
-    /// What other threads know of a thread that may be parked.
+    /// What other threads know about a thread that may be parked.
     #[derive(Debug, Default)]
     pub struct ParkedThread {
         is_parked: AtomicBool,

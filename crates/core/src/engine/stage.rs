@@ -2,8 +2,8 @@
 
 use super::workspace::Workspace;
 
-/// Work split into items. The items of a stage do not depend on each other, write to disjoint memory,
-/// and compute the same bits on whichever thread.
+/// Work split into items. The items of a stage do not depend on each other, write to disjoint
+/// memory, and compute the same bits on any thread.
 pub(super) trait Stage: std::fmt::Debug + Send + Sync {
     /// How many items there are.
     fn items(&self) -> usize;

@@ -27,7 +27,7 @@ pub(super) struct Worker {
     parked: Arc<ParkedThread>,
 }
 
-/// Most jobs that wait in a thread's queue. Beyond that, callers compute without it.
+/// The most jobs that wait in a thread's queue. Beyond that, callers compute without it.
 const QUEUE_LEN: usize = 4;
 
 impl ThreadTeam {

@@ -13,7 +13,7 @@ pub(super) struct CacheEntry {
     pub file: PathBuf,
     /// What has been downloaded so far.
     pub part: PathBuf,
-    /// The ETag of the version that `part` is the beginning of.
+    /// The ETag of the version whose beginning is in `part`.
     pub etag: PathBuf,
     /// The record of the last verification of `file`.
     pub verified: PathBuf,
@@ -45,7 +45,8 @@ impl CacheEntry {
             Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
                 let file = self.file.display();
-                options.report(format_args!("waiting for another process that downloads {file}"));
+                options
+                    .report(format_args!("waiting for another process that is downloading {file}"));
                 lock.lock().map_err(Error::io(&self.lock))?;
                 Ok(lock)
             }

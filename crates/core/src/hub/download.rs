@@ -1,5 +1,5 @@
-//! Downloads one file over an unreliable network: tries again, continues where it was interrupted, and gives
-//! the file its name only after its checksum was verified.
+//! Downloads one file over an unreliable network: tries again, continues where it was interrupted,
+//! and gives the file its name only after its checksum has been verified.
 
 use super::address::redacted;
 use super::cache_entry::CacheEntry;
@@ -176,7 +176,7 @@ impl Download<'_> {
         };
         let found = match error {
             ureq::Error::Timeout(_) => {
-                format!("nothing for {:?}", self.options.time_limit)
+                format!("no data for {:?}", self.options.time_limit)
             }
             ureq::Error::Io(error) if error.kind() == UnexpectedEof => "a broken connection".into(),
             ureq::Error::Io(error) => error.to_string(),

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where files are downloaded from and to, and how patiently. The function [`fetch`](super::fetch) uses those
-/// of the [environment](Self::from_env).
+/// Where files are downloaded from and to, and how patiently. The function [`fetch`](super::fetch)
+/// uses the options of the [environment](Self::from_env).
 ///
 /// ```
 /// use alexnet_vgg_core::hub::HubOptions;
@@ -21,14 +21,14 @@ pub struct HubOptions {
     /// The address of a folder to download from instead of [`Published::base`](super::Published::base); the
     /// name of the file is appended.
     pub mirror: Option<String>,
-    /// Verify the SHA-256 of a cached file at every load, even if the file did not change.
+    /// Verify the SHA-256 of a cached file on every load, even if the file has not changed.
     pub always_verify: bool,
-    /// Show a progress bar on stderr if that is a terminal, and other messages.
+    /// Show messages on stderr, and a progress bar if stderr is a terminal.
     pub progress: bool,
-    /// How long to wait for an answer of the server, and then for each further piece of the file. The
-    /// download as a whole may take any time.
+    /// How long to wait for the server's answer, and then for each further piece of the file. The
+    /// download as a whole may take any amount of time.
     pub time_limit: Duration,
-    /// How often to try again after a broken connection, a timeout, or an error of the server (5xx, 429).
+    /// How often to try again after a broken connection, a timeout, or a server error (5xx, 429).
     pub retries: u32,
     /// The pause before the first retry; it doubles with each further one, up to 30 s.
     pub retry_wait: Duration,

@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `ALEXNET_VGG_CACHE` | the folder of the cache; default: `alexnet-vgg` in the platform's cache folder |
 //! | `ALEXNET_VGG_MIRROR` | the address of a folder with the files; default: the published one |
-//! | `ALEXNET_VGG_VERIFY` | `always`: verify at every load |
+//! | `ALEXNET_VGG_VERIFY` | `always`: verify on every load |
 //! | `HTTPS_PROXY`, `NO_PROXY`, ... | as usual |
 
 mod address;

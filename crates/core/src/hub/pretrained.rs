@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::weights::LoadOptions;
 
 impl Compiled {
-    /// Compiles a network with torchvision's published weights, which are [downloaded](crate::hub) at the
-    /// first call and then taken from the cache. Their preset is
+    /// Compiles a network with torchvision's published weights, which are [downloaded](crate::hub)
+    /// on the first call and then taken from the cache. Their preset is
     /// [`Preset::imagenet`](crate::vision::Preset::imagenet). Feature `hub`.
     ///
     /// # Errors

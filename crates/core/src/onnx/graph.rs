@@ -128,9 +128,9 @@ impl Chain {
         Ok(())
     }
 
-    /// ONNX has no adaptive pool, but the size of the map is known. The pool is nothing at all if the sizes are
-    /// equal, an ordinary pool if all windows are alike, and otherwise matrix products of the map with the
-    /// weights of the windows, from the left and from the right.
+    /// ONNX has no adaptive pool, but the size of the map is known. No node is needed if the sizes
+    /// are equal, an ordinary pool if all windows are alike, and otherwise matrix products of the
+    /// map with the weights of the windows, from the left and from the right.
     fn adaptive_pool(&mut self, step: &Step, size: [usize; 2]) -> Result<()> {
         let &[_, height, width] = step.input.dims() else { return Ok(()) };
         if [height, width] == size {

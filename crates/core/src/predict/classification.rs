@@ -15,7 +15,6 @@ pub struct Classification {
     pub probabilities: Vec<f32>,
     /// Standard deviation of each class's probability over the passes with dropout; empty without
     /// [`McDropout`](super::McDropout).
-    #[serde(rename = "spread")]
     pub std_dev: Vec<f32>,
     /// The best class of each view by itself, for each of the networks if there are several.
     pub views: Vec<ViewPrediction>,
@@ -34,7 +33,6 @@ pub struct Prediction {
     pub probability: f32,
     /// Standard deviation of the probability over the passes with dropout; `None` without
     /// [`McDropout`](super::McDropout).
-    #[serde(rename = "spread")]
     pub std_dev: Option<f32>,
 }
 
@@ -87,7 +85,8 @@ impl Classification {
     /// other, so only one of them needs to be in memory. The result has no standard deviations.
     ///
     /// # Errors
-    /// [`Error::Setting`] without classifications, or if they or the labels differ in the number of classes.
+    /// [`Error::Setting`] without classifications, or if they differ in the number of classes;
+    /// [`Error::LabelsMismatch`] if `labels` has another number.
     pub fn mean(classifications: &[Self], labels: &Labels) -> Result<Self> {
         let counts: Vec<usize> = classifications.iter().map(|c| c.probabilities.len()).collect();
         let classes = counts.first().copied().unwrap_or(0);

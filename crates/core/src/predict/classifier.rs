@@ -111,8 +111,8 @@ impl Classifier {
         dense_evaluation::heat_map(&*self.model, &self.options.preset, photo, class, scale)
     }
 
-    /// Classifies photos whose views are normalized. An error of the network, for all photos, is the outer
-    /// one.
+    /// Classifies photos whose views are normalized. The outer error is one of the network, and
+    /// concerns all photos.
     pub(super) fn classify_views(
         &self,
         photos: &[NormalizedViews],
@@ -172,7 +172,8 @@ impl Classifier {
 impl ClassifierOptions {
     /// Combines the logits of each view in each pass into one classification.
     fn combine(&self, network: &str, passes: &[Vec<&[f32]>]) -> Result<Classification> {
-        // Of each view in each pass; computed once, for the fusion, the tie breakers and the views.
+        // The probabilities of each view in each pass; computed once, for the fusion, the tie
+        // breakers and the views.
         let of_pass = |logits: &Vec<&[f32]>| {
             logits.iter().map(|logits| softmax(logits)).collect::<Result<_>>()
         };

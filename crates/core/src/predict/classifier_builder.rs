@@ -63,8 +63,8 @@ impl ClassifierBuilder {
         Self { top_k, ..self }
     }
 
-    /// Enables Monte Carlo dropout: probabilities are means over several passes with dropout, with their
-    /// standard deviations. It does not support dense evaluation.
+    /// Enables Monte Carlo dropout: probabilities are means over several passes with dropout, with
+    /// their standard deviations. It cannot be combined with dense evaluation.
     pub fn dropout(self, dropout: McDropout) -> Self {
         Self { dropout: Some(dropout), ..self }
     }
@@ -72,9 +72,10 @@ impl ClassifierBuilder {
     /// Builds the classifier.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a preset other than the one that the weights were trained with, views that do
-    /// not fit the preset, labels that are not as many as the classes, a `top_k` of 0, and dropout combined
-    /// with dense evaluation.
+    /// [`Error::PresetMismatch`] for a preset other than the one that the weights were trained
+    /// with; [`Error::LabelsMismatch`] if there is not one label for each class; [`Error::Setting`]
+    /// for views that do not fit the preset, a `top_k` of 0, and dropout combined with dense
+    /// evaluation.
     pub fn build(self) -> Result<Classifier> {
         let metadata = self.model.metadata();
         if let Some(preset) = &self.preset {

@@ -12,7 +12,7 @@ use std::sync::mpsc::sync_channel;
 /// linear layers once per batch.
 const VIEWS_PER_BATCH: usize = 8;
 
-/// Most photos that are decoded at once.
+/// The most photos that are decoded at once.
 const MAX_READERS: usize = 64;
 
 impl Classifier {
@@ -20,12 +20,12 @@ impl Classifier {
     /// it is available; a file that cannot be read does not stop the others. Return `false` from `each` to
     /// stop early.
     ///
-    /// `readers` threads decode and resize photos while the calling thread runs the network. Whatever the
-    /// number of files, memory holds only the photos that the network is working on and about as many that
-    /// are decoded or being decoded, of the latter also the original of one photo per reader. Photos with
-    /// fewer than eight views are classified together (eight photos of one view, four of two), and the
-    /// grouping is always the same: results do not depend on timing or on threads. (The last bits of a
-    /// result may depend on the neighboring files.)
+    /// `readers` threads decode and resize photos while the calling thread runs the network.
+    /// However many files there are, memory holds only the photos that the network is working on,
+    /// about as many that are waiting or being decoded, and the full-size original of one photo per
+    /// reader. Photos with fewer than eight views are classified together (eight photos of one
+    /// view, four of two), and the grouping is always the same: results do not depend on timing or
+    /// on threads. (The last bits of a result may depend on the neighboring files.)
     ///
     /// # Errors
     /// [`Error::Setting`] if `readers` is 0, and [`Error::Thread`] if a thread could not be started. Errors

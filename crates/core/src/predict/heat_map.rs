@@ -14,9 +14,9 @@ use crate::error::{Error, Result, expect_finite};
 /// let found = map.localize(0.5);
 /// assert!(found.left > 0.4 && found.right == 1.0 && found.top == 0.0 && found.bottom < 0.6);
 ///
-/// let image = map.with_title("upper right").draw(&RgbImage::new(320, 320))?;
-/// assert!(image.height() > 320); // a title above, a legend below
-/// # Ok::<(), alexnet_vgg_core::Error>(())
+/// let [smallest, largest] = map.range(); // violet and yellow in the picture
+/// map.draw(&RgbImage::new(320, 320))?.save("map.png")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
@@ -29,7 +29,6 @@ pub struct HeatMap {
     stride: [f64; 2],
     /// Height and width of the input, in pixels.
     input: [usize; 2],
-    title: String,
     threshold: f32,
 }
 
@@ -80,7 +79,6 @@ impl HeatMap {
             first_center,
             stride,
             input,
-            title: String::new(),
             threshold: Self::THRESHOLD,
         })
     }
@@ -119,11 +117,6 @@ impl HeatMap {
         Self::new(scores, size, first_center, [cells.stride as f64; 2], input)
     }
 
-    /// The same map with a title for its [drawing](Self::draw), such as a label and its probability.
-    pub fn with_title(self, title: impl Into<String>) -> Self {
-        Self { title: title.into(), ..self }
-    }
-
     /// The same map with another threshold than [`THRESHOLD`](Self::THRESHOLD) for the box in its
     /// [drawing](Self::draw); see [`localize`](Self::localize).
     pub fn with_threshold(self, threshold: f32) -> Self {
@@ -140,7 +133,7 @@ impl HeatMap {
         &self.values
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest value: the ends of the color map of its [drawing](Self::draw).
     pub fn range(&self) -> [f32; 2] {
         let smallest = self.values.iter().copied().fold(f32::INFINITY, f32::min);
         let largest = self.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -157,10 +150,6 @@ impl HeatMap {
             let center = self.first_center[axis] + cell[axis] as f64 * self.stride[axis];
             (center / self.input[axis] as f64).clamp(0.0, 1.0)
         })
-    }
-
-    pub(super) fn title(&self) -> &str {
-        &self.title
     }
 
     pub(super) fn threshold(&self) -> f32 {

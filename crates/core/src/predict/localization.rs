@@ -37,7 +37,7 @@ impl HeatMap {
     /// region, which is the same region unless a weaker one is larger. The box is the whole image for a
     /// constant map, and for a threshold that is 0, negative or NaN.
     pub fn localize(&self, threshold: f32) -> BoundingBox {
-        /// Most points per side at which the map is sampled.
+        /// The most points per side at which the map is sampled.
         const MAX_POINTS: usize = 256;
         let [height, width] = self.input_size().map(|side| side.min(MAX_POINTS));
         let map = self.interpolate(height, width);

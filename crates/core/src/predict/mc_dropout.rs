@@ -23,7 +23,7 @@ pub struct McDropout {
 /// Vectors that go through the classifier's layers at once: the engine's batch size.
 const VECTORS_AT_ONCE: usize = 128;
 
-/// Most passes of all images together: all of their logits are in memory at once.
+/// The most passes of all images together: all of their logits are in memory at once.
 const MAX_VECTORS: usize = 100_000;
 
 impl McDropout {

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-/// Longest side, in pixels: more than any camera has.
+/// The longest side that is accepted, in pixels: more than any camera's photos have.
 const MAX_SIDE: u32 = 50_000;
-/// Most bytes of the file, and of its pixels, as RGB and in the file's own format.
+/// The most bytes of the file, and of its pixels, as RGB and in the file's own format.
 const MAX_BYTES: u64 = 512 << 20;
 
 /// Reads an image file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognized by its content.

@@ -61,7 +61,7 @@ impl Labels {
     /// Checks that there is one label for each of `classes` classes.
     ///
     /// # Errors
-    /// [`Error::Setting`] with both numbers.
+    /// [`Error::LabelsMismatch`] with both numbers.
     pub fn expect_classes(&self, classes: usize) -> Result<()> {
         if self.count() == classes {
             return Ok(());

@@ -9,16 +9,12 @@
 //!   which views of a photo are classified, such as ten crops.
 //! - Training-time augmentation: [`augment`], with PCA color augmentation from `pca_color` and
 //!   `color_statistics`.
-//! - [`Labels`] (`labels`) are the names of classes. [`ContactSheet`] (`contact_sheet`, with the letters of
-//!   `lettering`) shows many images on one.
+//! - [`Labels`] (`labels`) are the names of classes.
 
 pub mod augment;
 mod color_statistics;
-mod contact_sheet;
 mod decode;
 mod labels;
-#[doc(hidden)]
-pub mod lettering;
 mod level_table;
 mod orientation;
 mod pca_color;
@@ -29,7 +25,6 @@ mod rotate;
 mod test_time_augmentation;
 mod view_names;
 
-pub use contact_sheet::{Captioned, ContactSheet};
 pub use decode::{decode, decode_file};
 pub use image::RgbImage;
 pub use labels::{Labels, imagenet_labels};

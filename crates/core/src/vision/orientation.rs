@@ -22,7 +22,7 @@ pub enum Orientation {
     /// Rotated about its center with bilinear interpolation, as by Pillow's `rotate` without `expand`:
     /// the size stays the same, and the uncovered corners are filled.
     Rotate {
-        /// Angle, counter-clockwise.
+        /// Angle, counterclockwise.
         degrees: f64,
         /// Red, green and blue of the uncovered corners.
         fill: [u8; 3],

@@ -26,10 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColorPca {
     /// The paper's λ: variances along the components, for values from 0 to 1, the largest first.
-    #[serde(rename = "values")]
     pub eigenvalues: [f64; 3],
     /// The paper's p: unit vectors of red, green and blue, in the order of the eigenvalues.
-    #[serde(rename = "vectors")]
     pub eigenvectors: [[f64; 3]; 3],
 }
 

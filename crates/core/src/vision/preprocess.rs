@@ -11,13 +11,13 @@ use crate::array::{Array, zeros};
 use crate::error::{Error, Result};
 use image::RgbImage;
 
-/// Most pixels of a whole image. The first feature maps of VGG take 256 bytes for each pixel, and a long
-/// narrow photo would have millions of pixels at the usual scales.
+/// The most pixels of a whole image. The first feature maps of VGG take 256 bytes for each pixel,
+/// and a long narrow photo would have millions of pixels at the usual scales.
 const MAX_WHOLE_PIXELS: u64 = 1 << 22;
-/// Most whole images of one photo: all of them are in memory at once.
+/// The most whole images of one photo: all of them are in memory at once.
 const MAX_WHOLE_IMAGES: usize = 64;
-/// Most pixels in all squares of one photo, which are in memory at once with 12 bytes for each pixel.
-/// VGG's 150 crops have 7.5 million.
+/// The most pixels in all squares of one photo, which are in memory at once with 12 bytes for each
+/// pixel. VGG's 150 crops have 7.5 million.
 const MAX_SQUARE_PIXELS: u64 = 40_000_000;
 
 /// The views of one photo, normalized: the network's input.
@@ -41,9 +41,9 @@ pub struct WholeImage {
 impl Preset {
     /// The center crop of a photo: the pixels that the network sees, not yet normalized.
     ///
-    /// Resizing is Pillow's antialiased bilinear filter, bit for bit, which torchvision uses: its triangle
-    /// filter is as wide as the reduction, so that no pixel of the photo is skipped. Sizes are rounded as
-    /// in torchvision.
+    /// Resizing uses Pillow's antialiased bilinear filter, bit for bit, as torchvision does: its
+    /// triangle filter is as wide as the reduction, so that no pixel of the photo is skipped. Sizes
+    /// are rounded as in torchvision.
     ///
     /// # Errors
     /// [`Error::Setting`] if [the preset is not valid](Self::validate), and [`Error::Picture`] for a photo

@@ -68,7 +68,7 @@ impl Preset {
     /// The preset with this name: `imagenet` or `caffe`.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the list of names if there is no such preset.
+    /// [`Error::UnknownName`] with the list of names if there is no such preset.
     pub fn by_name(name: &str) -> Result<Self> {
         let all = [Self::imagenet(), Self::caffe()];
         let known = all.each_ref().map(|preset| preset.name.as_str()).join(", ");

@@ -10,7 +10,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Most pixels computed of a resized image; 256 x 384 is a usual size.
+/// The most pixels of a resized image that are computed; 256 x 384 is a usual size.
 const MAX_PIXELS: u64 = 1 << 24;
 /// Fractional bits of a weight, as in Pillow: 255 times the sum of the weights fits in 31 bits.
 const FRACTION_BITS: u32 = 32 - 8 - 2;

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub enum Crop {
     /// The center square, with the preset's `crop` as its side.
     Center,
-    /// A square of the same side from a regular grid of `of` by `of` squares that spans the image from
-    /// edge to edge. With `of: 2` these are the four corners.
+    /// A square with the same side, from a regular grid of `of` by `of` squares that spans the
+    /// image from edge to edge. With `of: 2` these are the four corners.
     Grid {
         /// Row of the grid, from 0 at the top.
         row: u32,
@@ -47,7 +47,6 @@ pub struct View {
     #[serde(default)]
     pub scale: Option<u32>,
     /// How the resized photo is mirrored or rotated.
-    #[serde(rename = "pose")]
     pub orientation: Orientation,
     /// The part of it that is shown.
     pub crop: Crop,
@@ -61,9 +60,9 @@ pub struct Views(Vec<View>);
 
 /// Default color of the corners that a rotation uncovers: ImageNet's mean, which normalizes to about 0.
 const FILL: [u8; 3] = [124, 116, 104];
-/// Most views of one photo.
+/// The most views of one photo.
 const MAX_VIEWS: usize = 1000;
-/// Most rows and columns of a grid of crops.
+/// The most rows and columns of a grid of crops.
 const MAX_GRID: u32 = 100;
 
 impl Views {
@@ -175,7 +174,7 @@ impl Views {
         }
     }
 
-    /// The center crop of the photo rotated counter-clockwise by `degrees`; uncovered corners have
+    /// The center crop of the photo rotated counterclockwise by `degrees`; uncovered corners have
     /// ImageNet's mean color.
     pub fn rotated(degrees: f64) -> Self {
         Self::product([Crop::Center], [Orientation::Rotate { degrees, fill: FILL }])

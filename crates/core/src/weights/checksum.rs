@@ -14,7 +14,7 @@ pub(super) struct Checksum {
     pub start: u64,
     pub length: u64,
     pub crc32: u32,
-    /// Whether it was verified already: several tensors may share one storage.
+    /// Whether it has already been verified: several tensors may share one storage.
     pub is_verified: AtomicBool,
 }
 

@@ -8,11 +8,12 @@ impl Weights {
     /// The network that this file's weights are loaded into, with the number of classes, the input channels
     /// and the width that the file's tensors have.
     ///
-    /// The network is the only one that the file can be [identified](Self::identify) as. A file whose metadata
-    /// names its network (every safetensors file that this crate writes) is always identified as one. For all
-    /// other files a `hint` resolves the rare ambiguities; the result keeps the hint's remaining settings,
-    /// such as its dropout. With [`LoadOptions::features`] a file without this network's classifier is accepted
-    /// too; then the classes are the hint's.
+    /// The network is the only one that the file can be [identified](Self::identify) as. A file
+    /// whose metadata names its network (every safetensors file that this crate writes) is always
+    /// identified as one. For all other files a `hint` resolves the rare ambiguities; the result
+    /// keeps the hint's remaining settings, such as its dropout. With [`LoadOptions::features`] a
+    /// file without this network's classifier is accepted too; the number of classes is then the
+    /// hint's.
     ///
     /// ```
     /// use alexnet_vgg_core::architecture::VggConfig;
@@ -98,7 +99,7 @@ mod tests {
         config.with_width(0.0625).with_num_classes(7)
     }
 
-    /// A file in PyTorch's format, which does not say which network it is of.
+    /// A file in PyTorch's format, which does not say which network it is for.
     fn file(folder: &tempfile::TempDir, architecture: &Architecture, naming: Naming) -> Weights {
         let path: PathBuf = folder.path().join("weights.pth");
         let options = SaveOptions { naming, ..SaveOptions::default() };

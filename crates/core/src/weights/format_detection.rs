@@ -24,8 +24,8 @@ pub(super) fn parse(source: &FileSource) -> Result<FileContents> {
     } else if pytorch::legacy_reader::is_legacy(&start) {
         pytorch::legacy_reader::parse(source)?
     } else if start[JSON_START - 4..=JSON_START] == *b"\0\0\0\0{" {
-        // Before the files that are no weights: the header length of 640 is the bytes 80 02, with which a
-        // pickle begins, too.
+        // Before the check for other file types: the header length of 640 is the bytes 80 02, with
+        // which a pickle begins, too.
         safetensors::reader::parse(source)?
     } else if let Some(found) = other_file_type(&start) {
         return Err(unknown(found));

@@ -27,15 +27,15 @@
 //! | | |
 //! |---|---|
 //! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format) |
-//! | types | f32, f16, bf16 and f64, also mixed; all become f32 |
-//! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the training under `model_ema`, ...; a whole pickled module of any class |
+//! | types | f32, f16, bf16 and f64, or a mix of them; all become f32 |
+//! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; a whole pickled module of any class |
 //! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`] |
 //! | prefixes | `module.` (DataParallel), `_orig_mod.` (torch.compile), and up to three that all names share |
 //! | layouts | any strides and offsets, and several tensors in one storage |
 //!
-//! The format is found from the first bytes of the file, the naming from the names of its tensors. The
-//! names that a network has under each naming follow from its table. [`Weights::identify`] finds out
-//! which network a file is of.
+//! The format is found from the first bytes of the file, the naming from the names of its tensors.
+//! The names that a network has under each naming follow from its table. [`Weights::identify`]
+//! finds out which network a file is for.
 //!
 //! # What is refused
 //!
@@ -47,10 +47,11 @@
 //!
 //! - Nothing in a file is executed or imported. A pickle is parsed into a tree of the calls that it *would*
 //!   make; a call that neither tensors nor plain values need is an error that names the function.
-//! - Lengths, offsets, shapes and strides are checked against the file before anything is allocated. A
-//!   header, pickle or archive directory has a maximal size, and so have the number of tensors and the
-//!   length of their names. Compressed archives, tensors that repeat elements (`expand`), and tensors
-//!   that together are more than four times the size of the file are errors.
+//! - Lengths, offsets, shapes and strides are checked against the file before anything is
+//!   allocated. There are limits on the size of a header, pickle or archive directory, on the
+//!   number of tensors, and on the length of their names. Compressed archives, tensors that repeat
+//!   elements (`expand`), and tensors that together are more than four times the size of the file
+//!   are errors.
 //! - Where two readers could disagree about a file (a key twice, bytes between the entries of an archive,
 //!   attributes that replace a tensor's values), it is an error.
 //! - TorchScript archives, big-endian and encrypted files are errors, and so are sparse, quantized, complex

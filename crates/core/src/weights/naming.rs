@@ -16,7 +16,7 @@ pub enum Naming {
     Timm,
     /// The papers' and Caffe's: `conv5_1.weight`, `fc6.weight`.
     Paper,
-    /// That of tutorials which write VGG with one attribute per layer: `conv5_1`, `fc1`, `fc2`,
+    /// That of tutorials that write VGG with one attribute per layer: `conv5_1`, `fc1`, `fc2`,
     /// `classifier`.
     Tutorial,
     /// The same with numbers for all linear layers: `fc1`, `fc2`, `fc3`.

@@ -22,14 +22,15 @@ pub struct Identity {
     pub networks: Vec<NetworkConfig>,
     /// The naming of the tensors.
     pub naming: Naming,
-    /// Only the convolutional part is the network's: the file has no classifier, or a different one. Such a
-    /// file can be loaded with [`LoadOptions::features`](super::LoadOptions::features).
+    /// Whether only the convolutional part belongs to the network: the file has no classifier, or a
+    /// different one. Such a file can be loaded with
+    /// [`LoadOptions::features`](super::LoadOptions::features).
     pub features_only: bool,
 }
 
 impl Weights {
-    /// Which of the [registered networks](NetworkConfig::all) this file is of, with any number of classes
-    /// and input channels, and of any width. `None` if it is none of them.
+    /// Which of the [registered networks](NetworkConfig::all) this file is for, with any number of
+    /// classes and input channels, and of any width. `None` if it is for none of them.
     pub fn identify(&self) -> Option<Identity> {
         let candidates = names_without_prefixes(&self.contents);
         [NetworkPart::Whole, NetworkPart::Features]

@@ -86,8 +86,8 @@ impl ParameterReader<'_> {
         self.weights.parameter_rows(&self.matched, parameter, rows, &mut self.hashed)
     }
 
-    /// Verifies the checksums of the file, if it has any, and returns its metadata. What was not read yet
-    /// is read for that.
+    /// Verifies the checksums of the file, if it has any, and returns its metadata. Whatever has
+    /// not been read yet is read for that.
     ///
     /// # Errors
     /// [`Error::WeightsFormat`] for a wrong checksum, and [`Error::Io`].

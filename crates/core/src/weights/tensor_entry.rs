@@ -33,7 +33,7 @@ impl TensorInfo<'_> {
     }
 }
 
-/// A tensor in a file. Its elements were checked to be inside the file, each at a position of its own.
+/// A tensor in a file. Its elements are known to be inside the file, each at a position of its own.
 #[derive(Clone, Debug)]
 pub(super) struct TensorEntry {
     pub name: String,

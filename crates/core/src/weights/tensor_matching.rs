@@ -82,7 +82,7 @@ pub(super) fn match_network(
         && part == NetworkPart::Whole
         && NetworkConfig::by_name(stated).is_ok()
     {
-        differences.push(format!("the file says that it is of {stated}"));
+        differences.push(format!("the file says that it is for {stated}"));
     }
     if differences.is_empty() { Ok(matched) } else { Err(mismatch(differences)) }
 }
@@ -208,8 +208,8 @@ impl Matching<'_> {
         }
     }
 
-    /// Goes through the tensors that are not parameters of the network: batch counters, a classifier that
-    /// is not loaded, and tensors that are too many.
+    /// Goes through the tensors that are not parameters of the network: batch counters, a
+    /// classifier that is not loaded, and extra tensors.
     fn match_remaining(&mut self) {
         let names: HashSet<&str> =
             self.pairs.iter().map(|(_, named)| named.name.as_str()).collect();

@@ -249,7 +249,7 @@ fn a_layer_without_parameters_is_not_forgotten() {
     weights.reader(&lrn, LoadOptions::default()).expect("what it is");
     let error = weights.reader(&architecture("vgg11"), LoadOptions::default());
     let error = error.expect_err("what it is not");
-    assert!(error.to_string().contains("it is of vgg11_lrn"), "{error}");
+    assert!(error.to_string().contains("it is for vgg11_lrn"), "{error}");
 }
 
 /// Every file is cut at every byte, and every byte of its headers is changed. The tensors' bytes themselves

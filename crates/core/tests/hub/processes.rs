@@ -76,7 +76,7 @@ fn two_processes_and_four_threads_fetch_once() {
     let (first, second) = (output(first), output(second));
     assert!(first.status.success() && second.status.success(), "{first:?} {second:?}");
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("waiting for another process that downloads"), "{said}");
+    assert!(said.contains("waiting for another process that is downloading"), "{said}");
     assert_eq!(server.requests().len(), 1);
 }
 

@@ -23,10 +23,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use watchdog::Watchdog;
 
-/// Values of one MPI call, 25 MB. MPI reads and writes at different addresses, so each chunk is copied, and it
-/// counts in `i32`. Measured by benches/sums: between two processes, smaller chunks are up to twice as fast, because
-/// they fit into a core's cache, and whole gradients are half as fast. Among many processes, small chunks are
-/// dominated by latency: a third of the time for 5 MB among 64 hosts at 10 Gbit/s.
+/// Values of one MPI call, 25 MB. MPI reads and writes at different addresses, so each chunk is
+/// copied, and it counts in `i32`. Measured by benches/all_reduce: between two processes, smaller
+/// chunks are up to twice as fast, because they fit into a core's cache, and whole gradients are
+/// half as fast. Among many processes, small chunks are dominated by latency: a third of the time
+/// for 5 MB among 64 hosts at 10 Gbit/s.
 const CHUNK: usize = 6_250_000;
 
 /// One process of an MPI job (feature `mpi`): `mpirun -np 4 PROGRAM` starts four of them.
@@ -70,8 +71,9 @@ const CHUNK: usize = 6_250_000;
 ///   [timeout](Self::with_timeout), the processes that wait abort the job.
 ///
 /// # Reproducibility
-/// Sums are the same to the bit in all processes. They are also the same at every repetition with the same number
-/// of processes, distributed over the hosts in the same way; Intel MPI needs `I_MPI_CBWR=1` for that.
+/// Sums are the same to the bit in all processes. They are also the same in every run with the same
+/// number of processes, distributed over the hosts in the same way; Intel MPI needs `I_MPI_CBWR=1`
+/// for that.
 pub struct Mpi {
     job_rank: Arc<JobRank>,
     /// The hosts, by rank.
@@ -95,14 +97,14 @@ impl Mpi {
     /// rayon's global thread pool, unless it was used before.
     ///
     /// # Errors
-    /// [`Error::Setting`] at a second call, or if `ALEXNET_VGG_MPI_PATIENCE` is not a number of seconds.
-    /// [`Error::Process`] if the processes are not connected, because the launcher belongs to another MPI than
-    /// the one that this program was built with; if MPI does not support threads; or if the processes run
-    /// different versions of this crate.
+    /// [`Error::Setting`] on a second call, or if `ALEXNET_VGG_MPI_TIMEOUT` is not a number of
+    /// seconds. [`Error::Process`] if the processes are not connected, because the launcher belongs
+    /// to another MPI than the one that this program was built with; if MPI does not support
+    /// threads; or if the processes run different versions of this crate.
     pub fn start() -> Result<Self> {
         let watchdog = Watchdog::new(watchdog::timeout_from_environment()?)?;
         let started =
-            watchdog.wait("the start", || initialize_with_threading(Threading::Serialized));
+            watchdog.wait("the startup", || initialize_with_threading(Threading::Serialized));
         let (universe, threading) = started.ok_or_else(|| Error::Setting {
             place: "MPI".into(),
             expected: "one call of `Mpi::start` in a process".into(),
@@ -149,7 +151,7 @@ impl Mpi {
 
     /// The same job with another timeout: how long one call, or one chunk of 25 MB of it, may wait for the other
     /// processes before this one aborts the job. It must be longer than the longest time that one process works
-    /// alone. Default: the seconds in the environment variable `ALEXNET_VGG_MPI_PATIENCE`, or ten minutes.
+    /// alone. Default: the seconds in the environment variable `ALEXNET_VGG_MPI_TIMEOUT`, or ten minutes.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         self.watchdog.set_timeout(timeout);
         self
@@ -159,11 +161,11 @@ impl Mpi {
     /// does not end within ten seconds, the process exits with code 0.
     ///
     /// # Errors
-    /// [`Error::Process`] at a second call.
+    /// [`Error::Process`] on a second call.
     pub fn finish(&self) -> Result<()> {
         let mut job = self.job();
         let universe = job.universe.take().ok_or_else(|| self.has_finished())?;
-        self.watchdog.wait("the end", || universe.world().barrier());
+        self.watchdog.wait("the shutdown", || universe.world().barrier());
         self.watchdog.finalize(|| drop(universe));
         self.job_rank.set_finished();
         Ok(())
@@ -275,7 +277,7 @@ impl Drop for Mpi {
         if let Some(universe) = self.job().universe.take() {
             std::mem::forget(universe);
             if std::thread::panicking() {
-                self.abort("a panic");
+                self.abort("this process panicked");
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-const VARIABLE: &str = "ALEXNET_VGG_MPI_PATIENCE";
+const VARIABLE: &str = "ALEXNET_VGG_MPI_TIMEOUT";
 const DEFAULT: Duration = Duration::from_secs(600);
 
 /// The timeout of MPI's finalization, once all processes have reached it. MPICH 4.0 on TCP sometimes hangs there:
@@ -81,7 +81,7 @@ impl Watchdog {
         let mut state = self.lock();
         (state.timeout, state.finalizing) = (FINALIZE_TIMEOUT, true);
         drop(state);
-        self.wait("the end", call);
+        self.wait("the shutdown", call);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,7 +126,7 @@ fn abort(job_rank: Option<&Arc<JobRank>>, what: &str, timeout: Duration) -> ! {
 fn exit_without_finalizing(job_rank: Option<&Arc<JobRank>>) -> ! {
     if let Some(job_rank) = job_rank {
         print_line(&format!(
-            "{job_rank}: all work is done, but MPI does not end; this process exits without it"
+            "{job_rank}: all work is done, but MPI does not shut down; this process exits anyway"
         ));
     }
     std::process::exit(0)

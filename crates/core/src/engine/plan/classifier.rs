@@ -16,10 +16,6 @@ use crate::engine::weight_packing::PackedLayer;
 use crate::error::Result;
 use std::sync::Arc;
 
-/// The most vectors for which [`Linear`] is faster than [`BatchedLinear`], whose columns come in blocks of
-/// sixteen, which would be partly empty.
-pub(super) const MAX_UNBATCHED_VECTORS: usize = 28;
-
 /// A linear layer (`None` for an activation alone) and the activation after it.
 type ColumnLayer = (Option<Arc<PackedLinear>>, Activation);
 

@@ -25,6 +25,10 @@ use std::sync::Mutex;
 /// the map, which is planned later.
 type StageBuilder = Box<dyn FnOnce(&[FeatureMap]) -> Box<dyn Stage>>;
 
+/// The most vectors that go through the linear layers a few at a time. Beyond that, matrix products
+/// are faster, though their columns come in blocks of sixteen, which may be partly empty.
+const MAX_UNBATCHED_VECTORS: usize = 28;
+
 /// Where the input of the next layer lies.
 #[derive(Clone, Copy)]
 pub(super) enum LayerInput {
@@ -179,7 +183,7 @@ impl<'a> Planner<'a> {
                 self.dense_classifier(index, map)
             }
             (PlanMode::Vectors { .. }, LayerInput::Vectors { buffer, len })
-                if self.batch > super::classifier::MAX_UNBATCHED_VECTORS =>
+                if self.batch > MAX_UNBATCHED_VECTORS =>
             {
                 self.batched_classifier(index, buffer, len)
             }

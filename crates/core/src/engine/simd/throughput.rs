@@ -29,8 +29,9 @@ impl Isa {
     }
 }
 
-/// Whether AVX-512 computes faster here than AVX2. Zen 4, and processors with a single AVX-512 unit,
-/// take two cycles where others take one. No CPUID flag tells; a measurement of a few microseconds does.
+/// Whether AVX-512 computes faster here than AVX2. Zen 4, and processors with a single AVX-512
+/// unit, take two cycles where others take one. No CPUID flag says which; a measurement of a few
+/// microseconds does.
 fn has_full_width_avx512() -> bool {
     static FULL_WIDTH: OnceLock<bool> = OnceLock::new();
     *FULL_WIDTH.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! AVX-512 and AVX2 by intrinsics.
+//! AVX-512 and AVX2 with intrinsics.
 //!
 //! SAFETY of every function here: [`Simd`] requires that the instruction set is available and that
 //! pointers are valid for sixteen values.

@@ -1,10 +1,10 @@
 //! The fused schedule: all three steps for a few tiles at a time.
 #![allow(unsafe_code)]
 
+use super::WinogradConvolution;
 use super::tile_transforms::{transform_inputs, transform_outputs};
-use super::{WinogradConvolution, with_filter};
 use crate::engine::microkernel::{OutputPanel, multiply_panel};
-use crate::engine::simd::{BLOCK, CheckedPtr, Simd, dispatch};
+use crate::engine::simd::{BLOCK, CheckedPtr};
 use crate::engine::stage::Stage;
 use crate::engine::workspace::Workspace;
 
@@ -49,19 +49,13 @@ impl Stage for FusedWinograd {
         let scratch = workspace.scratch(worker);
         // SAFETY: the plan chose an available instruction set and padded the input to whole tiles. The
         // scratch memory belongs to this worker, and no two items share a tile.
-        unsafe {
-            dispatch!(self.winograd.convolution.isa, convolve(
-                stage: &FusedWinograd = self, item: usize = item, input: CheckedPtr = input,
-                weights: CheckedPtr = weights, output: CheckedPtr = output, scratch: CheckedPtr = scratch,
-            ))
-        }
+        unsafe { convolve(self, item, input, weights, output, scratch) }
     }
 }
 
 /// # Safety
 /// As for [`multiply_panel`], for the item's tiles.
-#[inline(always)]
-unsafe fn convolve<S: Simd>(
+unsafe fn convolve(
     stage: &FusedWinograd,
     item: usize,
     input: CheckedPtr,
@@ -75,17 +69,14 @@ unsafe fn convolve<S: Simd>(
     let [first, end] = [start(item), start(item + 1)];
     let (count, tiles) = (end - first, stage.tiles());
     let v_stride = WinogradConvolution::product_stride(w.input_blocks(), tiles);
-    let m_stride = WinogradConvolution::product_stride(S::NR_BLOCKS, tiles);
+    let m_stride = WinogradConvolution::product_stride(conv.isa.nr_blocks(), tiles);
     let m = scratch.add(stage.v_len());
     let strides = w.strides(tiles);
     // SAFETY: guaranteed by the caller.
     unsafe {
         for block in 0..w.input_blocks() {
             let v = scratch.add(block * tiles * BLOCK);
-            with_filter!(
-                w.algorithm,
-                transform_inputs::<S>(w, block, first, count, input, v, v_stride)
-            );
+            transform_inputs(w, block, first, count, input, v, v_stride);
         }
         for index in 0..conv.panels() {
             let panel = conv.panel(index);
@@ -97,7 +88,8 @@ unsafe fn convolve<S: Simd>(
                     bias: None,
                     relu: false,
                 };
-                multiply_panel::<S>(
+                multiply_panel(
+                    conv.isa,
                     count,
                     panel.blocks,
                     &strides,
@@ -109,10 +101,7 @@ unsafe fn convolve<S: Simd>(
             for j in 0..panel.blocks {
                 let m = m.add(j * tiles * BLOCK);
                 let block = panel.first_block + j;
-                with_filter!(
-                    w.algorithm,
-                    transform_outputs::<S>(w, block, first, count, m, m_stride, output)
-                );
+                transform_outputs(w, block, first, count, m, m_stride, output);
             }
         }
     }

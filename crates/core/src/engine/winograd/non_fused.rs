@@ -1,10 +1,10 @@
 //! The non-fused schedule: each step for the whole batch, one after the other.
 #![allow(unsafe_code)]
 
+use super::WinogradConvolution;
 use super::tile_transforms::{transform_inputs, transform_outputs};
-use super::{WinogradConvolution, with_filter};
 use crate::engine::microkernel::{OutputPanel, multiply_panel};
-use crate::engine::simd::{BLOCK, CheckedPtr, Simd, dispatch};
+use crate::engine::simd::{BLOCK, CheckedPtr};
 use crate::engine::stage::Stage;
 use crate::engine::workspace::Workspace;
 
@@ -53,36 +53,20 @@ impl Stage for WinogradInputTransform {
         let v = workspace.buffer(self.0.v);
         // SAFETY: the plan chose an available instruction set, padded the input to whole tiles and
         // reserved V. No two items share a tile of a block.
-        unsafe {
-            dispatch!(self.0.winograd.convolution.isa, input_transform(
-                stage: &NonFusedWinograd = &self.0, item: usize = item,
-                input: CheckedPtr = input, v: CheckedPtr = v,
-            ))
-        }
+        unsafe { input_transform(&self.0, item, input, v) }
     }
 }
 
 /// # Safety
 /// As for [`transform_inputs`], for the item's tiles.
-#[inline(always)]
-unsafe fn input_transform<S: Simd>(
-    stage: &NonFusedWinograd,
-    item: usize,
-    input: CheckedPtr,
-    v: CheckedPtr,
-) {
+unsafe fn input_transform(stage: &NonFusedWinograd, item: usize, input: CheckedPtr, v: CheckedPtr) {
     let w = &stage.winograd;
     let chunks = w.tile_count().div_ceil(TILES_PER_ITEM);
     let (block, first) = (item / chunks, item % chunks * TILES_PER_ITEM);
     let count = TILES_PER_ITEM.min(w.tile_count() - first);
     let v = v.add((block * w.tile_count() + first) * BLOCK);
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        with_filter!(
-            w.algorithm,
-            transform_inputs::<S>(w, block, first, count, input, v, stage.v_stride())
-        )
-    }
+    unsafe { transform_inputs(w, block, first, count, input, v, stage.v_stride()) }
 }
 
 /// The second step: M.
@@ -113,19 +97,13 @@ impl Stage for WinogradProducts {
         let m = workspace.buffer(self.convolution.m);
         // SAFETY: the plan chose an available instruction set and reserved V and M. No two items share a
         // panel of a product.
-        unsafe {
-            dispatch!(self.convolution.winograd.convolution.isa, multiply(
-                stage: &WinogradProducts = self, item: usize = item,
-                v: CheckedPtr = v, weights: CheckedPtr = weights, m: CheckedPtr = m,
-            ))
-        }
+        unsafe { multiply(self, item, v, weights, m) }
     }
 }
 
 /// # Safety
 /// As for [`multiply_panel`], for the item's panels.
-#[inline(always)]
-unsafe fn multiply<S: Simd>(
+unsafe fn multiply(
     stage: &WinogradProducts,
     item: usize,
     v: CheckedPtr,
@@ -153,7 +131,7 @@ unsafe fn multiply<S: Simd>(
             let v = v.add((panel.group * conv.input_blocks() * w.tile_count() + first) * BLOCK);
             let weights = w.product_weights(weights, panel, p);
             // SAFETY: guaranteed by the caller.
-            unsafe { multiply_panel::<S>(count, panel.blocks, &strides, v, weights, product) };
+            unsafe { multiply_panel(conv.isa, count, panel.blocks, &strides, v, weights, product) };
         }
         first += count;
     }
@@ -173,19 +151,13 @@ impl Stage for WinogradOutputTransform {
         let m = workspace.buffer(self.0.m);
         // SAFETY: the plan chose an available instruction set and reserved M. No two items share a tile
         // of a block.
-        unsafe {
-            dispatch!(self.0.winograd.convolution.isa, output_transform(
-                stage: &NonFusedWinograd = &self.0, item: usize = item,
-                m: CheckedPtr = m, output: CheckedPtr = output,
-            ))
-        }
+        unsafe { output_transform(&self.0, item, m, output) }
     }
 }
 
 /// # Safety
 /// As for [`transform_outputs`], for the item's tiles.
-#[inline(always)]
-unsafe fn output_transform<S: Simd>(
+unsafe fn output_transform(
     stage: &NonFusedWinograd,
     item: usize,
     m: CheckedPtr,
@@ -197,10 +169,5 @@ unsafe fn output_transform<S: Simd>(
     let count = TILES_PER_ITEM.min(w.tile_count() - first);
     let m = m.add((block * w.tile_count() + first) * BLOCK);
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        with_filter!(
-            w.algorithm,
-            transform_outputs::<S>(w, block, first, count, m, stage.m_stride(), output)
-        )
-    }
+    unsafe { transform_outputs(w, block, first, count, m, stage.m_stride(), output) }
 }

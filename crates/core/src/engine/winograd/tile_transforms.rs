@@ -1,27 +1,82 @@
 //! The transforms of whole tiles: the one-dimensional transform of each column, then of each row.
+//!
+//! Both schedules call the same compiled transforms, since those of all algorithms take long to compile.
 #![allow(unsafe_code)]
 
 use super::WinogradConvolution;
-use crate::engine::minimal_filtering::MinimalFilter;
-use crate::engine::simd::{BLOCK, CheckedPtr, Simd};
+use crate::engine::algorithm::Algorithm;
+use crate::engine::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter};
+use crate::engine::simd::{BLOCK, CheckedPtr, Simd, dispatch};
 use std::mem::MaybeUninit;
 
 /// A tile whose columns are transformed, and whose rows are not yet.
 type HalfTransformed<S, const ROWS: usize, const COLUMNS: usize> =
     [[MaybeUninit<<S as Simd>::Vector>; COLUMNS]; ROWS];
 
+/// Calls a kernel with the [`MinimalFilter`] of an algorithm.
+macro_rules! with_filter {
+    ($algorithm:expr, $kernel:ident :: <$s:ident> ($($argument:expr),* $(,)?)) => {
+        match $algorithm {
+            Algorithm::F2x3 => $kernel::<$s, 4, 2, F2x3>($($argument),*),
+            Algorithm::F4x3 => $kernel::<$s, 6, 4, F4x3>($($argument),*),
+            Algorithm::F5x3 => $kernel::<$s, 7, 5, F5x3>($($argument),*),
+            Algorithm::F6x3 => $kernel::<$s, 8, 6, F6x3>($($argument),*),
+            Algorithm::F4x5 => $kernel::<$s, 8, 4, F4x5>($($argument),*),
+            Algorithm::Direct => {}
+        }
+    };
+}
+
 /// Computes V for `count` tiles of a block of channels. Product `p` of the first tile is stored at
 /// `v + p * product_stride`.
 ///
 /// # Safety
-/// `S` must be available, the tiles inside the map, and no other thread may access their part of V.
+/// The convolution's instruction set must be available, the tiles inside the map, and no other thread may access
+/// their part of V.
+#[inline(never)]
+pub(super) unsafe fn transform_inputs(
+    w: &WinogradConvolution,
+    block: usize,
+    first: usize,
+    count: usize,
+    input: CheckedPtr,
+    v: CheckedPtr,
+    product_stride: usize,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        dispatch!(w.convolution.isa, choose_input_transform(
+            w: &WinogradConvolution = w, block: usize = block, first: usize = first, count: usize = count,
+            input: CheckedPtr = input, v: CheckedPtr = v, product_stride: usize = product_stride,
+        ))
+    }
+}
+
+/// # Safety
+/// As for [`transform_inputs`].
 #[inline(always)]
-pub(super) unsafe fn transform_inputs<
-    S: Simd,
-    const N: usize,
-    const M: usize,
-    F: MinimalFilter<N, M>,
->(
+unsafe fn choose_input_transform<S: Simd>(
+    w: &WinogradConvolution,
+    block: usize,
+    first: usize,
+    count: usize,
+    input: CheckedPtr,
+    v: CheckedPtr,
+    product_stride: usize,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        with_filter!(
+            w.algorithm,
+            transform_input_tiles::<S>(w, block, first, count, input, v, product_stride)
+        )
+    }
+}
+
+/// # Safety
+/// As for [`transform_inputs`].
+#[inline(always)]
+unsafe fn transform_input_tiles<S: Simd, const N: usize, const M: usize, F: MinimalFilter<N, M>>(
     w: &WinogradConvolution,
     block: usize,
     first: usize,
@@ -64,9 +119,52 @@ pub(super) unsafe fn transform_inputs<
 /// of the first tile is read at `m + p * product_stride`. Outputs outside of the map are not stored.
 ///
 /// # Safety
-/// `S` must be available, the tiles inside M, and no other thread may access their outputs.
+/// The convolution's instruction set must be available, the tiles inside M, and no other thread may access their
+/// outputs.
+#[inline(never)]
+pub(super) unsafe fn transform_outputs(
+    w: &WinogradConvolution,
+    block: usize,
+    first: usize,
+    count: usize,
+    m: CheckedPtr,
+    product_stride: usize,
+    output: CheckedPtr,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        dispatch!(w.convolution.isa, choose_output_transform(
+            w: &WinogradConvolution = w, block: usize = block, first: usize = first, count: usize = count,
+            m: CheckedPtr = m, product_stride: usize = product_stride, output: CheckedPtr = output,
+        ))
+    }
+}
+
+/// # Safety
+/// As for [`transform_outputs`].
 #[inline(always)]
-pub(super) unsafe fn transform_outputs<
+unsafe fn choose_output_transform<S: Simd>(
+    w: &WinogradConvolution,
+    block: usize,
+    first: usize,
+    count: usize,
+    m: CheckedPtr,
+    product_stride: usize,
+    output: CheckedPtr,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        with_filter!(
+            w.algorithm,
+            transform_output_tiles::<S>(w, block, first, count, m, product_stride, output)
+        )
+    }
+}
+
+/// # Safety
+/// As for [`transform_outputs`].
+#[inline(always)]
+unsafe fn transform_output_tiles<
     S: Simd,
     const N: usize,
     const M: usize,

@@ -86,7 +86,7 @@ impl Augmentation {
     /// The augmentation with this name: `alexnet`, `vgg` or `torchvision`.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the list of names if there is no such augmentation.
+    /// [`Error::UnknownName`] with the list of names if there is no such augmentation.
     pub fn by_name(name: &str) -> Result<Self> {
         let all = [Self::alexnet(), Self::vgg(), Self::torchvision()];
         let known = all.each_ref().map(|augmentation| augmentation.name.as_str()).join(", ");
@@ -194,8 +194,8 @@ impl Augmentation {
     /// A batch of augmented samples, `[N, 3, crop, crop]`, computed on rayon's threads.
     ///
     /// # Errors
-    /// As for [`values`](Self::values); [`Error::Setting`] if there are no photos or not one sample for each,
-    /// and [`Error::OutOfMemory`] for more photos than fit in memory.
+    /// As for [`values`](Self::values); [`Error::Setting`] if there are no photos, or not exactly
+    /// one sample for each photo; and [`Error::OutOfMemory`] for more photos than fit in memory.
     pub fn batch(&self, photos: &[RgbImage], samples: &[Sample], preset: &Preset) -> Result<Array> {
         if photos.is_empty() || photos.len() != samples.len() {
             return Err(Error::Setting {

@@ -1,4 +1,4 @@
-//! Where the storages of a file begin, and with that its tensors.
+//! Where the storages of a file begin, and therefore its tensors.
 
 use super::super::format_error::FormatError;
 use super::super::strided_view::StridedView;

@@ -9,13 +9,16 @@
 //!         { "Resize": { "short": 256 } }, { "RandomCrop": { "side": 224 } },
 //!         { "ColorJitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 } } ] }
 
+#[path = "../cli/mod.rs"]
 mod cli;
+mod contact_sheet;
 
 use alexnet_vgg_core::vision::augment::{
     Augmentation, ColorPca, ColorStatistics, Operation, Sample, apply,
 };
-use alexnet_vgg_core::vision::{self, Captioned, ContactSheet, RgbImage};
+use alexnet_vgg_core::vision::{self, RgbImage};
 use clap::Parser;
+use contact_sheet::thumbnail;
 use image::ImageFormat;
 use rayon::prelude::*;
 use std::error::Error;
@@ -64,7 +67,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         augmentation = augmentation.with_color_pca(principal_colors(folder)?);
     }
     augmentation.validate()?;
-    let mut sheet = ContactSheet::default();
+    let mut rows = Vec::new();
     for (path, index) in args.photos.iter().zip(0..) {
         let photo = vision::decode_file(path)?;
         let samples = (0..args.count).map(|epoch| Sample { seed: args.seed, epoch, index });
@@ -73,16 +76,14 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
             for sample in samples {
                 let drawn = augmentation.draw(photo.dimensions(), sample)?;
                 cli::print(format!("  {}: {}\n", sample.epoch, describe(&drawn)))?;
-                sheet.push(stages(&photo, &drawn)?)?;
+                rows.push(stages(&photo, &drawn)?);
             }
         } else {
-            for row in grid(&photo, &augmentation, samples)? {
-                sheet.push(row)?;
-            }
+            rows.extend(grid(&photo, &augmentation, samples)?);
         }
+        contact_sheet::size(&rows)?;
     }
-    sheet
-        .draw()
+    contact_sheet::draw(&rows)?
         .save_with_format(&args.output, ImageFormat::Png)
         .map_err(|error| format!("{}: {error}", args.output.display()))?;
     cli::print(format!("{}: {}\n", args.output.display(), augmentation.name))
@@ -132,22 +133,18 @@ fn grid(
     photo: &RgbImage,
     augmentation: &Augmentation,
     samples: impl Iterator<Item = Sample>,
-) -> alexnet_vgg_core::Result<Vec<Vec<Captioned>>> {
-    let mut cells = vec![cell(photo)?];
+) -> alexnet_vgg_core::Result<Vec<Vec<RgbImage>>> {
+    let mut cells = vec![thumbnail(photo)?];
     for sample in samples {
-        cells.push(cell(&augmentation.picture(photo, sample)?)?);
+        cells.push(thumbnail(&augmentation.picture(photo, sample)?)?);
     }
     let columns = (cells.len() as f64).sqrt().ceil() as usize;
-    Ok(cells.chunks(columns).map(<[Captioned]>::to_vec).collect())
+    Ok(cells.chunks(columns).map(<[RgbImage]>::to_vec).collect())
 }
 
 /// The photo before the first operation, and after each of them.
-fn stages(photo: &RgbImage, drawn: &[Operation]) -> alexnet_vgg_core::Result<Vec<Captioned>> {
-    (0..=drawn.len()).map(|done| cell(&apply(photo, &drawn[..done])?)).collect()
-}
-
-fn cell(picture: &RgbImage) -> alexnet_vgg_core::Result<Captioned> {
-    Captioned::new(picture, [""; 0])
+fn stages(photo: &RgbImage, drawn: &[Operation]) -> alexnet_vgg_core::Result<Vec<RgbImage>> {
+    (0..=drawn.len()).map(|done| thumbnail(&apply(photo, &drawn[..done])?)).collect()
 }
 
 fn describe(operations: &[Operation]) -> String {
