@@ -179,5 +179,6 @@ fn loss_and_gradient<B: AutodiffBackend>(
     (output, loss.backward(Tensor::full([1], batch.share, &device)).1)
 }
 
-#[cfg(test)]
+// They need a backend in f64.
+#[cfg(all(test, feature = "ndarray"))]
 mod tests;
