@@ -1,4 +1,4 @@
-//! How long it takes to load VGG16's weights (528 MB) from a file in the page cache into a network.
+//! How long it takes to load VGG16's weights (528 MiB) from a file in the page cache into a network.
 //!
 //!     cargo bench --bench load
 //!     cargo bench --bench load -- --peer python3

@@ -8,7 +8,7 @@
 //!
 //! IDs: `train/<network>/<backend>/<batch>`, images of 224×224; wgpu (feature `wgpu`) runs where there is
 //! an adapter. With the last command, steps on the CPU are measured in pairs instead: one of ours, and one
-//! by PyTorch in that Python, on the same network and batch.
+//! by PyTorch in that Python, in its fastest way, on the same network and batch.
 #![recursion_limit = "256"]
 
 mod against_pytorch;
@@ -23,8 +23,8 @@ use criterion::{BenchmarkId, Criterion, SamplingMode};
 use std::time::Duration;
 use training::Training;
 
-const NETWORKS: [&str; 4] = ["alexnet", "alexnet_paper", "vgg11", "vgg16"];
-const BATCH: usize = 8;
+const NETWORKS: [&str; 6] = ["alexnet", "alexnet_paper", "vgg11", "vgg16", "vgg16_bn", "vgg19"];
+const BATCHES: [usize; 2] = [8, 32];
 
 fn main() {
     if let Some(python) = std::env::var_os("ALEXNET_VGG_PEER") {
@@ -46,14 +46,18 @@ fn main() {
     criterion.final_summary();
 }
 
+fn cases() -> impl Iterator<Item = (&'static str, usize)> {
+    NETWORKS.into_iter().flat_map(|name| BATCHES.map(|batch| (name, batch)))
+}
+
 /// The networks on a backend of burn.
 fn train<B: AutodiffBackend>(criterion: &mut Criterion, backend: &str, device: &B::Device) {
     let mut group = criterion.benchmark_group("train");
     group.sampling_mode(SamplingMode::Flat);
-    for name in NETWORKS {
-        let id = BenchmarkId::new(format!("{name}/{backend}"), BATCH);
+    for (name, batch) in cases() {
+        let id = BenchmarkId::new(format!("{name}/{backend}"), batch);
         group.bench_function(id, |bencher| {
-            let training = Training::<B>::new(name, BATCH, device);
+            let training = Training::<B>::new(name, batch, device);
             let mut training = training.expect("a known network, and a device for it");
             bencher.iter(|| training.step());
         });

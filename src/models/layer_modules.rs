@@ -2,6 +2,8 @@
 
 use super::batch_norm;
 use super::capacity::Capacity;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use super::kernels;
 use super::{Fill, Layer, Linear, Lrn, Parameter, Step};
 use crate::{Error, Result};
 use burn::module::{Module, ModuleVisitor, Param, RunningState};
@@ -64,7 +66,7 @@ impl<B: Backend> MapLayer<B> {
 
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
-            MapLayer::Conv(conv) => conv.forward(x),
+            MapLayer::Conv(conv) => convolve(conv, x),
             MapLayer::BatchNorm(norm) if B::ad_enabled(&x.device()) => {
                 batch_norm::of_batch(norm, x)
             }
@@ -72,7 +74,7 @@ impl<B: Backend> MapLayer<B> {
                 batch_norm::by_running(norm, x)
             }
             MapLayer::Lrn(lrn) => lrn.forward(x),
-            MapLayer::MaxPool(pool) => pool.forward(x),
+            MapLayer::MaxPool(pool) => max_pool(pool, x),
             MapLayer::Pointwise(pointwise) => pointwise.forward(x),
         }
     }
@@ -90,11 +92,39 @@ impl<B: Backend> VectorLayer<B> {
 impl Pointwise {
     fn forward<B: Backend, const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         match self {
-            Pointwise::Relu(relu) => relu.forward(x),
+            Pointwise::Relu(relu) => apply_relu(relu, x),
             Pointwise::Tanh(tanh) => tanh.forward(x),
             Pointwise::Dropout(dropout) => dropout.forward(x),
         }
     }
+}
+
+/// On the engine's kernels where they apply, as [`max_pool`] and [`apply_relu`].
+fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    let x = match kernels::convolve(conv, x) {
+        Ok(y) => return y,
+        Err(x) => x,
+    };
+    conv.forward(x)
+}
+
+fn max_pool<B: Backend>(pool: &MaxPool2d, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    #[cfg(feature = "flex")]
+    let x = match kernels::max_pool(pool, x) {
+        Ok(y) => return y,
+        Err(x) => x,
+    };
+    pool.forward(x)
+}
+
+fn apply_relu<B: Backend, const D: usize>(relu: &Relu, x: Tensor<B, D>) -> Tensor<B, D> {
+    #[cfg(feature = "flex")]
+    let x = match kernels::relu(x) {
+        Ok(y) => return y,
+        Err(x) => x,
+    };
+    relu.forward(x)
 }
 
 /// Makes burn's layers from the steps of a table.

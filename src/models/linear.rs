@@ -1,6 +1,8 @@
 //! Fully connected layers that keep their weight as it is in PyTorch's files.
 
 use super::Parameter;
+#[cfg(feature = "flex")]
+use super::kernels;
 use crate::Result;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -36,12 +38,20 @@ impl<B: Backend> Linear<B> {
 
     /// `[N, in]` to `[N, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let columns = x.transpose();
-        let product = |rows: &Param<Tensor<B, 2>>| rows.val().matmul(columns.clone());
+        let product = |rows: &Param<Tensor<B, 2>>| multiply(&x, rows.val());
         let out = match self.weight.as_slice() {
             [whole] => product(whole),
-            chunks => Tensor::cat(chunks.iter().map(product).collect(), 0),
+            chunks => Tensor::cat(chunks.iter().map(product).collect(), 1),
         };
-        out.transpose() + self.bias.val().unsqueeze()
+        out + self.bias.val().unsqueeze()
     }
+}
+
+/// `[N, in]` times `[out, in]`, to `[N, out]`: on the engine's kernels where they apply.
+fn multiply<B: Backend>(x: &Tensor<B, 2>, rows: Tensor<B, 2>) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if let Some(out) = kernels::multiply(x, &rows) {
+        return out;
+    }
+    rows.matmul(x.clone().transpose()).transpose()
 }

@@ -138,6 +138,31 @@ impl MinimalFilter<6, 4> for F4x3 {
     }
 }
 
+impl F4x3 {
+    /// `A y`, from the gradients of four outputs to those of six products: `Σ p^i · y[i]` for each point p.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    pub unsafe fn transform_gradient<S: Simd>(y: [S::Vector; 4]) -> [S::Vector; 6] {
+        let [y0, y1, y2, y3] = y;
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let even = formula!(S: y0 + y2);
+            let odd = formula!(S: y1 + y3);
+            let at_one = formula!(S: even + odd);
+            let at_minus_one = formula!(S: even - odd);
+            let at_half = formula!(S: y1 * 0.5 + y0);
+            let at_half = formula!(S: y2 * 0.25 + at_half);
+            let at_half = formula!(S: y3 * 0.125 + at_half);
+            let at_minus_two = formula!(S: y1 * -2.0 + y0);
+            let at_minus_two = formula!(S: y2 * 4.0 + at_minus_two);
+            let at_minus_two = formula!(S: y3 * -8.0 + at_minus_two);
+            [y0, at_one, at_minus_one, at_half, at_minus_two, y3]
+        }
+    }
+}
+
 impl MinimalFilter<7, 5> for F5x3 {
     const POINTS: &'static [f64] = &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5];
 

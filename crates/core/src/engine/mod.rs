@@ -26,6 +26,7 @@
 //! | files | what is in them |
 //! |---|---|
 //! | `compiled` | [`Compiled`], the interface |
+//! | [`training`] | layers and their gradients, for a tensor framework that trains |
 //! | `plan_cache` | the plans of the shapes that were used last |
 //! | `plan` | from the layers of an architecture to stages, for one shape of input; fuses layers |
 //! | `cost_model` | what each algorithm costs on this machine |
@@ -73,6 +74,7 @@ mod reorder;
 mod simd;
 mod stage;
 mod thread_team;
+pub mod training;
 mod weight_packing;
 mod winograd;
 mod workspace;

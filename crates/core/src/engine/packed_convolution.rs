@@ -3,11 +3,12 @@
 //! The original weights are kept, with the scales of a folded batch norm. They are packed for an
 //! algorithm when a plan first needs it: `[panel][product][inner][block][16]`, the order in which the
 //! microkernel reads them.
+#![allow(unsafe_code)]
 
 use super::algorithm::Algorithm;
 use super::buffer::Buffer;
 use super::minimal_filtering::filter_transform;
-use super::simd::{BLOCK, Isa};
+use super::simd::{BLOCK, Isa, Simd, dispatch};
 use crate::array::zeros;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -17,6 +18,12 @@ use std::sync::{Arc, OnceLock};
 /// error is up to 1e-5 of the largest output where hundreds of channels average it out, and was measured
 /// as 2e-5 with a dozen.
 const MIN_CHANNELS_OF_LARGE_TILES: usize = 32;
+
+/// Sides of the largest tile and of the largest kernel that Winograd's algorithms have here, and their squares.
+const MAX_TILE: usize = 8;
+const MAX_KERNEL: usize = 5;
+const MAX_TAPS: usize = MAX_KERNEL * MAX_KERNEL;
+const MAX_PRODUCTS: usize = MAX_TILE * MAX_TILE;
 
 /// Blocks of output channels that the microkernel computes together.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +130,22 @@ impl PackedConvolution {
         }
     }
 
+    /// Height or width of the output, for that of the input.
+    pub fn output_side(&self, side: usize) -> usize {
+        (side + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Rows and columns of the padded input that an algorithm reads for `[height, width]` outputs: whole tiles,
+    /// with Winograd's algorithms.
+    pub fn inputs_read(&self, algorithm: Algorithm, [height, width]: [usize; 2]) -> [usize; 2] {
+        let tiles = algorithm.tiles([height, width]);
+        let read = |outputs: usize, tiles: usize| match algorithm.tile_size() {
+            None => (outputs - 1) * self.stride + self.kernel,
+            Some(size) => tiles * size.outputs + size.kernel - 1,
+        };
+        [read(height, tiles[0]), read(width, tiles[1])]
+    }
+
     /// Blocks of input channels of a group.
     pub fn input_blocks(&self) -> usize {
         (self.inputs / self.groups).div_ceil(self.channels_per_block)
@@ -195,57 +218,118 @@ impl PackedConvolution {
             rest = after;
         }
         panels.into_par_iter().for_each(|(panel, packed)| {
-            self.pack_panel(panel, algorithm, &g, packed);
+            // SAFETY: the instruction set is one that this machine has.
+            unsafe {
+                dispatch!(self.isa, pack_panel(
+                    convolution: &PackedConvolution = self, panel: Panel = panel,
+                    algorithm: Algorithm = algorithm, g: &[Vec<f64>] = &g, packed: &mut [f32] = packed,
+                ))
+            }
         });
         Ok(buffer)
     }
+}
 
-    fn pack_panel(&self, panel: Panel, algorithm: Algorithm, g: &[Vec<f64>], packed: &mut [f32]) {
-        let (k, inputs) = (self.kernel, self.inputs / self.groups);
-        let columns = panel.blocks * BLOCK;
-        let product_len = self.inner_len(algorithm) * columns;
-        for column in 0..columns {
-            let output = panel.first_block * BLOCK + column;
-            if output >= self.outputs {
-                continue;
-            }
-            for input in 0..inputs {
-                let taps = &self.weight[(output * inputs + input) * k * k..][..k * k];
-                let scale = self.scale.as_ref().map_or(1.0, |scale| scale[output]);
-                let (block, lane) =
-                    (input / self.channels_per_block, input % self.channels_per_block);
-                if algorithm == Algorithm::Direct {
-                    for (tap, &value) in taps.iter().enumerate() {
-                        let inner = (block * k * k + tap) * self.channels_per_block + lane;
-                        packed[inner * columns + column] = (f64::from(value) * scale) as f32;
-                    }
-                } else {
-                    transform_filter(g, taps, |product, value| {
-                        packed[product * product_len + input * columns + column] =
-                            (value * scale) as f32;
-                    });
+/// A number for each of the output channels of a block.
+type Lanes = [f64; BLOCK];
+
+/// Packs the weights of a panel.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn pack_panel<S: Simd>(
+    convolution: &PackedConvolution,
+    panel: Panel,
+    algorithm: Algorithm,
+    g: &[Vec<f64>],
+    packed: &mut [f32],
+) {
+    let (kernel, inputs) = (convolution.kernel, convolution.inputs / convolution.groups);
+    let per_block = convolution.channels_per_block;
+    let columns = panel.blocks * BLOCK;
+    let product_len = convolution.inner_len(algorithm) * columns;
+    let mut taps = [[0.0; BLOCK]; MAX_TAPS];
+    let mut products = [[0.0; BLOCK]; MAX_PRODUCTS];
+    for block in 0..panel.blocks {
+        let first = (panel.first_block + block) * BLOCK;
+        for input in 0..inputs {
+            if algorithm == Algorithm::Direct {
+                for tap in 0..kernel * kernel {
+                    let inner =
+                        (input / per_block * kernel * kernel + tap) * per_block + input % per_block;
+                    let values = convolution.taps(first, input, tap);
+                    store(values, &mut packed[inner * columns + block * BLOCK..]);
+                }
+            } else {
+                for (tap, values) in taps.iter_mut().enumerate().take(kernel * kernel) {
+                    *values = convolution.taps(first, input, tap);
+                }
+                transform_filters(g, &taps, &mut products);
+                for (product, values) in products.iter().enumerate().take(algorithm.products()) {
+                    let at = product * product_len + input * columns + block * BLOCK;
+                    store(*values, &mut packed[at..]);
                 }
             }
         }
     }
 }
 
-/// `G w Gᵀ` of one filter: calls `store` with the index of each product and its weight.
-fn transform_filter(g: &[Vec<f64>], taps: &[f32], mut store: impl FnMut(usize, f64)) {
+impl PackedConvolution {
+    /// One tap of the kernels from an input channel to a block of output channels, scaled; 0 for channels that do not
+    /// exist.
+    #[inline(always)]
+    fn taps(&self, first: usize, input: usize, tap: usize) -> Lanes {
+        let (taps, inputs) = (self.kernel * self.kernel, self.inputs / self.groups);
+        std::array::from_fn(|lane| {
+            let output = first + lane;
+            if output >= self.outputs {
+                return 0.0;
+            }
+            let scale = self.scale.as_ref().map_or(1.0, |scale| scale[output]);
+            f64::from(self.weight[(output * inputs + input) * taps + tap]) * scale
+        })
+    }
+}
+
+#[inline(always)]
+fn store(values: Lanes, to: &mut [f32]) {
+    for (to, value) in to.iter_mut().zip(values) {
+        *to = value as f32;
+    }
+}
+
+/// `G w Gᵀ` of the filters of a block: `r * r` taps to `n * n` products.
+#[inline(always)]
+fn transform_filters(
+    g: &[Vec<f64>],
+    taps: &[Lanes; MAX_TAPS],
+    products: &mut [Lanes; MAX_PRODUCTS],
+) {
     let (n, r) = (g.len(), g[0].len());
     // `G w`
-    let mut columns = [[0.0f64; 8]; 8];
-    for (i, row) in g.iter().enumerate() {
-        for (x, column) in columns[i].iter_mut().enumerate().take(r) {
-            *column = (0..r).map(|y| row[y] * f64::from(taps[y * r + x])).sum();
+    let mut columns = [[[0.0; BLOCK]; MAX_KERNEL]; MAX_TILE];
+    for (columns, row) in columns.iter_mut().zip(g) {
+        for (x, column) in columns.iter_mut().enumerate().take(r) {
+            *column = weighted_sum(row, |y| &taps[y * r + x]);
         }
     }
     for (i, columns) in columns.iter().enumerate().take(n) {
         for (j, row) in g.iter().enumerate() {
-            let value: f64 = row.iter().zip(columns).map(|(g, column)| g * column).sum();
-            store(i * n + j, value);
+            products[i * n + j] = weighted_sum(row, |x| &columns[x]);
         }
     }
+}
+
+#[inline(always)]
+fn weighted_sum<'a>(weights: &[f64], values: impl Fn(usize) -> &'a Lanes) -> Lanes {
+    let mut sum = [0.0; BLOCK];
+    for (index, weight) in weights.iter().enumerate() {
+        for (sum, value) in sum.iter_mut().zip(values(index)) {
+            *sum += weight * value;
+        }
+    }
+    sum
 }
 
 /// How many groups to merge into one, so that every group has whole blocks of channels.

@@ -21,6 +21,19 @@ impl Workspace {
     /// # Errors
     /// As for [`Buffer::zeros`].
     pub fn zeros(lens: &[usize], scratch_len: usize, workers: usize) -> Result<Self> {
+        Self::reuse(None, lens, scratch_len, workers)
+    }
+
+    /// The same in this memory, which is not zeroed, if it is large enough, and else in new memory.
+    ///
+    /// # Errors
+    /// As for [`Buffer::zeros`].
+    pub fn reuse(
+        memory: Option<Buffer>,
+        lens: &[usize],
+        scratch_len: usize,
+        workers: usize,
+    ) -> Result<Self> {
         let mut end = 0usize;
         let mut next = |len: usize| {
             let start = end;
@@ -29,7 +42,16 @@ impl Workspace {
         };
         let buffers = lens.iter().map(|&len| next(len)).collect();
         let scratch = (0..workers).map(|_| next(scratch_len)).collect();
-        Ok(Self { memory: Buffer::zeros(end)?, buffers, scratch })
+        let memory = match memory.filter(|memory| memory.len() >= end) {
+            Some(memory) => memory,
+            None => Buffer::zeros(end)?,
+        };
+        Ok(Self { memory, buffers, scratch })
+    }
+
+    /// Its memory, for [`reuse`](Self::reuse).
+    pub fn into_memory(self) -> Buffer {
+        self.memory
     }
 
     pub fn workers(&self) -> usize {

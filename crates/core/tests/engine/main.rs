@@ -18,3 +18,4 @@ mod mc_dropout;
 mod random_tables;
 mod tables;
 mod threads;
+mod training;

@@ -8,7 +8,6 @@ use crate::engine::cost_model::Candidate;
 use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::packed_convolution::PackedConvolution;
-use crate::engine::simd::BLOCK;
 use crate::engine::weight_packing::PackedLayer;
 use crate::engine::winograd::{
     FusedWinograd, NonFusedWinograd, WinogradConvolution, WinogradInputTransform,
@@ -60,7 +59,8 @@ impl Planner<'_> {
 
         let output = self.add_map(self.steps[last].output)?;
         let tiles = candidate.algorithm.tiles([height, width]);
-        self.pad_input(input, &convolution, candidate, [height, width]);
+        let [rows, columns] = convolution.inputs_read(candidate.algorithm, [height, width]);
+        self.maps[input].pad(convolution.padding, rows, columns);
         let weight_bytes = convolution.weight_bytes(candidate.algorithm) as u64;
         let batch = self.batch;
         self.push_convolution(PlannedConvolution {
@@ -85,24 +85,6 @@ impl Planner<'_> {
             stages: 0..0,
         });
         Ok(last + 1)
-    }
-
-    /// Pads the input map for everything that the convolution reads: whole tiles, with Winograd's
-    /// algorithms.
-    fn pad_input(
-        &mut self,
-        input: usize,
-        conv: &PackedConvolution,
-        candidate: Candidate,
-        [height, width]: [usize; 2],
-    ) {
-        let tiles = candidate.algorithm.tiles([height, width]);
-        let inputs_read = |outputs: usize, tiles: usize| match candidate.algorithm.tile_size() {
-            None => (outputs - 1) * conv.stride + conv.kernel,
-            Some(size) => tiles * size.outputs + size.kernel - 1,
-        };
-        let (rows, columns) = (inputs_read(height, tiles[0]), inputs_read(width, tiles[1]));
-        self.maps[input].pad(conv.padding, rows, columns);
     }
 
     /// Adds the stages of a convolution.
@@ -130,16 +112,7 @@ impl Planner<'_> {
         let l2_bytes = self.machine.l2_bytes;
         let (first, second) = (non_fused.clone(), non_fused.clone());
         self.push(move |maps| WinogradInputTransform(first(maps)));
-        self.push(move |maps| {
-            let convolution = second(maps);
-            let conv = &convolution.winograd.convolution;
-            let tile_bytes = conv.input_blocks() * BLOCK * 4;
-            let mr = conv.isa.mr();
-            let tiles_at_once = (l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
-            // Two or more items for each product, so that no thread waits long for the last ones.
-            let panels_per_item = conv.panels().div_ceil(4).max(1);
-            WinogradProducts { convolution, panels_per_item, tiles_at_once }
-        });
+        self.push(move |maps| WinogradProducts::new(second(maps), l2_bytes));
         self.push(move |maps| WinogradOutputTransform(non_fused(maps)));
     }
 }

@@ -12,6 +12,12 @@ pub(in crate::engine) struct CheckedPtr {
     bounds: (usize, usize),
 }
 
+// SAFETY: what a thread reads and writes through it is governed by the contracts of the kernels, as for the buffers
+// that it points into.
+unsafe impl Send for CheckedPtr {}
+// SAFETY: as above.
+unsafe impl Sync for CheckedPtr {}
+
 impl CheckedPtr {
     /// A pointer to the start of `len` values.
     pub fn new(start: *mut f32, len: usize) -> Self {

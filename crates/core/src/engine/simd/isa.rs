@@ -38,6 +38,18 @@ impl Isa {
         }
     }
 
+    /// An error that names `place` if this machine does not support it.
+    pub(in crate::engine) fn expect_available(self, place: &str) -> Result<()> {
+        if self.is_available() {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            place: place.into(),
+            expected: "an instruction set that this machine has".into(),
+            found: self.to_string(),
+        })
+    }
+
     /// Rows of the register tile: see [`Simd::MR`].
     pub(in crate::engine) fn mr(self) -> usize {
         match self {

@@ -72,14 +72,25 @@ unsafe fn input_transform(stage: &NonFusedWinograd, item: usize, input: CheckedP
 /// The second step: M.
 #[derive(Debug)]
 pub(in crate::engine) struct WinogradProducts {
-    pub convolution: NonFusedWinograd,
+    convolution: NonFusedWinograd,
     /// Panels that an item computes.
-    pub panels_per_item: usize,
+    panels_per_item: usize,
     /// Tiles whose V stays in the cache while an item goes through its panels.
-    pub tiles_at_once: usize,
+    tiles_at_once: usize,
 }
 
 impl WinogradProducts {
+    /// Divides the products into items, for an L2 cache of that size.
+    pub fn new(convolution: NonFusedWinograd, l2_bytes: usize) -> Self {
+        let conv = &convolution.winograd.convolution;
+        let tile_bytes = conv.input_blocks() * BLOCK * 4;
+        let mr = conv.isa.mr();
+        let tiles_at_once = (l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
+        // Two or more items for each product, so that no thread waits long for the last ones.
+        let panels_per_item = conv.panels().div_ceil(4).max(1);
+        Self { convolution, panels_per_item, tiles_at_once }
+    }
+
     /// Items that the panels of a product are divided into.
     fn chunks(&self) -> usize {
         self.convolution.winograd.convolution.panels().div_ceil(self.panels_per_item)

@@ -1,0 +1,120 @@
+//! A convolution whose weights are new with each call.
+
+use super::reorder::{to_blocked, to_planar};
+use super::run_items::run_stage;
+use super::workspaces::Workspaces;
+use crate::engine::algorithm::{Algorithm, Schedule};
+use crate::engine::cost_model::{Candidate, Machine, candidates};
+use crate::engine::direct_convolution::DirectConvolution;
+use crate::engine::feature_map::FeatureMap;
+use crate::engine::packed_convolution::{ConvolutionSpec, PackedConvolution};
+use crate::engine::simd::{BLOCK, Isa};
+use crate::engine::stage::Stage;
+use crate::engine::winograd::{
+    FusedWinograd, NonFusedWinograd, WinogradConvolution, WinogradInputTransform,
+    WinogradOutputTransform, WinogradProducts,
+};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// The largest side of Winograd's input tiles for 3×3 kernels. Larger ones round five times as much.
+const MAX_TILE: usize = 6;
+/// The numbers of a usual machine, so that the algorithm follows from the shape alone.
+const MULTIPLY_ADDS_PER_CYCLE: f64 = 16.0;
+const L2_BYTES: usize = 1 << 20;
+const L3_BYTES: usize = 16 << 20;
+/// The batch for which the algorithm is chosen.
+const USUAL_BATCH: usize = 8;
+
+/// Indices of the buffers of a workspace.
+const INPUT: usize = 0;
+const OUTPUT: usize = 1;
+const V: usize = 2;
+const M: usize = 3;
+
+/// Computes a convolution of `batch` planar images of `[height, width]` pixels.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if memory runs out.
+pub fn convolve(
+    workspaces: &Workspaces,
+    isa: Isa,
+    spec: ConvolutionSpec,
+    batch: usize,
+    [height, width]: [usize; 2],
+    input: &[f32],
+    output: &mut [f32],
+) -> Result<()> {
+    let channels_per_block = spec.inputs.min(BLOCK);
+    let convolution = Arc::new(PackedConvolution::new(isa, spec, channels_per_block)?);
+    let size = [height, width].map(|side| convolution.output_side(side));
+    let chosen = choose(&convolution, batch, size);
+    convolution.packed(chosen.algorithm)?;
+    let [rows, columns] = convolution.inputs_read(chosen.algorithm, size);
+    let mut input_map = FeatureMap::new(INPUT, convolution.inputs, height, width);
+    input_map.channels_per_block = channels_per_block;
+    input_map.pad(convolution.padding, rows, columns);
+    let output_map = FeatureMap::new(OUTPUT, convolution.outputs, size[0], size[1]);
+    let mut lens = vec![input_map.len(batch), output_map.len(batch)];
+    let winograd = || WinogradConvolution {
+        convolution: convolution.clone(),
+        algorithm: chosen.algorithm,
+        input: input_map,
+        output: output_map,
+        batch,
+        relu: false,
+        pool: false,
+        tiles: chosen.algorithm.tiles(size),
+    };
+    let stages: Vec<Box<dyn Stage>> = match chosen.schedule {
+        Schedule::Rows => vec![Box::new(DirectConvolution {
+            convolution: convolution.clone(),
+            input: input_map,
+            output: output_map,
+            batch,
+            relu: false,
+        })],
+        Schedule::Fused { items, .. } => {
+            vec![Box::new(FusedWinograd { winograd: winograd(), items })]
+        }
+        Schedule::NonFused => {
+            let winograd = NonFusedWinograd { winograd: winograd(), v: V, m: M };
+            lens.extend(winograd.lens().map(Some));
+            vec![
+                Box::new(WinogradInputTransform(winograd.clone())),
+                Box::new(WinogradProducts::new(winograd.clone(), L2_BYTES)),
+                Box::new(WinogradOutputTransform(winograd)),
+            ]
+        }
+    };
+    // A length that overflows is more than any machine has.
+    let lens: Vec<usize> = lens.into_iter().map(|len| len.unwrap_or(usize::MAX)).collect();
+    let scratch_len = stages.iter().map(|stage| stage.scratch_len()).max().unwrap_or(0);
+    workspaces.with(&lens, scratch_len, |workspace| {
+        to_blocked(input, &input_map, batch, workspace.buffer(INPUT));
+        stages.iter().for_each(|stage| run_stage(&**stage, workspace));
+        to_planar(workspace.buffer(OUTPUT), &output_map, batch, output);
+    })
+}
+
+/// The cheapest algorithm that is exact enough, and its schedule. The algorithm does not depend on the batch, so that
+/// an image has the same output in each.
+fn choose(convolution: &PackedConvolution, batch: usize, size: [usize; 2]) -> Candidate {
+    let machine = Machine {
+        isa: convolution.isa,
+        multiply_adds_per_cycle: MULTIPLY_ADDS_PER_CYCLE,
+        l2_bytes: L2_BYTES,
+        l3_bytes: L3_BYTES,
+    };
+    let cheapest = |batch: usize, is_allowed: &dyn Fn(Algorithm) -> bool| {
+        let candidates = candidates(&machine, convolution, batch, size);
+        let allowed = candidates.into_iter().filter(|candidate| is_allowed(candidate.algorithm));
+        allowed.min_by(|a, b| a.cycles.total_cmp(&b.cycles))
+    };
+    let is_exact = |algorithm: Algorithm| {
+        algorithm.tile_size().is_none_or(|tile| tile.kernel != 3 || tile.inputs <= MAX_TILE)
+    };
+    cheapest(USUAL_BATCH, &is_exact)
+        .and_then(|chosen| cheapest(batch, &|algorithm| algorithm == chosen.algorithm))
+        .unwrap_or_else(|| unreachable!("direct convolution is always a candidate"))
+}

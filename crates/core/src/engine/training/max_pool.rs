@@ -1,0 +1,123 @@
+//! Max pooling and its gradient.
+
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+
+/// A max pool without padding, over planes of `[height, width]` values.
+///
+/// ```
+/// use alexnet_vgg_core::engine::training::MaxPool;
+///
+/// let pool = MaxPool::new([2, 4], 2, 2)?;
+/// assert_eq!(pool.output_size(), [1, 2]);
+/// let (mut output, mut places) = ([0.0; 2], [0; 2]);
+/// pool.forward(&[1.0, 5.0, 2.0, 2.0, 3.0, 4.0, 2.0, 1.0], &mut output, &mut places);
+/// assert_eq!((output, places), ([5.0, 2.0], [1, 0]));
+///
+/// let mut gradient = [0.0; 8];
+/// pool.input_gradient(&places, &[10.0, 20.0], &mut gradient);
+/// assert_eq!(gradient, [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+/// # Ok::<(), alexnet_vgg_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MaxPool {
+    size: [usize; 2],
+    kernel: usize,
+    stride: usize,
+}
+
+impl MaxPool {
+    /// For planes of `[height, width]` values.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a size of 0, and for a kernel above 16 or larger than the planes.
+    pub fn new(size: [usize; 2], kernel: usize, stride: usize) -> Result<Self> {
+        if (1..=16).contains(&kernel) && stride > 0 && size.iter().all(|side| *side >= kernel) {
+            return Ok(Self { size, kernel, stride });
+        }
+        Err(Error::Setting {
+            place: "max pool".into(),
+            expected: "a kernel of 1 to 16 that fits the planes, and a stride above 0".into(),
+            found: format!("kernel {kernel}, stride {stride}, planes of {size:?}"),
+        })
+    }
+
+    /// Height and width of the output.
+    pub fn output_size(&self) -> [usize; 2] {
+        self.size.map(|side| (side - self.kernel) / self.stride + 1)
+    }
+
+    /// Computes the largest value of each window, and its place in the window, row by row. Of equal values it is the
+    /// first, and NaN is larger than any number, as in PyTorch.
+    ///
+    /// # Panics
+    /// If the slices do not hold as many planes of inputs as of outputs and of places.
+    pub fn forward(&self, input: &[f32], output: &mut [f32], places: &mut [u8]) {
+        let (plane, output_plane) = self.planes(input.len(), output.len());
+        assert_eq!(output.len(), places.len(), "places");
+        let outputs = output.par_chunks_mut(output_plane).zip(places.par_chunks_mut(output_plane));
+        input.par_chunks(plane).zip(outputs).for_each(|(input, (output, places))| {
+            self.windows(|at, corner| {
+                let mut best = f32::NEG_INFINITY;
+                for row in 0..self.kernel {
+                    for column in 0..self.kernel {
+                        let value = input[corner + row * self.size[1] + column];
+                        let is_first = row + column == 0;
+                        if is_first || value > best || (value.is_nan() && !best.is_nan()) {
+                            best = value;
+                            places[at] = (row * self.kernel + column) as u8;
+                        }
+                    }
+                }
+                output[at] = best;
+            });
+        });
+    }
+
+    /// Computes the gradient of the input: each value's is the sum of those of the windows whose largest it is.
+    ///
+    /// # Panics
+    /// As for [`forward`](Self::forward), and for places outside the windows.
+    pub fn input_gradient(
+        &self,
+        places: &[u8],
+        output_gradient: &[f32],
+        input_gradient: &mut [f32],
+    ) {
+        let (plane, output_plane) = self.planes(input_gradient.len(), output_gradient.len());
+        assert_eq!(output_gradient.len(), places.len(), "places");
+        let from = output_gradient.par_chunks(output_plane).zip(places.par_chunks(output_plane));
+        input_gradient.par_chunks_mut(plane).zip(from).for_each(|(to, (gradient, places))| {
+            to.fill(0.0);
+            self.windows(|at, corner| {
+                let place = usize::from(places[at]);
+                let (row, column) = (place / self.kernel, place % self.kernel);
+                to[corner + row * self.size[1] + column] += gradient[at];
+            });
+        });
+    }
+
+    /// Values of a plane of the input and of the output.
+    fn planes(&self, inputs: usize, outputs: usize) -> (usize, usize) {
+        let [height, width] = self.output_size();
+        let (plane, output_plane) = (self.size[0] * self.size[1], height * width);
+        assert_eq!(inputs % plane, 0, "whole planes");
+        assert_eq!(
+            inputs / plane * output_plane,
+            outputs,
+            "as many planes of outputs as of inputs"
+        );
+        (plane, output_plane)
+    }
+
+    /// Calls `visit` with the index of each output of a plane and that of its window's upper left corner.
+    #[inline(always)]
+    fn windows(&self, mut visit: impl FnMut(usize, usize)) {
+        let [height, width] = self.output_size();
+        for y in 0..height {
+            for x in 0..width {
+                visit(y * width + x, (y * self.size[1] + x) * self.stride);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The engine's kernels as operations of burn's CPU backends: of [Flex](https://docs.rs/burn-flex) with and without
+//! autodiff, and of NdArray without.
+//!
+//! Which backend a generic tensor belongs to shows only at run time, where it becomes one of Flex by a move. What the
+//! kernels cannot take (other backends, other numbers than f32, groups of few channels) comes back to the caller, for
+//! burn's own operation.
+//!
+//! - `convolution` calls `flex_convolution` or `ndarray_convolution` for what `supported_convolution` says.
+//! - `linear`, `relu`, `max_pool`: on Flex.
+//! - `unary`: operations of one tensor, and their gradients.
+//! - `cast`: from generic tensors to those of a known backend, and back.
+//! - `pooled_memory`: memory that comes back when a tensor is dropped.
+
+mod cast;
+mod convolution;
+#[cfg(feature = "flex")]
+mod flex_convolution;
+#[cfg(feature = "flex")]
+mod linear;
+#[cfg(feature = "flex")]
+mod max_pool;
+#[cfg(feature = "ndarray")]
+mod ndarray_convolution;
+#[cfg(feature = "flex")]
+mod pooled_memory;
+#[cfg(feature = "flex")]
+mod relu;
+mod supported_convolution;
+#[cfg(feature = "flex")]
+mod unary;
+
+pub use convolution::convolve;
+#[cfg(feature = "flex")]
+pub use linear::multiply;
+#[cfg(feature = "flex")]
+pub use max_pool::max_pool;
+#[cfg(feature = "flex")]
+pub use relu::relu;
