@@ -1,8 +1,7 @@
 //! Pictures that a network misclassified, as a page for a browser.
 
 use super::svg::save;
-use crate::vision::augment::{Operation, apply};
-use crate::vision::{RgbImage, decode_file};
+use crate::vision::{decode_file, thumbnail};
 use crate::{Error, Result};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::ImageFormat;
@@ -58,7 +57,7 @@ impl Mistake {
     }
 
     fn figure(&self) -> Result<String> {
-        let picture = thumbnail(&decode_file(&self.file)?)?;
+        let picture = thumbnail(&decode_file(&self.file)?, SIDE)?;
         let mut png = Cursor::new(Vec::new());
         picture.write_to(&mut png, ImageFormat::Png).map_err(|error| Error::Picture {
             place: self.file.display().to_string(),
@@ -80,14 +79,6 @@ impl Mistake {
     }
 }
 
-fn thumbnail(picture: &RgbImage) -> Result<RgbImage> {
-    let (width, height) = picture.dimensions();
-    let longer = u64::from(width.max(height).max(1));
-    let [width, height] = [width, height]
-        .map(|side| (u64::from(side) * u64::from(SIDE) / longer).clamp(1, SIDE.into()) as u32);
-    apply(picture, &[Operation::Resize { width, height }])
-}
-
 /// Text that is text in HTML, also within quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -96,7 +87,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vision::decode;
+    use crate::vision::{RgbImage, decode};
     use image::Rgb;
 
     #[test]

@@ -1,24 +1,14 @@
 //! A contact sheet: many small pictures on one.
 
 use alexnet_vgg_core::vision::RgbImage;
-use alexnet_vgg_core::vision::augment::{Operation, apply};
 use image::{Rgb, imageops};
 
 /// Side of a cell of the sheet, and the gap between two cells, in pixels.
-const CELL: u32 = 224;
+pub const CELL: u32 = 224;
 const GAP: u32 = 8;
 const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
 /// Limits a sheet to 256 MiB.
 const MAX_PIXELS: u64 = (256 << 20) / 3;
-
-/// A picture with its longer side resized to that of a cell.
-pub fn thumbnail(picture: &RgbImage) -> alexnet_vgg_core::Result<RgbImage> {
-    let (width, height) = picture.dimensions();
-    let longer = u64::from(width.max(height).max(1));
-    let [width, height] = [width, height]
-        .map(|side| (u64::from(side) * u64::from(CELL) / longer).clamp(1, CELL.into()) as u32);
-    apply(picture, &[Operation::Resize { width, height }])
-}
 
 /// Width and height of the sheet, in pixels; an error if it is too large.
 pub fn size(rows: &[Vec<RgbImage>]) -> Result<[u32; 2], String> {

@@ -16,9 +16,9 @@ mod contact_sheet;
 use alexnet_vgg_core::vision::augment::{
     Augmentation, ColorPca, ColorStatistics, Operation, Sample, apply,
 };
-use alexnet_vgg_core::vision::{self, RgbImage};
+use alexnet_vgg_core::vision::{self, RgbImage, thumbnail};
 use clap::Parser;
-use contact_sheet::thumbnail;
+use contact_sheet::CELL;
 use image::ImageFormat;
 use rayon::prelude::*;
 use std::error::Error;
@@ -134,9 +134,9 @@ fn grid(
     augmentation: &Augmentation,
     samples: impl Iterator<Item = Sample>,
 ) -> alexnet_vgg_core::Result<Vec<Vec<RgbImage>>> {
-    let mut cells = vec![thumbnail(photo)?];
+    let mut cells = vec![thumbnail(photo, CELL)?];
     for sample in samples {
-        cells.push(thumbnail(&augmentation.picture(photo, sample)?)?);
+        cells.push(thumbnail(&augmentation.picture(photo, sample)?, CELL)?);
     }
     let columns = (cells.len() as f64).sqrt().ceil() as usize;
     Ok(cells.chunks(columns).map(<[RgbImage]>::to_vec).collect())
@@ -144,7 +144,7 @@ fn grid(
 
 /// The photo before the first operation, and after each of them.
 fn stages(photo: &RgbImage, drawn: &[Operation]) -> alexnet_vgg_core::Result<Vec<RgbImage>> {
-    (0..=drawn.len()).map(|done| thumbnail(&apply(photo, &drawn[..done])?)).collect()
+    (0..=drawn.len()).map(|done| thumbnail(&apply(photo, &drawn[..done])?, CELL)).collect()
 }
 
 fn describe(operations: &[Operation]) -> String {

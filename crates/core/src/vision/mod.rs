@@ -9,6 +9,7 @@
 //!   which views of a photo are classified, such as ten crops.
 //! - Training-time augmentation: [`augment`], with PCA color augmentation from `pca_color` and
 //!   `color_statistics`.
+//! - [`thumbnail`] makes a picture small, for people to look at.
 //! - [`Labels`] (`labels`) are the names of classes.
 
 pub mod augment;
@@ -23,6 +24,7 @@ mod preset;
 mod resize;
 mod rotate;
 mod test_time_augmentation;
+mod thumbnail;
 mod view_names;
 
 pub use decode::{decode, decode_file};
@@ -32,3 +34,4 @@ pub use orientation::Orientation;
 pub use preprocess::{NormalizedViews, WholeImage};
 pub use preset::{Channels, Preset};
 pub use test_time_augmentation::{Crop, View, Views};
+pub use thumbnail::thumbnail;
