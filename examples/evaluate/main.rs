@@ -4,8 +4,8 @@
 //!     cargo run --release --features train --example evaluate -- data --weights best.safetensors \
 //!         --views ten-crop --scales 256,384 --output report
 //!
-//! The pictures are in a folder with a subfolder for each class, or in such a folder named `test`, `val` or
-//! `validation` inside it.
+//! The pictures are in a folder with a subfolder for each class, or in such a folder named `test`, `val`,
+//! `valid`, or `validation` inside it.
 
 #[path = "../../crates/core/examples/cli/mod.rs"]
 mod cli;
@@ -30,7 +30,7 @@ use tally::Tally;
 #[command(about = "The accuracy of a trained network on labeled pictures, class by class")]
 struct Args {
     /// A folder with a subfolder of pictures for each class, or a folder that contains such a folder named
-    /// test, val or validation, or a CSV file.
+    /// test, val, valid, or validation, or a CSV file.
     data: PathBuf,
     /// The trained weights: safetensors or PyTorch's (.pth, old or new format).
     #[arg(long)]

@@ -35,7 +35,7 @@ use std::time::Duration;
 #[command(args_override_self = true)]
 struct Args {
     /// A folder with a subfolder for each class; a folder with such folders named train and val (or valid,
-    /// test); or a CSV file with lines of path,label.
+    /// validation, test); or a CSV file with lines of path,label.
     data: PathBuf,
     #[arg(long, help = cli::networks("The network"), default_value = "alexnet", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
