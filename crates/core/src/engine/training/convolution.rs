@@ -3,6 +3,7 @@
 use super::bias_gradient::bias_gradient;
 use super::forward::convolve;
 use super::reorder::to_blocked;
+use super::value_count::expect_count;
 use super::weight_gradient::WeightGradient;
 use super::winograd_weight_gradient::WinogradWeightGradient;
 use super::workspaces::Workspaces;
@@ -156,10 +157,10 @@ impl Convolution {
         bias: &[f32],
         output: &mut [f32],
     ) -> Result<()> {
-        expect_len("input", input, self.shape.input_len())?;
-        expect_len("weights", weight, self.shape.weight_len())?;
-        expect_len("bias", bias, self.shape.outputs)?;
-        expect_len("output", output, self.output_len()?)?;
+        expect_count("input", input, self.shape.input_len())?;
+        expect_count("weights", weight, self.shape.weight_len())?;
+        expect_count("bias", bias, self.shape.outputs)?;
+        expect_count("output", output, self.output_len()?)?;
         let ConvolutionShape { batch, inputs, outputs, size, kernel, stride, padding, groups } =
             self.shape;
         let spec = ConvolutionSpec {
@@ -192,9 +193,9 @@ impl Convolution {
         weight: &[f32],
         input_gradient: &mut [f32],
     ) -> Result<()> {
-        expect_len("output gradient", output_gradient, self.output_len()?)?;
-        expect_len("weights", weight, self.shape.weight_len())?;
-        expect_len("input gradient", input_gradient, self.shape.input_len())?;
+        expect_count("output gradient", output_gradient, self.output_len()?)?;
+        expect_count("weights", weight, self.shape.weight_len())?;
+        expect_count("input gradient", input_gradient, self.shape.input_len())?;
         if !self.has_input_gradient() {
             return Err(Error::Setting {
                 place: "gradient of a convolution's input".into(),
@@ -229,9 +230,9 @@ impl Convolution {
         output_gradient: &[f32],
         weight_gradient: &mut [f32],
     ) -> Result<()> {
-        expect_len("input", input, self.shape.input_len())?;
-        expect_len("output gradient", output_gradient, self.output_len()?)?;
-        expect_len("weight gradient", weight_gradient, self.shape.weight_len())?;
+        expect_count("input", input, self.shape.input_len())?;
+        expect_count("output gradient", output_gradient, self.output_len()?)?;
+        expect_count("weight gradient", weight_gradient, self.shape.weight_len())?;
         let [height, width] = self.shape.output_size()?;
         let maps = [
             FeatureMap {
@@ -310,8 +311,8 @@ impl Convolution {
     /// # Errors
     /// As for [`forward`](Self::forward).
     pub fn bias_gradient(&self, output_gradient: &[f32], gradient: &mut [f32]) -> Result<()> {
-        expect_len("output gradient", output_gradient, self.output_len()?)?;
-        expect_len("bias gradient", gradient, self.shape.outputs)?;
+        expect_count("output gradient", output_gradient, self.output_len()?)?;
+        expect_count("bias gradient", gradient, self.shape.outputs)?;
         let [height, width] = self.shape.output_size()?;
         bias_gradient(output_gradient, height * width, gradient);
         Ok(())
@@ -335,12 +336,4 @@ fn rotate(shape: &ConvolutionShape, weight: &[f32]) -> Vec<f32> {
         }
     });
     rotated
-}
-
-fn expect_len(place: &str, values: &[f32], expected: usize) -> Result<()> {
-    if values.len() == expected {
-        Ok(())
-    } else {
-        Err(Error::ValueCount { place: place.into(), expected, found: values.len() })
-    }
 }

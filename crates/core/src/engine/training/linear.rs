@@ -3,6 +3,7 @@
 
 use super::linear_kernels::{Band, Sizes, add_inputs, add_outputs, write_weights};
 use super::run_items::run_items;
+use super::value_count::expect_count;
 use super::workspaces::Workspaces;
 use crate::engine::simd::{BLOCK, CheckedPtr, Isa};
 use crate::error::{Error, Result};
@@ -83,7 +84,7 @@ impl Linear {
     /// # Errors
     /// [`Error::ValueCount`] for slices of other lengths; [`Error::OutOfMemory`] if memory runs out.
     pub fn forward(&self, input: &[f32], weight: &[f32], output: &mut [f32]) -> Result<()> {
-        self.expect_lens(input.len(), weight.len(), output.len())?;
+        self.expect_counts(input, weight, output)?;
         output.fill(0.0);
         let [weight, output] =
             [pointer(weight), CheckedPtr::new(output.as_mut_ptr(), output.len())];
@@ -114,7 +115,7 @@ impl Linear {
         weight: &[f32],
         input_gradient: &mut [f32],
     ) -> Result<()> {
-        self.expect_lens(input_gradient.len(), weight.len(), output_gradient.len())?;
+        self.expect_counts(input_gradient, weight, output_gradient)?;
         let weight = pointer(weight);
         WORKSPACES.with(&[input_gradient.len(), output_gradient.len()], 0, |workspace| {
             let [dx, dy] = [0, 1].map(|index| workspace.buffer(index));
@@ -139,7 +140,7 @@ impl Linear {
         output_gradient: &[f32],
         weight_gradient: &mut [f32],
     ) -> Result<()> {
-        self.expect_lens(input.len(), weight_gradient.len(), output_gradient.len())?;
+        self.expect_counts(input, weight_gradient, output_gradient)?;
         let weight = CheckedPtr::new(weight_gradient.as_mut_ptr(), weight_gradient.len());
         WORKSPACES.with(&[input.len(), output_gradient.len()], 0, |workspace| {
             let [x, dy] = [0, 1].map(|index| workspace.buffer(index));
@@ -158,22 +159,11 @@ impl Linear {
         })
     }
 
-    fn expect_lens(&self, inputs: usize, weights: usize, outputs: usize) -> Result<()> {
-        let expected = [
-            self.sizes.batch * self.sizes.inputs,
-            self.sizes.inputs * self.sizes.outputs,
-            self.sizes.batch * self.sizes.outputs,
-        ];
-        let places =
-            ["a linear layer's inputs", "a linear layer's weights", "a linear layer's outputs"];
-        for ((place, expected), found) in
-            places.into_iter().zip(expected).zip([inputs, weights, outputs])
-        {
-            if found != expected {
-                return Err(Error::ValueCount { place: place.into(), expected, found });
-            }
-        }
-        Ok(())
+    fn expect_counts(&self, input: &[f32], weight: &[f32], output: &[f32]) -> Result<()> {
+        let Sizes { batch, inputs, outputs } = self.sizes;
+        expect_count("a linear layer's inputs", input, batch * inputs)?;
+        expect_count("a linear layer's weights", weight, inputs * outputs)?;
+        expect_count("a linear layer's outputs", output, batch * outputs)
     }
 
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> {

@@ -10,6 +10,22 @@ use std::ops::Range;
 /// Rows of the weights that are read or written at once.
 const ROWS: usize = 4;
 
+/// Calls a kernel with the first `row` of each [`ROWS`] rows, and then with each that is left.
+macro_rules! for_rows {
+    ($rows:expr, $kernel:ident :: <$s:ident> ($sizes:ident, row, $($argument:expr),*)) => {
+        let (mut row, end) = ($rows.start, $rows.end);
+        while row < end {
+            if row + ROWS <= end {
+                $kernel::<$s, ROWS>($sizes, row, $($argument),*);
+                row += ROWS;
+            } else {
+                $kernel::<$s, 1>($sizes, row, $($argument),*);
+                row += 1;
+            }
+        }
+    };
+}
+
 /// The sizes of a linear layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -70,16 +86,7 @@ unsafe fn add_outputs_on<S: Simd>(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let mut row = band.rows.start;
-        while row < band.rows.end {
-            if row + ROWS <= band.rows.end {
-                add_rows::<S, ROWS>(sizes, row, &band.blocks, x, weight, output);
-                row += ROWS;
-            } else {
-                add_rows::<S, 1>(sizes, row, &band.blocks, x, weight, output);
-                row += 1;
-            }
-        }
+        for_rows!(band.rows, add_rows::<S>(sizes, row, &band.blocks, x, weight, output));
     }
 }
 
@@ -163,16 +170,7 @@ unsafe fn add_inputs_on<S: Simd>(
         for at in band.blocks.start * sizes.batch..band.blocks.end * sizes.batch {
             dx.add(at * BLOCK).store::<S>(S::splat(0.0));
         }
-        let mut row = band.rows.start;
-        while row < band.rows.end {
-            if row + ROWS <= band.rows.end {
-                add_scaled_rows::<S, ROWS>(sizes, row, &band.blocks, dy, weight, dx);
-                row += ROWS;
-            } else {
-                add_scaled_rows::<S, 1>(sizes, row, &band.blocks, dy, weight, dx);
-                row += 1;
-            }
-        }
+        for_rows!(band.rows, add_scaled_rows::<S>(sizes, row, &band.blocks, dy, weight, dx));
     }
 }
 
@@ -219,16 +217,7 @@ unsafe fn write_weights_on<S: Simd>(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let mut row = band.rows.start;
-        while row < band.rows.end {
-            if row + ROWS <= band.rows.end {
-                write_rows::<S, ROWS>(sizes, row, &band.blocks, x, dy, weight);
-                row += ROWS;
-            } else {
-                write_rows::<S, 1>(sizes, row, &band.blocks, x, dy, weight);
-                row += 1;
-            }
-        }
+        for_rows!(band.rows, write_rows::<S>(sizes, row, &band.blocks, x, dy, weight));
     }
 }
 

@@ -12,7 +12,8 @@
 //! - [`Linear`] (`linear`, `linear_kernels`): the product of a linear layer, and its gradients.
 //! - [`MaxPool`] (`max_pool`), [`relu`].
 //! - `reorder`: into and out of the blocked layout.
-//! - `run_items`: all of rayon's threads take items; `workspaces`: memory that is used again.
+//! - `run_items`: all of rayon's threads take items; `workspaces`: memory that is used again;
+//!   `value_count`: the check of a slice's length.
 
 mod bias_gradient;
 mod convolution;
@@ -24,6 +25,7 @@ mod max_pool;
 mod relu;
 mod reorder;
 mod run_items;
+mod value_count;
 mod weight_gradient;
 mod winograd_weight_gradient;
 mod workspaces;
