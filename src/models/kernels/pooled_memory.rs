@@ -11,8 +11,19 @@ use std::sync::{Mutex, PoisonError};
 /// Fewer values come from the allocator, which keeps them itself.
 const FEWEST_VALUES: usize = 1 << 16;
 
-/// The memory that no tensor uses; that which has been idle longest is first.
-static IDLE: Mutex<VecDeque<Vec<f32>>> = Mutex::new(VecDeque::new());
+static POOL: Mutex<Pool> = Mutex::new(Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0 });
+
+/// Lengths in values.
+struct Pool {
+    /// The memory that no tensor uses; that which has been idle longest is first.
+    idle: VecDeque<Vec<f32>>,
+    /// Of all of it.
+    idle_len: usize,
+    /// Of the tensors that there are.
+    used: usize,
+    /// The most that tensors have used.
+    peak: usize,
+}
 
 /// A contiguous tensor whose values `compute` writes. Before, they are anything.
 ///
@@ -55,24 +66,48 @@ impl AsRef<[u8]> for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         if self.0.len() >= FEWEST_VALUES {
-            idle().push_back(std::mem::take(&mut self.0));
+            pool().put(std::mem::take(&mut self.0));
         }
     }
 }
 
-fn take(len: usize) -> Pooled {
-    let mut idle = idle();
-    let found = idle.iter().rposition(|values| values.len() == len);
-    if let Some(values) = found.and_then(|at| idle.remove(at)) {
-        return Pooled(values);
+impl Pool {
+    /// Memory of this length, if there is any, and what was idle too long beside it.
+    ///
+    /// A step of training uses activations first and gradients of weights last. Kept are both, which together are at
+    /// most twice the peak; and not the activations of every size of image that a program has ever seen.
+    fn take(&mut self, len: usize) -> (Option<Vec<f32>>, Vec<Vec<f32>>) {
+        let at = self.idle.iter().rposition(|values| values.len() == len);
+        let found = at.and_then(|at| self.idle.remove(at));
+        self.idle_len -= found.as_ref().map_or(0, Vec::len);
+        self.used += len;
+        self.peak = self.peak.max(self.used);
+        let mut unused = Vec::new();
+        while self.used + self.idle_len > 2 * self.peak {
+            let Some(values) = self.idle.pop_front() else { break };
+            self.idle_len -= values.len();
+            unused.push(values);
+        }
+        (found, unused)
     }
-    // So that memory of sizes that are no longer used does not stay.
-    let unused = if len >= FEWEST_VALUES { idle.pop_front() } else { None };
-    drop(idle);
-    drop(unused);
-    Pooled(vec![0.0; len])
+
+    fn put(&mut self, values: Vec<f32>) {
+        self.used -= values.len();
+        self.idle_len += values.len();
+        self.idle.push_back(values);
+    }
 }
 
-fn idle() -> std::sync::MutexGuard<'static, VecDeque<Vec<f32>>> {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+fn take(len: usize) -> Pooled {
+    if len < FEWEST_VALUES {
+        return Pooled(vec![0.0; len]);
+    }
+    let (found, unused) = pool().take(len);
+    // Outside the lock, as it takes long.
+    drop(unused);
+    Pooled(found.unwrap_or_else(|| vec![0.0; len]))
+}
+
+fn pool() -> std::sync::MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }

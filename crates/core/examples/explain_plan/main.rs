@@ -2,12 +2,21 @@
 //! times.
 //!
 //!     cargo run --release --example explain_plan -- --model vgg16 --batch 1
+//!
+//! With `--training`, it shows how long each layer's kernels for training take instead: forward, back to the input,
+//! and back to the weights.
+//!
+//!     cargo run --release --example explain_plan -- --model vgg16 --batch 8 --training
 
+#[path = "../cli/mod.rs"]
 mod cli;
+mod machine;
+mod training;
 
-use alexnet_vgg_core::architecture::{NetworkConfig, Parameter};
-use alexnet_vgg_core::engine::{Compiled, Isa, PlannedLayer};
+use alexnet_vgg_core::architecture::{Architecture, NetworkConfig, Parameter};
+use alexnet_vgg_core::engine::{Compiled, PlannedLayer};
 use clap::Parser;
+use machine::Machine;
 use std::error::Error;
 use std::ops::Range;
 use std::process::ExitCode;
@@ -18,8 +27,9 @@ use std::time::Duration;
 struct Args {
     #[arg(long, help = cli::networks("The network"), default_value = "vgg16", value_parser = NetworkConfig::by_name)]
     model: NetworkConfig,
-    /// Images in the batch. The engine processes larger batches in parts of 8.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    /// Images in the batch, at most 8, as the engine processes larger batches in parts of 8; with --training at most
+    /// 1024.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
     /// Height and width of the images.
     #[arg(long, default_value = "224,224", value_parser = cli::size)]
@@ -29,6 +39,9 @@ struct Args {
     /// Number of passes to measure.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     passes: u32,
+    /// Show the kernels for training instead: forward, back to the input, and back to the weights.
+    #[arg(long)]
+    training: bool,
 }
 
 fn main() -> ExitCode {
@@ -36,19 +49,32 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let architecture = args.model.clone().for_input(args.input).architecture()?;
+    // By default the engine has a thread for each core.
+    let machine = Machine::new(args.engine.threads);
+    if args.training {
+        return training::explain(&architecture, args.batch.into(), args.passes, &machine);
+    }
+    if args.batch > 8 {
+        return Err(format!("--batch: expected at most 8, found {}", args.batch).into());
+    }
+    explain(architecture, &args, &machine)
+}
+
+fn explain(
+    architecture: Architecture,
+    args: &Args,
+    machine: &Machine,
+) -> Result<(), Box<dyn Error>> {
     // The time does not depend on the weights, unless they are NaN, infinite or subnormal.
     let constant = |parameter: &Parameter, rows: Range<usize>| {
         Ok(vec![0.01; rows.len() * parameter.shape[1..].iter().product::<usize>()])
     };
-    let architecture = args.model.for_input(args.input).architecture()?;
     let channels = architecture.input[0];
     let compiled = Compiled::from_values(architecture, args.engine.options(), constant)?;
     let [height, width] = args.input;
     let shape = [args.batch.into(), channels, height, width];
     let layers = compiled.explain(shape, args.passes)?;
-    // By default the engine has a thread for each core.
-    let cores = args.engine.threads.unwrap_or_else(cores).min(cores());
-    let machine = Machine { isa: compiled.isa(), clock: compiled.isa().cycles_per_second(), cores };
 
     cli::print(format!(
         "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
@@ -65,41 +91,17 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         "speed",
     ))?;
     for (layer, time) in &layers {
-        cli::print(line(layer, *time, &machine))?;
+        cli::print(line(layer, *time, machine))?;
     }
     let total: Duration = layers.iter().map(|(_, time)| *time).sum();
     cli::print(format!(
         "\n{:.2} ms in total, {:.1} images per second.\nsaved: multiplications by definition, divided by those \
          done. estimate: by the cost model, for two cores.\nspeed: percentage of the multiplications that \
-         {cores} cores can do in this time.\n",
+         {} cores can do in this time.\n",
         1e3 * total.as_secs_f64(),
         f64::from(args.batch) / total.as_secs_f64(),
+        machine.cores,
     ))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The speed limit of this machine.
-struct Machine {
-    isa: Isa,
-    /// Cycles per second, if they can be measured.
-    clock: Option<f64>,
-    cores: usize,
-}
-
-impl Machine {
-    /// Milliseconds that a number of cycles takes.
-    fn estimate(&self, cycles: f64) -> Option<f64> {
-        Some(1e3 * cycles / self.clock?)
-    }
-
-    /// The percentage of the multiply-adds possible in `time` that a layer did.
-    fn utilization(&self, multiplications: u64, time: Duration) -> Option<f64> {
-        let core = self.clock? * self.isa.multiply_adds_per_cycle();
-        Some(100.0 * multiplications as f64 / time.as_secs_f64() / (core * self.cores as f64))
-    }
 }
 
 fn line(layer: &PlannedLayer, time: Duration, machine: &Machine) -> String {
