@@ -35,7 +35,7 @@
 //! | `linear` | a linear layer for a few vectors, bound by the speed of memory |
 //! | `batched_linear`, `column_panels` | a linear layer for many vectors, as a matrix product |
 //! | `pooling`, `lrn`, `elementwise`, `reorder` | the other layers, and conversion into and out of the blocked layout |
-//! | `weight_packing`, `packed_convolution`, `packed_linear` | weights, packed for the kernels |
+//! | `weight_packing`, `packed_convolution`, `filter_packing`, `filters`, `packed_linear` | weights, packed for the kernels |
 //! | `microkernel` | the matrix product in registers, which takes most of the time |
 //! | `minimal_filtering` | Winograd's transforms in one dimension |
 //! | `stage`, `workspace`, `feature_map`, `buffer` | what a stage is, and how activations lie in memory |
@@ -57,6 +57,8 @@ mod cost_model;
 mod direct_convolution;
 mod elementwise;
 mod feature_map;
+mod filter_packing;
+mod filters;
 mod forward_pass;
 mod linear;
 mod load;

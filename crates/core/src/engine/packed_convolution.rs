@@ -1,29 +1,21 @@
 //! [`PackedConvolution`]: a convolution's weights, packed for every algorithm that a plan uses.
 //!
 //! The original weights are kept, with the scales of a folded batch norm. They are packed for an
-//! algorithm when a plan first needs it: `[panel][product][inner][block][16]`, the order in which the
-//! microkernel reads them.
-#![allow(unsafe_code)]
+//! algorithm when a plan first needs it.
 
 use super::algorithm::Algorithm;
 use super::buffer::Buffer;
-use super::minimal_filtering::filter_transform;
-use super::simd::{BLOCK, Isa, Simd, dispatch};
+use super::filter_packing::pack_filters;
+use super::filters::Filters;
+use super::simd::{BLOCK, Isa};
 use crate::array::zeros;
 use crate::error::Result;
-use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
 /// The fewest channels per output for which tiles of seven or eight inputs are allowed. Their rounding
 /// error is up to 1e-5 of the largest output where hundreds of channels average it out, and was measured
 /// as 2e-5 with a dozen.
 const MIN_CHANNELS_OF_LARGE_TILES: usize = 32;
-
-/// Sides of the largest tile and of the largest kernel that Winograd's algorithms have here, and their squares.
-const MAX_TILE: usize = 8;
-const MAX_KERNEL: usize = 5;
-const MAX_TAPS: usize = MAX_KERNEL * MAX_KERNEL;
-const MAX_PRODUCTS: usize = MAX_TILE * MAX_TILE;
 
 /// Blocks of output channels that the microkernel computes together.
 #[derive(Clone, Copy, Debug)]
@@ -207,129 +199,22 @@ impl PackedConvolution {
 
     fn pack(&self, algorithm: Algorithm) -> Result<Buffer> {
         let mut buffer = Buffer::zeros(self.weight_bytes(algorithm) / 4)?;
-        let block_len = algorithm.products() * self.inner_len(algorithm) * BLOCK;
-        let g = filter_transform(algorithm);
-        let mut rest = buffer.as_mut_slice();
-        let mut panels = Vec::with_capacity(self.panels());
-        for index in 0..self.panels() {
-            let panel = self.panel(index);
-            let (packed, after) = rest.split_at_mut(panel.blocks * block_len);
-            panels.push((panel, packed));
-            rest = after;
-        }
-        panels.into_par_iter().for_each(|(panel, packed)| {
-            // SAFETY: the instruction set is one that this machine has.
-            unsafe {
-                dispatch!(self.isa, pack_panel(
-                    convolution: &PackedConvolution = self, panel: Panel = panel,
-                    algorithm: Algorithm = algorithm, g: &[Vec<f64>] = &g, packed: &mut [f32] = packed,
-                ))
-            }
-        });
+        let channels = [self.inputs, self.outputs].map(|channels| channels / self.groups);
+        let filters = Filters::new(&self.weight, channels, self.kernel * self.kernel);
+        pack_filters(self, &filters, self.scale.as_deref(), algorithm, buffer.as_mut_slice());
         Ok(buffer)
     }
-}
 
-/// A number for each of the output channels of a block.
-type Lanes = [f64; BLOCK];
+    /// Packs these filters instead of its own weights, in memory that is large enough.
+    pub fn pack_into(&mut self, filters: &Filters<'_>, algorithm: Algorithm, mut memory: Buffer) {
+        pack_filters(self, filters, None, algorithm, memory.as_mut_slice());
+        self.packed[algorithm as usize] = OnceLock::from(memory);
+    }
 
-/// Packs the weights of a panel.
-///
-/// # Safety
-/// `S` must be available.
-#[inline(always)]
-unsafe fn pack_panel<S: Simd>(
-    convolution: &PackedConvolution,
-    panel: Panel,
-    algorithm: Algorithm,
-    g: &[Vec<f64>],
-    packed: &mut [f32],
-) {
-    let (kernel, inputs) = (convolution.kernel, convolution.inputs / convolution.groups);
-    let per_block = convolution.channels_per_block;
-    let columns = panel.blocks * BLOCK;
-    let product_len = convolution.inner_len(algorithm) * columns;
-    let mut taps = [[0.0; BLOCK]; MAX_TAPS];
-    let mut products = [[0.0; BLOCK]; MAX_PRODUCTS];
-    for block in 0..panel.blocks {
-        let first = (panel.first_block + block) * BLOCK;
-        for input in 0..inputs {
-            if algorithm == Algorithm::Direct {
-                for tap in 0..kernel * kernel {
-                    let inner =
-                        (input / per_block * kernel * kernel + tap) * per_block + input % per_block;
-                    let values = convolution.taps(first, input, tap);
-                    store(values, &mut packed[inner * columns + block * BLOCK..]);
-                }
-            } else {
-                for (tap, values) in taps.iter_mut().enumerate().take(kernel * kernel) {
-                    *values = convolution.taps(first, input, tap);
-                }
-                transform_filters(g, &taps, &mut products);
-                for (product, values) in products.iter().enumerate().take(algorithm.products()) {
-                    let at = product * product_len + input * columns + block * BLOCK;
-                    store(*values, &mut packed[at..]);
-                }
-            }
-        }
+    /// The memory of packed weights.
+    pub fn take_packed(&mut self, algorithm: Algorithm) -> Option<Buffer> {
+        self.packed[algorithm as usize].take()
     }
-}
-
-impl PackedConvolution {
-    /// One tap of the kernels from an input channel to a block of output channels, scaled; 0 for channels that do not
-    /// exist.
-    #[inline(always)]
-    fn taps(&self, first: usize, input: usize, tap: usize) -> Lanes {
-        let (taps, inputs) = (self.kernel * self.kernel, self.inputs / self.groups);
-        std::array::from_fn(|lane| {
-            let output = first + lane;
-            if output >= self.outputs {
-                return 0.0;
-            }
-            let scale = self.scale.as_ref().map_or(1.0, |scale| scale[output]);
-            f64::from(self.weight[(output * inputs + input) * taps + tap]) * scale
-        })
-    }
-}
-
-#[inline(always)]
-fn store(values: Lanes, to: &mut [f32]) {
-    for (to, value) in to.iter_mut().zip(values) {
-        *to = value as f32;
-    }
-}
-
-/// `G w Gᵀ` of the filters of a block: `r * r` taps to `n * n` products.
-#[inline(always)]
-fn transform_filters(
-    g: &[Vec<f64>],
-    taps: &[Lanes; MAX_TAPS],
-    products: &mut [Lanes; MAX_PRODUCTS],
-) {
-    let (n, r) = (g.len(), g[0].len());
-    // `G w`
-    let mut columns = [[[0.0; BLOCK]; MAX_KERNEL]; MAX_TILE];
-    for (columns, row) in columns.iter_mut().zip(g) {
-        for (x, column) in columns.iter_mut().enumerate().take(r) {
-            *column = weighted_sum(row, |y| &taps[y * r + x]);
-        }
-    }
-    for (i, columns) in columns.iter().enumerate().take(n) {
-        for (j, row) in g.iter().enumerate() {
-            products[i * n + j] = weighted_sum(row, |x| &columns[x]);
-        }
-    }
-}
-
-#[inline(always)]
-fn weighted_sum<'a>(weights: &[f64], values: impl Fn(usize) -> &'a Lanes) -> Lanes {
-    let mut sum = [0.0; BLOCK];
-    for (index, weight) in weights.iter().enumerate() {
-        for (sum, value) in sum.iter_mut().zip(values(index)) {
-            *sum += weight * value;
-        }
-    }
-    sum
 }
 
 /// How many groups to merge into one, so that every group has whole blocks of channels.

@@ -19,6 +19,7 @@ fn lane_by_lane(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
 
 impl Simd for Portable {
     type Vector = Lanes;
+    type Wide = [f64; BLOCK];
     // 24 of NEON's 32 registers. SSE2 has 16 and spills half of the tile to the L1 cache.
     const MR: usize = 6;
     const NR_BLOCKS: usize = 1;
@@ -85,6 +86,37 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn sqrt(a: Lanes) -> Lanes {
         lane_by_lane(a, a, |a, _| a.sqrt())
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: [Lanes; BLOCK]) -> [Lanes; BLOCK] {
+        std::array::from_fn(|column| std::array::from_fn(|row| rows[row][column]))
+    }
+
+    #[inline(always)]
+    unsafe fn widen(a: Lanes) -> [f64; BLOCK] {
+        a.map(f64::from)
+    }
+
+    #[inline(always)]
+    unsafe fn narrow(a: [f64; BLOCK]) -> Lanes {
+        a.map(|value| value as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn load_wide(from: *const f64) -> [f64; BLOCK] {
+        // SAFETY: guaranteed by the caller.
+        unsafe { from.cast::<[f64; BLOCK]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_wide(a: [f64; BLOCK], b: [f64; BLOCK]) -> [f64; BLOCK] {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn add_scaled(a: [f64; BLOCK], factor: f64, b: [f64; BLOCK]) -> [f64; BLOCK] {
+        std::array::from_fn(|i| a[i] + factor * b[i])
     }
 
     #[inline(always)]

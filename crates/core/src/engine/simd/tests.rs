@@ -2,7 +2,7 @@
 
 use super::*;
 
-const OPERATIONS: usize = 9;
+const OPERATIONS: usize = 11;
 
 /// Stores the result of every arithmetic operation on two vectors into `results`.
 ///
@@ -23,6 +23,8 @@ unsafe fn operations<S: Simd>(a: *const f32, b: *const f32, results: *mut f32) {
             S::sqrt(a),
             S::mul_add(a, b, S::splat(0.0)),
             S::max(S::splat(0.0), a),
+            S::narrow(S::add_scaled(S::widen(a), 0.1, S::widen(b))),
+            S::narrow(S::mul_wide(S::widen(a), S::load_wide([0.3; BLOCK].as_ptr()))),
         ];
         for (i, vector) in vectors.into_iter().enumerate() {
             S::store(results.add(i * BLOCK), vector);
@@ -38,6 +40,19 @@ unsafe fn load_integers<S: Simd>(packed: *const i16, results: *mut f32) {
     unsafe {
         S::store(results, S::load_i16(packed));
         S::store(results.add(BLOCK), S::load_i24(packed));
+    }
+}
+
+/// # Safety
+/// `S` must be available, and `matrix` and `results` valid for sixteen vectors.
+#[inline(always)]
+unsafe fn transpose<S: Simd>(matrix: *const f32, results: *mut f32) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let rows = std::array::from_fn(|row| S::load(matrix.add(row * BLOCK)));
+        for (column, vector) in S::transpose(rows).into_iter().enumerate() {
+            S::store(results.add(column * BLOCK), vector);
+        }
     }
 }
 
@@ -118,6 +133,23 @@ fn all_instruction_sets_load_integers_alike() {
                 let value = i32::from(packed[i]) * 256 + i32::from(low);
                 assert_eq!(ours[BLOCK + i], value as f32, "{isa}");
             }
+        }
+    }
+}
+
+#[test]
+fn all_instruction_sets_transpose() {
+    let matrix: [f32; BLOCK * BLOCK] = std::array::from_fn(|i| i as f32);
+    for isa in isas() {
+        let mut ours = [0.5f32; BLOCK * BLOCK];
+        // SAFETY: the arrays have these lengths, and `isa` is available.
+        unsafe {
+            dispatch!(isa, transpose(
+                matrix: *const f32 = matrix.as_ptr(), results: *mut f32 = ours.as_mut_ptr(),
+            ))
+        }
+        for (at, value) in ours.into_iter().enumerate() {
+            assert_eq!(value, matrix[at % BLOCK * BLOCK + at / BLOCK], "{isa}, {at}");
         }
     }
 }

@@ -10,6 +10,8 @@ pub(in crate::engine) const BLOCK: usize = 16;
 /// `load` and `store` only with pointers that are valid for sixteen `f32`.
 pub(in crate::engine) trait Simd: Copy {
     type Vector: Copy;
+    /// Sixteen `f64`.
+    type Wide: Copy;
     /// Rows of the microkernel's register tile: MR, in the terms of BLIS.
     const MR: usize;
     /// Columns of the register tile in vectors: NR of BLIS is `NR_BLOCKS * BLOCK`.
@@ -29,6 +31,16 @@ pub(in crate::engine) trait Simd: Copy {
     /// The larger of the two, or `b` if either is NaN: `max(0, x)` propagates a NaN in `x`.
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sqrt(a: Self::Vector) -> Self::Vector;
+    /// The columns of a matrix of sixteen rows.
+    unsafe fn transpose(rows: [Self::Vector; BLOCK]) -> [Self::Vector; BLOCK];
+    unsafe fn widen(a: Self::Vector) -> Self::Wide;
+    /// Rounds to the nearest `f32`.
+    unsafe fn narrow(a: Self::Wide) -> Self::Vector;
+    /// `from` must be valid for sixteen `f64`.
+    unsafe fn load_wide(from: *const f64) -> Self::Wide;
+    unsafe fn mul_wide(a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// `a + factor * b`, rounded twice.
+    unsafe fn add_scaled(a: Self::Wide, factor: f64, b: Self::Wide) -> Self::Wide;
     /// Loads sixteen 16-bit integers and converts them.
     unsafe fn load_i16(from: *const i16) -> Self::Vector;
     /// Loads sixteen 24-bit integers, stored as all the upper 16 bits, then all the lower 8 bits, and

@@ -3,7 +3,7 @@
 //! SAFETY of every function here: [`Simd`] requires that the instruction set is available and that
 //! pointers are valid for sixteen values.
 
-use super::Simd;
+use super::{BLOCK, Simd};
 use std::arch::x86_64::*;
 
 /// AVX-512F.
@@ -13,6 +13,7 @@ pub(in crate::engine) struct Avx512;
 #[rustfmt::skip]
 impl Simd for Avx512 {
     type Vector = __m512;
+    type Wide = [__m512d; 2];
     // The register tile takes 28 of 32 registers; two more hold the weights.
     const MR: usize = 14;
     const NR_BLOCKS: usize = 2;
@@ -28,6 +29,43 @@ impl Simd for Avx512 {
     #[inline(always)] unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 { unsafe { _mm512_fmadd_ps(a, b, c) } }
     #[inline(always)] unsafe fn max(a: __m512, b: __m512) -> __m512 { unsafe { _mm512_max_ps(a, b) } }
     #[inline(always)] unsafe fn sqrt(a: __m512) -> __m512 { unsafe { _mm512_sqrt_ps(a) } }
+    #[inline(always)] unsafe fn transpose(rows: [__m512; BLOCK]) -> [__m512; BLOCK] { unsafe {
+        let mut columns = rows;
+        // Within four rows: part k of vector j holds their values in column 4k + j.
+        for (from, to) in rows.chunks_exact(4).zip(columns.chunks_exact_mut(4)) {
+            let double = |vector: __m512| _mm512_castps_pd(vector);
+            let low = [_mm512_unpacklo_ps(from[0], from[1]), _mm512_unpacklo_ps(from[2], from[3])].map(double);
+            let high = [_mm512_unpackhi_ps(from[0], from[1]), _mm512_unpackhi_ps(from[2], from[3])].map(double);
+            to[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
+            to[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
+            to[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
+            to[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+        }
+        for j in 0..4 {
+            let [a, b, c, d] = [columns[j], columns[4 + j], columns[8 + j], columns[12 + j]];
+            let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
+            let odd = [_mm512_shuffle_f32x4::<0xDD>(a, b), _mm512_shuffle_f32x4::<0xDD>(c, d)];
+            columns[j] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+            columns[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+            columns[8 + j] = _mm512_shuffle_f32x4::<0xDD>(even[0], even[1]);
+            columns[12 + j] = _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1]);
+        }
+        columns
+    } }
+    #[inline(always)] unsafe fn widen(a: __m512) -> [__m512d; 2] { unsafe {
+        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+        [_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(upper)]
+    } }
+    #[inline(always)] unsafe fn narrow(a: [__m512d; 2]) -> __m512 { unsafe {
+        let [lower, upper] = a.map(|half| _mm256_castps_pd(_mm512_cvtpd_ps(half)));
+        _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(lower), upper))
+    } }
+    #[inline(always)] unsafe fn load_wide(from: *const f64) -> [__m512d; 2] { unsafe { [_mm512_loadu_pd(from), _mm512_loadu_pd(from.add(8))] } }
+    #[inline(always)] unsafe fn mul_wide(a: [__m512d; 2], b: [__m512d; 2]) -> [__m512d; 2] { unsafe { std::array::from_fn(|i| _mm512_mul_pd(a[i], b[i])) } }
+    #[inline(always)] unsafe fn add_scaled(a: [__m512d; 2], factor: f64, b: [__m512d; 2]) -> [__m512d; 2] { unsafe {
+        let factor = _mm512_set1_pd(factor);
+        std::array::from_fn(|i| _mm512_add_pd(a[i], _mm512_mul_pd(factor, b[i])))
+    } }
     #[inline(always)] unsafe fn load_i16(from: *const i16) -> __m512 { unsafe {
         _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())))
     } }
@@ -46,9 +84,32 @@ pub(in crate::engine) struct Avx2;
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Pair(__m256, __m256);
 
+/// The columns of a matrix of eight rows.
+#[rustfmt::skip]
+#[inline(always)]
+unsafe fn transpose_8(r: [__m256; 8]) -> [__m256; 8] { unsafe {
+    // Within four rows: half k of vector j holds their values in column 4k + j.
+    let four = |r: [__m256; 4]| {
+        let low = [_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3])];
+        let high = [_mm256_unpackhi_ps(r[0], r[1]), _mm256_unpackhi_ps(r[2], r[3])];
+        [
+            _mm256_shuffle_ps::<0x44>(low[0], low[1]), _mm256_shuffle_ps::<0xEE>(low[0], low[1]),
+            _mm256_shuffle_ps::<0x44>(high[0], high[1]), _mm256_shuffle_ps::<0xEE>(high[0], high[1]),
+        ]
+    };
+    let (upper, lower) = (four([r[0], r[1], r[2], r[3]]), four([r[4], r[5], r[6], r[7]]));
+    let mut columns = r;
+    for j in 0..4 {
+        columns[j] = _mm256_permute2f128_ps::<0x20>(upper[j], lower[j]);
+        columns[4 + j] = _mm256_permute2f128_ps::<0x31>(upper[j], lower[j]);
+    }
+    columns
+} }
+
 #[rustfmt::skip]
 impl Simd for Avx2 {
     type Vector = Pair;
+    type Wide = [__m256d; 4];
     // The register tile takes 12 of 16 registers; two more hold the weights, one the input.
     const MR: usize = 6;
     const NR_BLOCKS: usize = 1;
@@ -64,6 +125,35 @@ impl Simd for Avx2 {
     #[inline(always)] unsafe fn mul_add(a: Pair, b: Pair, c: Pair) -> Pair { unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) } }
     #[inline(always)] unsafe fn max(a: Pair, b: Pair) -> Pair { unsafe { Pair(_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) } }
     #[inline(always)] unsafe fn sqrt(a: Pair) -> Pair { unsafe { Pair(_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) } }
+    #[inline(always)] unsafe fn transpose(rows: [Pair; BLOCK]) -> [Pair; BLOCK] { unsafe {
+        let mut columns = rows;
+        for (half, first) in [0, 8].into_iter().enumerate() {
+            let left = transpose_8(std::array::from_fn(|i| rows[first + i].0));
+            let right = transpose_8(std::array::from_fn(|i| rows[first + i].1));
+            for j in 0..8 {
+                if half == 0 {
+                    (columns[j].0, columns[8 + j].0) = (left[j], right[j]);
+                } else {
+                    (columns[j].1, columns[8 + j].1) = (left[j], right[j]);
+                }
+            }
+        }
+        columns
+    } }
+    #[inline(always)] unsafe fn widen(a: Pair) -> [__m256d; 4] { unsafe {
+        let [lower, upper] = [a.0, a.1].map(|half| [_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half)]);
+        [lower[0], lower[1], upper[0], upper[1]].map(|quarter| _mm256_cvtps_pd(quarter))
+    } }
+    #[inline(always)] unsafe fn narrow(a: [__m256d; 4]) -> Pair { unsafe {
+        let a = a.map(|quarter| _mm256_cvtpd_ps(quarter));
+        Pair(_mm256_set_m128(a[1], a[0]), _mm256_set_m128(a[3], a[2]))
+    } }
+    #[inline(always)] unsafe fn load_wide(from: *const f64) -> [__m256d; 4] { unsafe { std::array::from_fn(|i| _mm256_loadu_pd(from.add(4 * i))) } }
+    #[inline(always)] unsafe fn mul_wide(a: [__m256d; 4], b: [__m256d; 4]) -> [__m256d; 4] { unsafe { std::array::from_fn(|i| _mm256_mul_pd(a[i], b[i])) } }
+    #[inline(always)] unsafe fn add_scaled(a: [__m256d; 4], factor: f64, b: [__m256d; 4]) -> [__m256d; 4] { unsafe {
+        let factor = _mm256_set1_pd(factor);
+        std::array::from_fn(|i| _mm256_add_pd(a[i], _mm256_mul_pd(factor, b[i])))
+    } }
     #[inline(always)] unsafe fn load_i16(from: *const i16) -> Pair { unsafe {
         let half = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.add(at).cast())));
         Pair(half(0), half(8))

@@ -9,10 +9,10 @@ use super::winograd_weight_gradient::WinogradWeightGradient;
 use super::workspaces::Workspaces;
 use crate::engine::algorithm::Algorithm;
 use crate::engine::feature_map::FeatureMap;
+use crate::engine::filters::Filters;
 use crate::engine::packed_convolution::ConvolutionSpec;
 use crate::engine::simd::{BLOCK, Isa};
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Of all convolutions: one layer after the other uses the same memory.
@@ -170,11 +170,12 @@ impl Convolution {
             stride,
             padding,
             groups,
-            weight: Arc::new(weight.to_vec()),
+            weight: Arc::default(),
             bias: bias.to_vec(),
             scale: None,
         };
-        convolve(&WORKSPACES, self.isa, spec, batch, size, input, output)
+        let filters = Filters::new(weight, self.channels_per_group(), kernel * kernel);
+        convolve(&WORKSPACES, self.isa, spec, &filters, batch, size, input, output)
     }
 
     /// Whether [`input_gradient`](Self::input_gradient) can be computed: for strides of 1.
@@ -211,12 +212,27 @@ impl Convolution {
             stride: 1,
             padding: kernel - 1 - padding,
             groups,
-            weight: Arc::new(rotate(&self.shape, weight)),
+            weight: Arc::default(),
             bias: vec![0.0; inputs],
             scale: None,
         };
+        let filters = Filters::rotated(weight, self.channels_per_group(), kernel * kernel);
         let size = self.shape.output_size()?;
-        convolve(&WORKSPACES, self.isa, spec, batch, size, output_gradient, input_gradient)
+        convolve(
+            &WORKSPACES,
+            self.isa,
+            spec,
+            &filters,
+            batch,
+            size,
+            output_gradient,
+            input_gradient,
+        )
+    }
+
+    /// `[inputs, outputs]`
+    fn channels_per_group(&self) -> [usize; 2] {
+        [self.shape.inputs, self.shape.outputs].map(|channels| channels / self.shape.groups)
     }
 
     /// Computes the gradient of the weights, `[K, C / groups, k, k]`, from the input, `[N, C, H, W]`, and the
@@ -272,8 +288,8 @@ impl Convolution {
         WORKSPACES.with(&lens, 0, |workspace| {
             let [x, dy, inputs, gradients, sums] =
                 [0, 1, 2, 3, 4].map(|index| workspace.buffer(index));
-            to_blocked(input, &input_map, batch, x);
-            to_blocked(output_gradient, &gradient_map, batch, dy);
+            to_blocked(self.isa, input, &input_map, batch, x);
+            to_blocked(self.isa, output_gradient, &gradient_map, batch, dy);
             gradient.compute([x, dy], [inputs, gradients, sums], weight_gradient);
         })
     }
@@ -300,8 +316,8 @@ impl Convolution {
         let lens = lens.map(|len| len.unwrap_or(usize::MAX));
         WORKSPACES.with(&lens, 0, |workspace| {
             let [x, dy, sums] = [0, 1, 2].map(|index| workspace.buffer(index));
-            to_blocked(input, &input_map, batch, x);
-            to_blocked(output_gradient, &gradient_map, batch, dy);
+            to_blocked(self.isa, input, &input_map, batch, x);
+            to_blocked(self.isa, output_gradient, &gradient_map, batch, dy);
             gradient.compute(x, dy, sums, weight_gradient);
         })
     }
@@ -317,23 +333,4 @@ impl Convolution {
         bias_gradient(output_gradient, height * width, gradient);
         Ok(())
     }
-}
-
-/// The weights of the convolution from the output's gradient to the input's: `[C, K / groups, k, k]`, with rotated
-/// kernels.
-fn rotate(shape: &ConvolutionShape, weight: &[f32]) -> Vec<f32> {
-    let taps = shape.kernel * shape.kernel;
-    let [inputs, outputs] = [shape.inputs, shape.outputs].map(|channels| channels / shape.groups);
-    let mut rotated = vec![0.0; weight.len()];
-    rotated.par_chunks_mut(outputs * taps).enumerate().for_each(|(input, rotated)| {
-        let (group, input) = (input / inputs, input % inputs);
-        for (output, rotated) in rotated.chunks_mut(taps).enumerate() {
-            let at = ((group * outputs + output) * inputs + input) * taps;
-            rotated
-                .iter_mut()
-                .zip(weight[at..at + taps].iter().rev())
-                .for_each(|(to, from)| *to = *from);
-        }
-    });
-    rotated
 }

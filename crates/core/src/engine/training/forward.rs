@@ -7,6 +7,7 @@ use crate::engine::algorithm::{Algorithm, Schedule};
 use crate::engine::cost_model::{Candidate, Machine, candidates};
 use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::feature_map::FeatureMap;
+use crate::engine::filters::Filters;
 use crate::engine::packed_convolution::{ConvolutionSpec, PackedConvolution};
 use crate::engine::simd::{BLOCK, Isa};
 use crate::engine::stage::Stage;
@@ -32,7 +33,11 @@ const OUTPUT: usize = 1;
 const V: usize = 2;
 const M: usize = 3;
 
-/// Computes a convolution of `batch` planar images of `[height, width]` pixels.
+/// The memory of packed weights, of one convolution after the other.
+static PACKED: Workspaces = Workspaces::new();
+
+/// Computes a convolution of `batch` planar images of `[height, width]` pixels, with these filters instead of the
+/// specification's weights.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if memory runs out.
@@ -40,16 +45,19 @@ pub fn convolve(
     workspaces: &Workspaces,
     isa: Isa,
     spec: ConvolutionSpec,
+    filters: &Filters<'_>,
     batch: usize,
     [height, width]: [usize; 2],
     input: &[f32],
     output: &mut [f32],
 ) -> Result<()> {
     let channels_per_block = spec.inputs.min(BLOCK);
-    let convolution = Arc::new(PackedConvolution::new(isa, spec, channels_per_block)?);
+    let mut convolution = PackedConvolution::new(isa, spec, channels_per_block)?;
     let size = [height, width].map(|side| convolution.output_side(side));
     let chosen = choose(&convolution, batch, size);
-    convolution.packed(chosen.algorithm)?;
+    let memory = PACKED.take(convolution.weight_bytes(chosen.algorithm) / 4)?;
+    convolution.pack_into(filters, chosen.algorithm, memory);
+    let convolution = Arc::new(convolution);
     let [rows, columns] = convolution.inputs_read(chosen.algorithm, size);
     let mut input_map = FeatureMap::new(INPUT, convolution.inputs, height, width);
     input_map.channels_per_block = channels_per_block;
@@ -91,10 +99,15 @@ pub fn convolve(
     let lens: Vec<usize> = lens.into_iter().map(|len| len.unwrap_or(usize::MAX)).collect();
     let scratch_len = stages.iter().map(|stage| stage.scratch_len()).max().unwrap_or(0);
     workspaces.with(&lens, scratch_len, |workspace| {
-        to_blocked(input, &input_map, batch, workspace.buffer(INPUT));
+        to_blocked(isa, input, &input_map, batch, workspace.buffer(INPUT));
         stages.iter().for_each(|stage| run_stage(&**stage, workspace));
-        to_planar(workspace.buffer(OUTPUT), &output_map, batch, output);
-    })
+        to_planar(isa, workspace.buffer(OUTPUT), &output_map, batch, output);
+    })?;
+    drop(stages);
+    if let Some(mut convolution) = Arc::into_inner(convolution) {
+        convolution.take_packed(chosen.algorithm).into_iter().for_each(|memory| PACKED.give(memory));
+    }
+    Ok(())
 }
 
 /// The cheapest algorithm that is exact enough, and its schedule. The algorithm does not depend on the batch, so that

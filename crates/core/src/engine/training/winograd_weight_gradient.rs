@@ -132,8 +132,15 @@ impl WinogradWeightGradient {
         }
         let output_len = self.input.channels / self.groups * R * R;
         assert_eq!(weight.len(), self.gradient.channels * output_len, "weights");
-        let weight = CheckedPtr::new(weight.as_mut_ptr(), weight.len());
-        run_items(self.gradient.blocks(), |block, _| self.transform_back(block, sums, weight));
+        let weight = Weights {
+            ptr: CheckedPtr::new(weight.as_mut_ptr(), weight.len()),
+            inputs: self.input.channels / self.groups,
+            outputs: self.gradient.channels,
+        };
+        run_items(self.gradient.blocks() * self.input_blocks(), |item, _| {
+            let (block, first) = (item / self.input_blocks(), item % self.input_blocks() * BLOCK);
+            self.transform_back(block, first, sums, &weight);
+        });
     }
 
     /// Image, row and column of a tile.
@@ -227,43 +234,25 @@ impl WinogradWeightGradient {
         }
     }
 
-    /// `Gᵀ s G` of the sums of a block of output channels.
-    fn transform_back(&self, block: usize, sums: CheckedPtr, weight: CheckedPtr) {
-        let g = filter_transform(Algorithm::F4x3);
-        let inputs = self.input.channels / self.groups;
-        let outputs = BLOCK.min(self.gradient.channels - block * BLOCK);
-        for input in 0..inputs {
-            let at = sums.add((block * self.input_blocks() * BLOCK + input) * BLOCK);
-            // `s G`
-            let mut half = [[[0.0f64; BLOCK]; R]; N];
-            for (row, half) in half.iter_mut().enumerate() {
-                for (column, g) in g.iter().enumerate() {
-                    let at = at.add((row * N + column) * self.sums_stride());
-                    for lane in 0..BLOCK {
-                        // SAFETY: inside the sums, which no thread writes any more.
-                        let value = f64::from(unsafe { at.add(lane).read() });
-                        half.iter_mut().zip(g).for_each(|(half, g)| half[lane] += value * g);
-                    }
-                }
-            }
-            for (tap_row, tap_column) in
-                (0..R).flat_map(|row| (0..R).map(move |column| (row, column)))
-            {
-                let mut taps = [0.0f64; BLOCK];
-                for (half, g) in half.iter().zip(&g) {
-                    for (tap, value) in taps.iter_mut().zip(&half[tap_column]) {
-                        *tap += g[tap_row] * value;
-                    }
-                }
-                for (lane, tap) in taps.iter().enumerate().take(outputs) {
-                    let output = block * BLOCK + lane;
-                    let to = weight.add(((output * inputs + input) * R + tap_row) * R + tap_column);
-                    // SAFETY: inside the weights, and only this item accesses these output channels.
-                    unsafe { to.write(*tap as f32) }
-                }
-            }
+    /// `Gᵀ s G` of the sums of a block of output channels and up to sixteen input channels from `first` on.
+    fn transform_back(&self, block: usize, first: usize, sums: CheckedPtr, weight: &Weights) {
+        // SAFETY: the instruction set is one that this machine has; no thread writes the sums any more, and no two
+        // items share weights.
+        unsafe {
+            dispatch!(self.isa, transform_sums(
+                this: &WinogradWeightGradient = self, block: usize = block, first: usize = first,
+                sums: CheckedPtr = sums, weight: &Weights = weight,
+            ))
         }
     }
+}
+
+/// Weights, `[outputs, inputs, 3, 3]`.
+#[derive(Clone, Copy)]
+struct Weights {
+    ptr: CheckedPtr,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl Transformed {
@@ -342,6 +331,69 @@ unsafe fn transform_gradient_tiles<S: Simd>(
                 let values = F4x3::transform_gradient::<S>(half);
                 for (column, value) in values.into_iter().enumerate() {
                     to.at(row * N + column, block, place + tile).store::<S>(value);
+                }
+            }
+        }
+    }
+}
+
+/// `Gᵀ s G` of the sums of a block of output channels and up to sixteen input channels from `first` on.
+///
+/// # Safety
+/// `S` must be available, no thread may write the sums, and no other thread may access these weights.
+#[inline(always)]
+unsafe fn transform_sums<S: Simd>(
+    this: &WinogradWeightGradient,
+    block: usize,
+    first: usize,
+    sums: CheckedPtr,
+    weight: &Weights,
+) {
+    let g = filter_transform(Algorithm::F4x3);
+    let g: [[f64; R]; N] = std::array::from_fn(|row| std::array::from_fn(|tap| g[row][tap]));
+    let sums = sums.add((block * this.input_blocks() * BLOCK + first) * BLOCK);
+    let inputs = BLOCK.min(weight.inputs - first);
+    let outputs = BLOCK.min(weight.outputs - block * BLOCK);
+    // The taps of all input channels, `[input][row][column]`, are a row of each output channel's weights.
+    let mut taps = [[0.0; BLOCK]; BLOCK * R * R];
+    // SAFETY: guaranteed by the caller; everything is inside the sums and the weights.
+    unsafe {
+        let zero = S::load_wide([0.0; BLOCK].as_ptr());
+        for (input, taps) in taps.chunks_exact_mut(R * R).enumerate().take(inputs) {
+            // `Gᵀ s`
+            let mut half = [[zero; N]; R];
+            for (row, weights) in g.iter().enumerate() {
+                for column in 0..N {
+                    let at = sums.add((row * N + column) * this.sums_stride() + input * BLOCK);
+                    let sum = S::widen(at.load::<S>());
+                    for (half, weight) in half.iter_mut().zip(weights) {
+                        half[column] = S::add_scaled(half[column], *weight, sum);
+                    }
+                }
+            }
+            for (half, taps) in half.iter().zip(taps.chunks_exact_mut(R)) {
+                for (column, tap) in taps.iter_mut().enumerate() {
+                    let mut sum = zero;
+                    for (value, weights) in half.iter().zip(&g) {
+                        sum = S::add_scaled(sum, weights[column], *value);
+                    }
+                    S::store(tap.as_mut_ptr(), S::narrow(sum));
+                }
+            }
+        }
+        let row_len = inputs * R * R;
+        for (tile, columns) in taps[..row_len].chunks(BLOCK).enumerate() {
+            let mut vectors = [S::splat(0.0); BLOCK];
+            for (vector, values) in vectors.iter_mut().zip(columns) {
+                *vector = S::load(values.as_ptr());
+            }
+            for (lane, row) in S::transpose(vectors).into_iter().enumerate().take(outputs) {
+                let output = block * BLOCK + lane;
+                let to = weight.ptr.add((output * weight.inputs + first) * R * R + tile * BLOCK);
+                let mut values = [0.0; BLOCK];
+                S::store(values.as_mut_ptr(), row);
+                for (at, value) in values.into_iter().enumerate().take(columns.len()) {
+                    to.add(at).write(value);
                 }
             }
         }

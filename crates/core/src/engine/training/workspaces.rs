@@ -29,8 +29,22 @@ impl Workspaces {
         let idle = self.idle().pop();
         let workspace = Workspace::reuse(idle, lens, scratch_len, threads())?;
         compute(&workspace);
-        self.idle().push(workspace.into_memory());
+        self.give(workspace.into_memory());
         Ok(())
+    }
+
+    /// Memory of at least this length, which is to be given back.
+    ///
+    /// # Errors
+    /// As for [`Buffer::zeros`].
+    pub fn take(&self, len: usize) -> Result<Buffer> {
+        let idle = self.idle().pop();
+        idle.filter(|memory| memory.len() >= len).map_or_else(|| Buffer::zeros(len), Ok)
+    }
+
+    /// Gives memory back.
+    pub fn give(&self, memory: Buffer) {
+        self.idle().push(memory);
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Buffer>> {

@@ -1,0 +1,204 @@
+//! Packs the weights of a convolution for an algorithm: `[panel][product][inner][block][16]`, the order in which the
+//! microkernel reads them.
+#![allow(unsafe_code)]
+
+use super::algorithm::Algorithm;
+use super::filters::Filters;
+use super::minimal_filtering::filter_transform;
+use super::packed_convolution::{PackedConvolution, Panel};
+use super::simd::{BLOCK, Simd, dispatch};
+use rayon::prelude::*;
+
+/// Packs filters into `packed`, which has room for them. `scale` has a factor for each output channel.
+pub(super) fn pack_filters(
+    convolution: &PackedConvolution,
+    filters: &Filters<'_>,
+    scale: Option<&[f64]>,
+    algorithm: Algorithm,
+    mut packed: &mut [f32],
+) {
+    let block_len = algorithm.products() * convolution.inner_len(algorithm) * BLOCK;
+    let mut panels = Vec::with_capacity(convolution.panels());
+    for index in 0..convolution.panels() {
+        let panel = convolution.panel(index);
+        let (of_panel, rest) = packed.split_at_mut(panel.blocks * block_len);
+        panels.push((panel, of_panel));
+        packed = rest;
+    }
+    panels.into_par_iter().for_each(|(panel, packed)| {
+        let packing = Packing { convolution, filters, scale, algorithm, panel };
+        // SAFETY: the instruction set is one that this machine has.
+        unsafe {
+            dispatch!(convolution.isa, pack_panel(
+                packing: &Packing<'_> = &packing, packed: &mut [f32] = packed,
+            ))
+        }
+    });
+}
+
+struct Packing<'a> {
+    convolution: &'a PackedConvolution,
+    filters: &'a Filters<'a>,
+    scale: Option<&'a [f64]>,
+    algorithm: Algorithm,
+    panel: Panel,
+}
+
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn pack_panel<S: Simd>(packing: &Packing<'_>, packed: &mut [f32]) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        match packing.algorithm {
+            Algorithm::Direct => packing.pack_taps::<S>(packed),
+            Algorithm::F2x3 => packing.pack_products::<S, 4, 3>(packed),
+            Algorithm::F4x3 => packing.pack_products::<S, 6, 3>(packed),
+            Algorithm::F5x3 => packing.pack_products::<S, 7, 3>(packed),
+            Algorithm::F6x3 => packing.pack_products::<S, 8, 3>(packed),
+            Algorithm::F4x5 => packing.pack_products::<S, 8, 5>(packed),
+        }
+    }
+}
+
+impl Packing<'_> {
+    /// The taps themselves.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    unsafe fn pack_taps<S: Simd>(&self, packed: &mut [f32]) {
+        let taps = self.convolution.kernel * self.convolution.kernel;
+        let per_block = self.convolution.channels_per_block;
+        let columns = self.panel.blocks * BLOCK;
+        for block in 0..self.panel.blocks {
+            let place = |input: usize, tap: usize| {
+                let inner = (input / per_block * taps + tap) * per_block + input % per_block;
+                inner * columns + block * BLOCK
+            };
+            for input in 0..self.padded_inputs() {
+                // SAFETY: guaranteed by the caller.
+                unsafe {
+                    let zero = S::splat(0.0);
+                    if input < self.inputs() {
+                        self.for_each_tap::<S>(block, input, |tap, values| {
+                            store::<S>(S::narrow(values), &mut packed[place(input, tap)..]);
+                        });
+                    } else {
+                        (0..taps).for_each(|tap| store::<S>(zero, &mut packed[place(input, tap)..]));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `G w Gᵀ` of filters `w`: `R * R` taps to `N * N` products.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    unsafe fn pack_products<S: Simd, const N: usize, const R: usize>(&self, packed: &mut [f32]) {
+        let g = filter_transform(self.algorithm);
+        let g: [[f64; R]; N] = std::array::from_fn(|row| std::array::from_fn(|tap| g[row][tap]));
+        let columns = self.panel.blocks * BLOCK;
+        let product_len = self.convolution.inner_len(self.algorithm) * columns;
+        for block in 0..self.panel.blocks {
+            for input in 0..self.padded_inputs() {
+                // SAFETY: guaranteed by the caller.
+                unsafe {
+                    let mut taps = [[S::load_wide([0.0; BLOCK].as_ptr()); R]; R];
+                    if input < self.inputs() {
+                        self.for_each_tap::<S>(block, input, |tap, values| {
+                            taps[tap / R][tap % R] = values;
+                        });
+                    }
+                    let at = input * columns + block * BLOCK;
+                    transform::<S, N, R>(&g, &taps, |product, values| {
+                        store::<S>(values, &mut packed[at + product * product_len..]);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Input channels of a group.
+    fn inputs(&self) -> usize {
+        self.convolution.inputs / self.convolution.groups
+    }
+
+    /// The same with those that its last block lacks.
+    fn padded_inputs(&self) -> usize {
+        self.convolution.input_blocks() * self.convolution.channels_per_block
+    }
+
+    /// The taps from an input channel to a block of output channels of the panel, scaled; 0 for channels that do not
+    /// exist.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    unsafe fn for_each_tap<S: Simd>(
+        &self,
+        block: usize,
+        input: usize,
+        mut visit: impl FnMut(usize, S::Wide),
+    ) {
+        let first = (self.panel.first_block + block) * BLOCK;
+        let scale = self.scale.map(|scale| {
+            let mut padded = [0.0; BLOCK];
+            let scale = &scale[first..scale.len().min(first + BLOCK)];
+            padded[..scale.len()].copy_from_slice(scale);
+            padded
+        });
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            self.filters.for_each_tap::<S>(first, input, |tap, values| {
+                let values = S::widen(values);
+                visit(tap, match &scale {
+                    Some(scale) => S::mul_wide(values, S::load_wide(scale.as_ptr())),
+                    None => values,
+                });
+            });
+        }
+    }
+}
+
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn store<S: Simd>(values: S::Vector, to: &mut [f32]) {
+    // SAFETY: guaranteed by the caller; the slice has sixteen values.
+    unsafe { S::store(to[..BLOCK].as_mut_ptr(), values) }
+}
+
+/// `G w Gᵀ`, product by product.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn transform<S: Simd, const N: usize, const R: usize>(
+    g: &[[f64; R]; N],
+    taps: &[[S::Wide; R]; R],
+    mut visit: impl FnMut(usize, S::Vector),
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let zero = S::load_wide([0.0; BLOCK].as_ptr());
+        for (row, weights) in g.iter().enumerate() {
+            // A row of `G w`.
+            let mut half = [zero; R];
+            for (taps, weight) in taps.iter().zip(weights) {
+                for (half, tap) in half.iter_mut().zip(taps) {
+                    *half = S::add_scaled(*half, *weight, *tap);
+                }
+            }
+            for (column, weights) in g.iter().enumerate() {
+                let mut product = zero;
+                for (half, weight) in half.iter().zip(weights) {
+                    product = S::add_scaled(product, *weight, *half);
+                }
+                visit(row * N + column, S::narrow(product));
+            }
+        }
+    }
+}
