@@ -2,11 +2,11 @@
 
 use super::setting::expect_setting;
 use crate::Result;
+use alexnet_vgg_core::engine::training::MomentumStep;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::collections::HashMap;
@@ -144,34 +144,20 @@ impl SgdConfig {
         let device = weight.device();
         let (mut weight, gradient, mut velocity) =
             (weight.into_data(), gradient.into_data(), velocity.into_data());
-        let [rate, momentum, decay] =
+        let [rate, momentum, weight_decay] =
             [rate, self.momentum, self.weight_decay].map(|value| value as f32);
-        let rule = self.rule;
+        let [gradient_factor, velocity_factor] = match self.rule {
+            UpdateRule::Paper => [-rate, 1.0],
+            UpdateRule::Pytorch => [1.0, -rate],
+        };
+        let step = MomentumStep { weight_decay, momentum, gradient_factor, velocity_factor };
         // `is_in_memory` has checked that they are f32.
         if let (Ok(weights), Ok(gradients), Ok(velocities)) = (
             weight.as_mut_slice::<f32>(),
             gradient.as_slice::<f32>(),
             velocity.as_mut_slice::<f32>(),
         ) {
-            const CHUNK: usize = 1 << 15;
-            let chunks = weights.par_chunks_mut(CHUNK).zip(gradients.par_chunks(CHUNK));
-            chunks.zip(velocities.par_chunks_mut(CHUNK)).for_each(
-                |((weights, gradients), velocities)| {
-                    for ((w, g), v) in weights.iter_mut().zip(gradients).zip(velocities) {
-                        let g = g + decay * *w;
-                        match rule {
-                            UpdateRule::Paper => {
-                                *v = momentum * *v - rate * g;
-                                *w += *v;
-                            }
-                            UpdateRule::Pytorch => {
-                                *v = momentum * *v + g;
-                                *w -= rate * *v;
-                            }
-                        }
-                    }
-                },
-            );
+            step.apply(weights, gradients, velocities);
         }
         (Tensor::from_data(weight, &device), Tensor::from_data(velocity, &device))
     }

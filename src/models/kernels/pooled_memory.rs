@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 /// Fewer values come from the allocator, which keeps them itself.
 const FEWEST_VALUES: usize = 1 << 16;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0 });
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0 });
 
 /// Lengths in values.
 struct Pool {

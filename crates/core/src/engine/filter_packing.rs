@@ -85,7 +85,8 @@ impl Packing<'_> {
                             store::<S>(S::narrow(values), &mut packed[place(input, tap)..]);
                         });
                     } else {
-                        (0..taps).for_each(|tap| store::<S>(zero, &mut packed[place(input, tap)..]));
+                        (0..taps)
+                            .for_each(|tap| store::<S>(zero, &mut packed[place(input, tap)..]));
                     }
                 }
             }
@@ -154,10 +155,13 @@ impl Packing<'_> {
         unsafe {
             self.filters.for_each_tap::<S>(first, input, |tap, values| {
                 let values = S::widen(values);
-                visit(tap, match &scale {
-                    Some(scale) => S::mul_wide(values, S::load_wide(scale.as_ptr())),
-                    None => values,
-                });
+                visit(
+                    tap,
+                    match &scale {
+                        Some(scale) => S::mul_wide(values, S::load_wide(scale.as_ptr())),
+                        None => values,
+                    },
+                );
             });
         }
     }

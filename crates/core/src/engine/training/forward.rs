@@ -105,7 +105,10 @@ pub fn convolve(
     })?;
     drop(stages);
     if let Some(mut convolution) = Arc::into_inner(convolution) {
-        convolution.take_packed(chosen.algorithm).into_iter().for_each(|memory| PACKED.give(memory));
+        convolution
+            .take_packed(chosen.algorithm)
+            .into_iter()
+            .for_each(|memory| PACKED.give(memory));
     }
     Ok(())
 }

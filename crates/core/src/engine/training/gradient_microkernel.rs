@@ -2,7 +2,7 @@
 //!
 //! For one position after the other of the output, up to MR values of the input under the kernel, which are
 //! contiguous in a blocked map (columns and channels), are multiplied by the gradients of sixteen or 32 output
-//! channels at the position. The sums are added to those of earlier calls.
+//! channels at the position. The sums are added to those of earlier calls, if there are any.
 #![allow(unsafe_code)]
 
 use crate::engine::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
@@ -22,6 +22,8 @@ pub struct Positions {
     pub gradient_block_stride: usize,
     /// Values from the sums of one block of output channels to the next.
     pub sums_block_stride: usize,
+    /// Whether there are no sums yet: what lies there is not read.
+    pub is_first: bool,
 }
 
 /// Adds to `[blocks of output channels][values][16]` sums the products over all positions of `values` contiguous
@@ -136,7 +138,8 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NB: usize>(
         for j in 0..NB {
             for (t, products) in products.iter().enumerate() {
                 let sum = sums.add(j * positions.sums_block_stride + t * BLOCK);
-                sum.store::<S>(S::add(sum.load::<S>(), products[j]));
+                let before = if positions.is_first { S::splat(0.0) } else { sum.load::<S>() };
+                sum.store::<S>(S::add(before, products[j]));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Max pooling and its gradient.
+#![allow(unsafe_code)]
 
+use crate::engine::simd::{Isa, Simd, dispatch};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 
@@ -55,22 +57,16 @@ impl MaxPool {
     pub fn forward(&self, input: &[f32], output: &mut [f32], places: &mut [u8]) {
         let (plane, output_plane) = self.planes(input.len(), output.len());
         assert_eq!(output.len(), places.len(), "places");
+        let isa = Isa::best();
         let outputs = output.par_chunks_mut(output_plane).zip(places.par_chunks_mut(output_plane));
         input.par_chunks(plane).zip(outputs).for_each(|(input, (output, places))| {
-            self.windows(|at, corner| {
-                let mut best = f32::NEG_INFINITY;
-                for row in 0..self.kernel {
-                    for column in 0..self.kernel {
-                        let value = input[corner + row * self.size[1] + column];
-                        let is_first = row + column == 0;
-                        if is_first || value > best || (value.is_nan() && !best.is_nan()) {
-                            best = value;
-                            places[at] = (row * self.kernel + column) as u8;
-                        }
-                    }
-                }
-                output[at] = best;
-            });
+            // SAFETY: the instruction set is one that this machine has.
+            unsafe {
+                dispatch!(isa, pool_plane(
+                    pool: &MaxPool = self, input: &[f32] = input, output: &mut [f32] = output,
+                    places: &mut [u8] = places,
+                ))
+            }
         });
     }
 
@@ -120,4 +116,78 @@ impl MaxPool {
             }
         }
     }
+}
+
+/// Outputs that are computed together.
+const LANES: usize = 8;
+
+/// Pools a plane, compiled for an instruction set.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn pool_plane<S: Simd>(
+    pool: &MaxPool,
+    input: &[f32],
+    output: &mut [f32],
+    places: &mut [u8],
+) {
+    let [_, width] = pool.output_size();
+    let rows = output.chunks_exact_mut(width).zip(places.chunks_exact_mut(width)).enumerate();
+    for (y, (output, places)) in rows {
+        let input = &input[y * pool.stride * pool.size[1]..];
+        let mut start = 0;
+        // The last lanes overlap those before them.
+        while start < width && width >= LANES {
+            let first = start.min(width - LANES);
+            let windows = &input[first * pool.stride..];
+            let (values, at) = match pool.stride {
+                2 => largest::<2, LANES>(pool, windows),
+                3 => largest::<3, LANES>(pool, windows),
+                _ => std::array::from_fn::<_, LANES, _>(|lane| {
+                    largest::<1, 1>(pool, &windows[lane * pool.stride..])
+                })
+                .into_iter()
+                .enumerate()
+                .fold(
+                    ([0.0; LANES], [0; LANES]),
+                    |(mut values, mut at), (lane, (value, place))| {
+                        (values[lane], at[lane]) = (value[0], place[0]);
+                        (values, at)
+                    },
+                ),
+            };
+            output[first..first + LANES].copy_from_slice(&values);
+            places[first..first + LANES].copy_from_slice(&at.map(|place| place as u8));
+            start += LANES;
+        }
+        for x in start..width {
+            let ([value], [at]) = largest::<1, 1>(pool, &input[x * pool.stride..]);
+            (output[x], places[x]) = (value, at as u8);
+        }
+    }
+}
+
+/// The largest values of neighboring windows, `STRIDE` values apart, and their places. The first window starts with
+/// the input.
+#[inline(always)]
+fn largest<const STRIDE: usize, const WINDOWS: usize>(
+    pool: &MaxPool,
+    input: &[f32],
+) -> ([f32; WINDOWS], [u32; WINDOWS]) {
+    let (mut values, mut places) = ([f32::NEG_INFINITY; WINDOWS], [0; WINDOWS]);
+    for row in 0..pool.kernel {
+        for column in 0..pool.kernel {
+            let place = (row * pool.kernel + column) as u32;
+            let input = &input[row * pool.size[1] + column..][..(WINDOWS - 1) * STRIDE + 1];
+            for window in 0..WINDOWS {
+                let (value, before) = (input[window * STRIDE], values[window]);
+                // NaN is larger than any number; of several, the first is taken.
+                let is_larger = (place == 0) | (!(value <= before) & (before == before));
+                values[window] = if is_larger { value } else { before };
+                places[window] = if is_larger { place } else { places[window] };
+            }
+        }
+    }
+    (values, places)
 }

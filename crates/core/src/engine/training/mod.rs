@@ -11,6 +11,7 @@
 //! - `bias_gradient`: back to the bias.
 //! - [`Linear`] (`linear`, `linear_kernels`): the product of a linear layer, and its gradients.
 //! - [`MaxPool`] (`max_pool`), [`relu`].
+//! - [`MomentumStep`] (`momentum_step`): the update of the weights.
 //! - `reorder`: into and out of the blocked layout.
 //! - `run_items`: all of rayon's threads take items; `workspaces`: memory that is used again;
 //!   `value_count`: the check of a slice's length.
@@ -22,6 +23,7 @@ mod gradient_microkernel;
 mod linear;
 mod linear_kernels;
 mod max_pool;
+mod momentum_step;
 mod relu;
 mod reorder;
 mod run_items;
@@ -33,4 +35,5 @@ mod workspaces;
 pub use convolution::{Convolution, ConvolutionShape};
 pub use linear::Linear;
 pub use max_pool::MaxPool;
+pub use momentum_step::MomentumStep;
 pub use relu::{relu, relu_gradient};

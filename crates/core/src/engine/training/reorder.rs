@@ -124,7 +124,13 @@ unsafe fn fill_zeros(to: CheckedPtr, len: usize) {
 }
 
 /// Reads a map, of blocks of sixteen channels and without padding, into planar images.
-pub fn to_planar(isa: Isa, blocked: CheckedPtr, map: &FeatureMap, batch: usize, planar: &mut [f32]) {
+pub fn to_planar(
+    isa: Isa,
+    blocked: CheckedPtr,
+    map: &FeatureMap,
+    batch: usize,
+    planar: &mut [f32],
+) {
     let plane = map.height * map.width;
     assert_eq!(planar.len(), batch * map.channels * plane, "planar images");
     assert_eq!(map.block_stride(), plane * BLOCK, "a map without padding");
@@ -163,7 +169,8 @@ unsafe fn pixels_to_planar<S: Simd>(
     // SAFETY: guaranteed by the caller.
     unsafe {
         if pixels.len() < BLOCK {
-            for (pixel, lane) in pixels.flat_map(|pixel| (0..lanes).map(move |lane| (pixel, lane))) {
+            for (pixel, lane) in pixels.flat_map(|pixel| (0..lanes).map(move |lane| (pixel, lane)))
+            {
                 to.add(lane * plane + pixel).write(from.add(pixel * BLOCK + lane).read());
             }
             return;

@@ -122,9 +122,6 @@ impl WeightGradient {
         let start = |part: usize| part * units / self.parts();
         // SAFETY: the shapes are those that the memory was reserved for, and only this item accesses its sums.
         unsafe {
-            for at in 0..blocks * self.block_len() {
-                sums.add(at).write(0.0);
-            }
             for unit in start(part)..start(part + 1) {
                 let (image, band) = (unit / self.bands(), unit % self.bands());
                 let y = band * self.band_rows();
@@ -136,6 +133,7 @@ impl WeightGradient {
                     gradient_row_stride: self.gradient.row_stride(),
                     gradient_block_stride: self.gradient.block_stride(),
                     sums_block_stride: self.block_len(),
+                    is_first: unit == start(part),
                 };
                 let gradient = gradient.add(self.gradient.offset(image, first_block, y, 0));
                 for block in 0..self.input_blocks() {

@@ -197,11 +197,6 @@ impl WinogradWeightGradient {
         let nr_blocks = self.isa.nr_blocks();
         // SAFETY: the memory was reserved for these shapes, and only this item accesses the product's sums.
         unsafe {
-            if is_first {
-                for at in 0..self.sums_stride() {
-                    sums.add(at).write(0.0);
-                }
-            }
             for group in 0..self.groups {
                 for panel in (0..self.output_blocks()).step_by(nr_blocks) {
                     let blocks = nr_blocks.min(self.output_blocks() - panel);
@@ -217,6 +212,7 @@ impl WinogradWeightGradient {
                                 gradient_row_stride: 0,
                                 gradient_block_stride: gradients.block_stride,
                                 sums_block_stride: self.input_blocks() * BLOCK * BLOCK,
+                                is_first: is_first && start == 0,
                             };
                             add_outer_products(
                                 self.isa,
