@@ -4,6 +4,8 @@
 //! third of the time of training a small VGG. Here a map is N·C rows of H·W values, with a scale and a shift
 //! for each row. The running variance is PyTorch's, too: burn's lacks the factor n / (n - 1).
 
+#[cfg(feature = "flex")]
+use super::kernels;
 use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -11,6 +13,12 @@ use burn::tensor::backend::Backend;
 /// Normalizes by the statistics of the batch and updates the running ones: `[N, C, H, W]` to the same shape.
 pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = x.dims();
+    let values = (batch * height * width) as f64;
+    #[cfg(feature = "flex")]
+    if let Some(kernels::Normalized { output, mean, variance }) = kernels::normalize(norm, &x) {
+        learn(norm, mean, variance, values);
+        return output;
+    }
     let rows: Tensor<B, 2> = x.reshape([batch * channels, height * width]);
     let of_channels = |of_rows: Tensor<B, 2>| {
         of_rows.mean_dim(1).reshape([batch, channels]).mean_dim(0).reshape([channels])
@@ -18,8 +26,6 @@ pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tens
     let mean = of_channels(rows.clone());
     let centered = rows - each_row(mean.clone(), batch);
     let variance = of_channels(centered.clone() * centered.clone());
-
-    let values = (batch * height * width) as f64;
     learn(norm, mean, variance.clone(), values);
 
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();

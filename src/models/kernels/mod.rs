@@ -6,11 +6,13 @@
 //! burn's own operation.
 //!
 //! - `convolution` calls `flex_convolution` or `ndarray_convolution` for what `supported_convolution` says.
-//! - `linear`, `relu`, `max_pool`: on Flex.
+//! - `batch_norm`, `linear`, `relu`, `max_pool`: on Flex.
 //! - `unary`: operations of one tensor, and their gradients.
 //! - `cast`: from generic tensors to those of a known backend, and back.
 //! - `pooled_memory`: memory that comes back when a tensor is dropped.
 
+#[cfg(feature = "flex")]
+mod batch_norm;
 mod cast;
 mod convolution;
 #[cfg(feature = "flex")]
@@ -29,6 +31,8 @@ mod supported_convolution;
 #[cfg(feature = "flex")]
 mod unary;
 
+#[cfg(feature = "flex")]
+pub use batch_norm::{Normalized, normalize};
 pub use convolution::convolve;
 #[cfg(feature = "flex")]
 pub use linear::multiply;

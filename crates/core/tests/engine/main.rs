@@ -19,3 +19,4 @@ mod random_tables;
 mod tables;
 mod threads;
 mod training;
+mod training_maps;

@@ -47,7 +47,7 @@ fn products(shape: &ConvolutionShape, mut visit: impl FnMut(usize, usize, usize)
 }
 
 /// Values between -1 and 1, different for each seed.
-fn noise(len: usize, seed: u64) -> Vec<f32> {
+pub fn noise(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
@@ -58,7 +58,7 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-fn expect_close(
+pub fn expect_close(
     what: &str,
     shape: &impl std::fmt::Debug,
     isa: Isa,

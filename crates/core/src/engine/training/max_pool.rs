@@ -134,60 +134,80 @@ unsafe fn pool_plane<S: Simd>(
 ) {
     let [_, width] = pool.output_size();
     let rows = output.chunks_exact_mut(width).zip(places.chunks_exact_mut(width)).enumerate();
-    for (y, (output, places)) in rows {
+    for (y, row) in rows {
         let input = &input[y * pool.stride * pool.size[1]..];
-        let mut start = 0;
-        // The last lanes overlap those before them.
-        while start < width && width >= LANES {
-            let first = start.min(width - LANES);
-            let windows = &input[first * pool.stride..];
-            let (values, at) = match pool.stride {
-                2 => largest::<2, LANES>(pool, windows),
-                3 => largest::<3, LANES>(pool, windows),
-                _ => std::array::from_fn::<_, LANES, _>(|lane| {
-                    largest::<1, 1>(pool, &windows[lane * pool.stride..])
-                })
-                .into_iter()
-                .enumerate()
-                .fold(
-                    ([0.0; LANES], [0; LANES]),
-                    |(mut values, mut at), (lane, (value, place))| {
-                        (values[lane], at[lane]) = (value[0], place[0]);
-                        (values, at)
-                    },
-                ),
-            };
-            output[first..first + LANES].copy_from_slice(&values);
-            places[first..first + LANES].copy_from_slice(&at.map(|place| place as u8));
-            start += LANES;
-        }
-        for x in start..width {
-            let ([value], [at]) = largest::<1, 1>(pool, &input[x * pool.stride..]);
-            (output[x], places[x]) = (value, at as u8);
+        match (pool.kernel, pool.stride) {
+            // The pools of VGG and of AlexNet.
+            (2, 2) => pool_row::<2, 2>(pool.size[1], input, row),
+            (3, 2) => pool_row::<3, 2>(pool.size[1], input, row),
+            _ => pool_windows(pool, input, row),
         }
     }
 }
 
-/// The largest values of neighboring windows, `STRIDE` values apart, and their places. The first window starts with
-/// the input.
+/// Pools a row, several windows at once, as the compiler vectorizes them.
 #[inline(always)]
-fn largest<const STRIDE: usize, const WINDOWS: usize>(
-    pool: &MaxPool,
+fn pool_row<const KERNEL: usize, const STRIDE: usize>(
+    input_width: usize,
     input: &[f32],
+    (output, places): (&mut [f32], &mut [u8]),
+) {
+    let width = output.len();
+    let rows: [&[f32]; KERNEL] =
+        std::array::from_fn(|row| &input[row * input_width..][..input_width]);
+    let mut start = 0;
+    // The last lanes overlap those before them.
+    while start < width && width >= LANES {
+        let first = start.min(width - LANES);
+        let (values, at) = largest::<KERNEL, STRIDE, LANES>(&rows, first);
+        output[first..first + LANES].copy_from_slice(&values);
+        places[first..first + LANES].copy_from_slice(&at.map(|place| place as u8));
+        start += LANES;
+    }
+    for x in start..width {
+        let ([value], [at]) = largest::<KERNEL, STRIDE, 1>(&rows, x);
+        (output[x], places[x]) = (value, at as u8);
+    }
+}
+
+/// The largest values of neighboring windows from `first` on, and their places.
+#[inline(always)]
+fn largest<const KERNEL: usize, const STRIDE: usize, const WINDOWS: usize>(
+    rows: &[&[f32]; KERNEL],
+    first: usize,
 ) -> ([f32; WINDOWS], [u32; WINDOWS]) {
     let (mut values, mut places) = ([f32::NEG_INFINITY; WINDOWS], [0; WINDOWS]);
-    for row in 0..pool.kernel {
-        for column in 0..pool.kernel {
-            let place = (row * pool.kernel + column) as u32;
-            let input = &input[row * pool.size[1] + column..][..(WINDOWS - 1) * STRIDE + 1];
+    for row in 0..KERNEL {
+        let inputs = &rows[row][first * STRIDE..][..(WINDOWS - 1) * STRIDE + KERNEL];
+        for column in 0..KERNEL {
+            let place = (row * KERNEL + column) as u32;
             for window in 0..WINDOWS {
-                let (value, before) = (input[window * STRIDE], values[window]);
-                // NaN is larger than any number; of several, the first is taken.
-                let is_larger = (place == 0) | (!(value <= before) & (before == before));
+                let (value, before) = (inputs[window * STRIDE + column], values[window]);
+                let is_larger = (place == 0) | is_larger(value, before);
                 values[window] = if is_larger { value } else { before };
                 places[window] = if is_larger { place } else { places[window] };
             }
         }
     }
     (values, places)
+}
+
+/// Pools a row of any windows.
+fn pool_windows(pool: &MaxPool, input: &[f32], (output, places): (&mut [f32], &mut [u8])) {
+    for (x, (best, best_place)) in output.iter_mut().zip(places).enumerate() {
+        for row in 0..pool.kernel {
+            for column in 0..pool.kernel {
+                let value = input[row * pool.size[1] + x * pool.stride + column];
+                if row + column == 0 || is_larger(value, *best) {
+                    (*best, *best_place) = (value, (row * pool.kernel + column) as u8);
+                }
+            }
+        }
+    }
+}
+
+/// NaN is larger than any number; of several, the first is taken.
+#[inline(always)]
+fn is_larger(value: f32, before: f32) -> bool {
+    !(value <= before) & !before.is_nan()
 }

@@ -10,12 +10,13 @@
 //!   of the multiplications; both sum outer products by `gradient_microkernel`.
 //! - `bias_gradient`: back to the bias.
 //! - [`Linear`] (`linear`, `linear_kernels`): the product of a linear layer, and its gradients.
-//! - [`MaxPool`] (`max_pool`), [`relu`].
+//! - [`BatchNorm`] (`batch_norm`), [`MaxPool`] (`max_pool`), [`relu`].
 //! - [`MomentumStep`] (`momentum_step`): the update of the weights.
 //! - `reorder`: into and out of the blocked layout.
 //! - `run_items`: all of rayon's threads take items; `workspaces`: memory that is used again;
 //!   `value_count`: the check of a slice's length.
 
+mod batch_norm;
 mod bias_gradient;
 mod convolution;
 mod forward;
@@ -32,6 +33,7 @@ mod weight_gradient;
 mod winograd_weight_gradient;
 mod workspaces;
 
+pub use batch_norm::{BatchNorm, Statistics};
 pub use convolution::{Convolution, ConvolutionShape};
 pub use linear::Linear;
 pub use max_pool::MaxPool;
