@@ -1,5 +1,7 @@
 //! Local response normalization as the 2012 paper defines it, unlike burn.
 
+#[cfg(feature = "flex")]
+use super::kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -44,6 +46,11 @@ impl Lrn {
 
     /// `[N, C, H, W]` to the same shape.
     pub fn forward<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        #[cfg(feature = "flex")]
+        let x = match kernels::lrn(self.kernel(x.dims()), x) {
+            Ok(normalized) => return normalized,
+            Err(x) => x,
+        };
         if self.groups == 1 {
             return self.forward_over_all(x);
         }
@@ -51,6 +58,13 @@ impl Lrn {
         let [n, c, h, w] = x.dims();
         let groups = x.reshape([n * self.groups, c / self.groups, h, w]);
         self.forward_over_all(groups).reshape([n, c, h, w])
+    }
+
+    #[cfg(feature = "flex")]
+    fn kernel(&self, [_, channels, height, width]: [usize; 4]) -> kernels::Lrn {
+        let [alpha, beta, k] = [self.alpha, self.beta, self.k].map(|value| value as f32);
+        let (channels, plane) = (channels / self.groups, height * width);
+        kernels::Lrn { channels, plane, size: self.size, alpha, beta, k }
     }
 
     fn forward_over_all<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {

@@ -6,7 +6,7 @@
 //! burn's own operation.
 //!
 //! - `convolution` calls `flex_convolution` or `ndarray_convolution` for what `supported_convolution` says.
-//! - `batch_norm`, `linear`, `relu`, `max_pool`: on Flex.
+//! - `batch_norm`, `linear`, `lrn`, `relu`, `max_pool`: on Flex.
 //! - `unary`: operations of one tensor, and their gradients.
 //! - `cast`: from generic tensors to those of a known backend, and back.
 //! - `pooled_memory`: memory that comes back when a tensor is dropped.
@@ -20,6 +20,8 @@ mod flex_convolution;
 #[cfg(feature = "flex")]
 mod linear;
 #[cfg(feature = "flex")]
+mod lrn;
+#[cfg(feature = "flex")]
 mod max_pool;
 #[cfg(feature = "ndarray")]
 mod ndarray_convolution;
@@ -32,10 +34,14 @@ mod supported_convolution;
 mod unary;
 
 #[cfg(feature = "flex")]
+pub use alexnet_vgg_core::engine::training::Lrn;
+#[cfg(feature = "flex")]
 pub use batch_norm::{Normalized, normalize};
 pub use convolution::convolve;
 #[cfg(feature = "flex")]
 pub use linear::multiply;
+#[cfg(feature = "flex")]
+pub use lrn::lrn;
 #[cfg(feature = "flex")]
 pub use max_pool::max_pool;
 #[cfg(feature = "flex")]

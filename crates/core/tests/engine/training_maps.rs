@@ -1,8 +1,8 @@
-//! Batch norm and max pooling, forward and back, against their definitions.
+//! Batch norm, local response normalization and max pooling, forward and back, against their definitions.
 
 use super::training::{expect_close, noise};
 use alexnet_vgg_core::engine::Isa;
-use alexnet_vgg_core::engine::training::{BatchNorm, MaxPool, Statistics};
+use alexnet_vgg_core::engine::training::{BatchNorm, Lrn, MaxPool, Statistics};
 
 const EPSILON: f64 = 1e-5;
 
@@ -83,6 +83,43 @@ fn batch_norm_equals_the_definition() {
     assert!(BatchNorm::new(1, 0, 1, EPSILON).is_err());
     let norm = BatchNorm::new(2, 1, 2, EPSILON).expect("possible sizes");
     assert!(norm.forward(&[0.0; 3], &[1.0], &[0.0], &mut [0.0; 4]).is_err());
+}
+
+#[test]
+fn local_response_normalization_equals_the_definition() {
+    for ([images, channels, plane], size, beta) in
+        [([2, 7, 5], 5, 0.75), ([1, 96, 169], 5, 0.75), ([3, 2, 65], 9, 0.5), ([2, 1, 1], 1, 1.5)]
+    {
+        let lrn = Lrn { channels, plane, size, alpha: 0.4, beta: beta as f32, k: 2.0 };
+        let len = images * channels * plane;
+        let (x, dy) = (noise(len, 1), noise(len, 2));
+        let mut expected = [vec![0.0; len], vec![0.0; len]];
+        // The derivative of one output by one input, times the gradient of the output.
+        for at in 0..len {
+            let (channel, first) = (at / plane % channels, at - at / plane % channels * plane);
+            let neighbors = channel.saturating_sub(size / 2)..channels.min(channel + size / 2 + 1);
+            let value = |channel: usize| f64::from(x[first + channel * plane]);
+            let squares: f64 = neighbors.clone().map(|channel| value(channel).powi(2)).sum();
+            let scale = 2.0 + f64::from(0.4f32) * squares;
+            expected[0][at] = value(channel) * scale.powf(-beta);
+            for neighbor in neighbors {
+                let direct = if neighbor == channel { scale.powf(-beta) } else { 0.0 };
+                let slope = 2.0 * f64::from(0.4f32) * beta * scale.powf(-beta - 1.0);
+                expected[1][first + neighbor * plane] +=
+                    f64::from(dy[at]) * (direct - value(channel) * slope * value(neighbor));
+            }
+        }
+        let mut found = [vec![f32::NAN; len], vec![f32::NAN; len]];
+        lrn.forward(&x, &mut found[0]).expect("lengths");
+        lrn.input_gradient(&x, &dy, &mut found[1]).expect("lengths");
+        for (what, (found, expected)) in
+            ["the output", "the input's gradient"].iter().zip(found.iter().zip(&expected))
+        {
+            expect_close(what, &lrn, Isa::best(), found, expected);
+        }
+        assert!(lrn.forward(&x[1..], &mut found[0]).is_err() || channels * plane == 1);
+        assert!(Lrn { size: 4, ..lrn }.forward(&x, &mut found[0]).is_err());
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!   of the multiplications; both sum outer products by `gradient_microkernel`.
 //! - `bias_gradient`: back to the bias.
 //! - [`Linear`] (`linear`, `linear_kernels`): the product of a linear layer, and its gradients.
-//! - [`BatchNorm`] (`batch_norm`), [`MaxPool`] (`max_pool`), [`relu`].
+//! - [`BatchNorm`] (`batch_norm`), [`Lrn`] (`lrn`), [`MaxPool`] (`max_pool`), [`relu`].
 //! - [`MomentumStep`] (`momentum_step`): the update of the weights.
 //! - `reorder`: into and out of the blocked layout.
 //! - `run_items`: all of rayon's threads take items; `workspaces`: memory that is used again;
@@ -23,6 +23,7 @@ mod forward;
 mod gradient_microkernel;
 mod linear;
 mod linear_kernels;
+mod lrn;
 mod max_pool;
 mod momentum_step;
 mod relu;
@@ -36,6 +37,7 @@ mod workspaces;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use convolution::{Convolution, ConvolutionShape};
 pub use linear::Linear;
+pub use lrn::Lrn;
 pub use max_pool::MaxPool;
 pub use momentum_step::MomentumStep;
 pub use relu::{relu, relu_gradient};
