@@ -35,6 +35,23 @@ pub(super) trait MinimalFilter<const N: usize, const M: usize> {
     /// # Safety
     /// `S` must be available.
     unsafe fn transform_output<S: Simd>(m: [S::Vector; N]) -> [S::Vector; M];
+
+    /// `A y`, from the gradients of outputs to those of the multiplications: `Σ p^i · y[i]` for each point p, and the
+    /// last.
+    ///
+    /// # Safety
+    /// `S` must be available.
+    #[inline(always)]
+    unsafe fn transform_gradient<S: Simd>(y: [S::Vector; M]) -> [S::Vector; N] {
+        let mut values = [y[M - 1]; N];
+        for (value, point) in values.iter_mut().zip(Self::POINTS) {
+            for y in y[..M - 1].iter().rev() {
+                // SAFETY: guaranteed by the caller.
+                *value = unsafe { S::mul_add(*value, S::splat(*point as f32), *y) };
+            }
+        }
+        values
+    }
 }
 
 /// F(2, 3).
@@ -136,15 +153,9 @@ impl MinimalFilter<6, 4> for F4x3 {
             [y0, y1, y2, y3]
         }
     }
-}
 
-impl F4x3 {
-    /// `A y`, from the gradients of four outputs to those of six products: `Σ p^i · y[i]` for each point p.
-    ///
-    /// # Safety
-    /// `S` must be available.
     #[inline(always)]
-    pub unsafe fn transform_gradient<S: Simd>(y: [S::Vector; 4]) -> [S::Vector; 6] {
+    unsafe fn transform_gradient<S: Simd>(y: [S::Vector; 4]) -> [S::Vector; 6] {
         let [y0, y1, y2, y3] = y;
         // SAFETY: guaranteed by the caller.
         unsafe {

@@ -258,29 +258,34 @@ impl Convolution {
             FeatureMap::new(1, self.shape.outputs, height, width),
         ];
         let slices = [input, output_gradient];
-        if self.uses_winograd([height, width]) {
-            self.weight_gradient_by_winograd(maps, slices, weight_gradient)
-        } else {
-            self.weight_gradient_directly(maps, slices, weight_gradient)
+        match self.winograd_algorithm([height, width]) {
+            Some(algorithm) => {
+                self.weight_gradient_by_winograd(algorithm, maps, slices, weight_gradient)
+            }
+            None => self.weight_gradient_directly(maps, slices, weight_gradient),
         }
     }
 
-    /// Whether Winograd's algorithm saves multiplications in the gradient of the weights.
-    fn uses_winograd(&self, [height, width]: [usize; 2]) -> bool {
+    /// Winograd's algorithm, where it saves multiplications in the gradient of the weights.
+    fn winograd_algorithm(&self, [height, width]: [usize; 2]) -> Option<Algorithm> {
         let ConvolutionShape { inputs, kernel, stride, .. } = self.shape;
-        let [rows, columns] = Algorithm::F4x3.tiles([height, width]);
-        let products = Algorithm::F4x3.products() * rows * columns;
-        kernel == 3 && stride == 1 && inputs >= BLOCK && 3 * products < 2 * 9 * height * width
+        WinogradWeightGradient::algorithm(kernel).filter(|algorithm| {
+            let [rows, columns] = algorithm.tiles([height, width]);
+            let products = algorithm.products() * rows * columns;
+            stride == 1 && inputs >= BLOCK && 3 * products < 2 * kernel * kernel * height * width
+        })
     }
 
     fn weight_gradient_by_winograd(
         &self,
+        algorithm: Algorithm,
         maps: [FeatureMap; 2],
         [input, output_gradient]: [&[f32]; 2],
         weight_gradient: &mut [f32],
     ) -> Result<()> {
         let ConvolutionShape { batch, padding, groups, .. } = self.shape;
-        let gradient = WinogradWeightGradient::new(self.isa, maps, padding, batch, groups);
+        let gradient =
+            WinogradWeightGradient::new(self.isa, algorithm, maps, padding, batch, groups);
         let (input_map, gradient_map) = (gradient.input, gradient.gradient);
         let [inputs, gradients, sums] = gradient.lens().map(Some);
         let lens = [input_map.len(batch), gradient_map.len(batch), inputs, gradients, sums];

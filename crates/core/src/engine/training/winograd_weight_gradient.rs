@@ -1,8 +1,9 @@
-//! The gradient of the weights of 3×3 kernels by Winograd's algorithm: a quarter of the multiplications.
+//! The gradient of the weights by Winograd's algorithm: a quarter of the multiplications for 3×3 kernels, and a sixth
+//! for 5×5.
 //!
-//! F(4×4, 3×3) computes an output tile as `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A`, so the weights' gradient is
+//! F(4×4, 3×3) and F(4×4, 5×5) compute an output tile as `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A`, so the weights' gradient is
 //! `Gᵀ [Σ (Bᵀ x B) ⊙ (A dy Aᵀ)] G`, a sum over all tiles of all images. The tiles go through in chunks that fit the
-//! cache; each of the 36 products of a tile is a sum of outer products, of channels of the input and of the output.
+//! cache; each of the 36 or 64 products of a tile is a sum of outer products, of channels of the input and of the output.
 //! The sums of at most [`TILES_PER_SUM`] tiles are added to those before: one long sum is ten times less exact.
 //! Nothing here depends on the number of threads.
 #![allow(unsafe_code)]
@@ -11,14 +12,13 @@ use super::gradient_microkernel::{Positions, add_outer_products};
 use super::run_items::run_items;
 use crate::engine::algorithm::Algorithm;
 use crate::engine::feature_map::FeatureMap;
-use crate::engine::minimal_filtering::{F4x3, MinimalFilter, filter_transform};
+use crate::engine::minimal_filtering::{F4x3, F4x5, MinimalFilter, filter_transform};
 use crate::engine::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 
-/// Sides of the output's and of the input's tiles, and of the kernel.
+/// The side of the output's tiles.
 const M: usize = 4;
-const N: usize = 6;
-const R: usize = 3;
-const PRODUCTS: usize = N * N;
+/// Taps of the largest kernel.
+const MAX_TAPS: usize = 25;
 const TILES_PER_SUM: usize = 64;
 /// Values of a chunk's transformed tiles: half of a usual L3 cache.
 const CHUNK_VALUES: usize = 4 << 20;
@@ -28,6 +28,8 @@ const TILES_PER_ITEM: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub struct WinogradWeightGradient {
     isa: Isa,
+    algorithm: Algorithm,
+    kernel: usize,
     /// The input with its border, and the output's gradient, both padded to whole tiles.
     pub input: FeatureMap,
     pub gradient: FeatureMap,
@@ -46,19 +48,30 @@ struct Transformed {
 }
 
 impl WinogradWeightGradient {
+    /// The algorithm for kernels of this side, and stride 1.
+    pub fn algorithm(kernel: usize) -> Option<Algorithm> {
+        match kernel {
+            3 => Some(Algorithm::F4x3),
+            5 => Some(Algorithm::F4x5),
+            _ => None,
+        }
+    }
+
     /// For the maps of an input and of an output's gradient, with stride 1.
     pub fn new(
         isa: Isa,
+        algorithm: Algorithm,
         [mut input, mut gradient]: [FeatureMap; 2],
         padding: usize,
         batch: usize,
         groups: usize,
     ) -> Self {
-        let tiles = Algorithm::F4x3.tiles([gradient.height, gradient.width]);
+        let kernel = algorithm.tile_size().map_or(1, |size| size.kernel);
+        let tiles = algorithm.tiles([gradient.height, gradient.width]);
         let [rows, columns] = tiles.map(|tiles| tiles * M);
-        input.pad(padding, rows + R - 1, columns + R - 1);
+        input.pad(padding, rows + kernel - 1, columns + kernel - 1);
         gradient.pad(0, rows, columns);
-        Self { isa, input, gradient, batch, groups, tiles }
+        Self { isa, algorithm, kernel, input, gradient, batch, groups, tiles }
     }
 
     fn tile_count(&self) -> usize {
@@ -67,7 +80,8 @@ impl WinogradWeightGradient {
 
     /// Tiles of a chunk.
     fn chunk(&self) -> usize {
-        let values_per_tile = PRODUCTS * (self.input.blocks() + self.gradient.blocks()) * BLOCK;
+        let values_per_tile =
+            self.algorithm.products() * (self.input.blocks() + self.gradient.blocks()) * BLOCK;
         let sums = (CHUNK_VALUES / values_per_tile / TILES_PER_SUM).max(1);
         (sums * TILES_PER_SUM).min(self.tile_count())
     }
@@ -95,12 +109,12 @@ impl WinogradWeightGradient {
 
     /// Values of memory for the transformed inputs and gradients of a chunk, and for the sums.
     pub fn lens(&self) -> [usize; 3] {
-        let transformed =
-            [&self.input, &self.gradient].map(|map| PRODUCTS * self.product_stride(map));
-        [transformed[0], transformed[1], PRODUCTS * self.sums_stride()]
+        let transformed = [&self.input, &self.gradient]
+            .map(|map| self.algorithm.products() * self.product_stride(map));
+        [transformed[0], transformed[1], self.algorithm.products() * self.sums_stride()]
     }
 
-    /// Computes the gradient, `[outputs, inputs / groups, 3, 3]`, from the two maps.
+    /// Computes the gradient, `[outputs, inputs / groups, k, k]`, from the two maps.
     pub fn compute(
         &self,
         [input, gradient]: [CheckedPtr; 2],
@@ -126,11 +140,11 @@ impl WinogradWeightGradient {
                     Some(block) => self.transform_gradients(block, tiles, gradient, gradients),
                 }
             });
-            run_items(PRODUCTS, |product, _| {
+            run_items(self.algorithm.products(), |product, _| {
                 self.add_products(product, first == 0, count, inputs, gradients, sums);
             });
         }
-        let output_len = self.input.channels / self.groups * R * R;
+        let output_len = self.input.channels / self.groups * self.kernel * self.kernel;
         assert_eq!(weight.len(), self.gradient.channels * output_len, "weights");
         let weight = Weights {
             ptr: CheckedPtr::new(weight.as_mut_ptr(), weight.len()),
@@ -243,7 +257,7 @@ impl WinogradWeightGradient {
     }
 }
 
-/// Weights, `[outputs, inputs, 3, 3]`.
+/// Weights, `[outputs, inputs, k, k]`.
 #[derive(Clone, Copy)]
 struct Weights {
     ptr: CheckedPtr,
@@ -267,6 +281,25 @@ impl Transformed {
 unsafe fn transform_input_tiles<S: Simd>(
     this: &WinogradWeightGradient,
     block: usize,
+    tiles: [usize; 3],
+    input: CheckedPtr,
+    to: Transformed,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        match this.kernel {
+            5 => input_tiles::<S, F4x5, 8>(this, block, tiles, input, to),
+            _ => input_tiles::<S, F4x3, 6>(this, block, tiles, input, to),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_input_tiles`].
+#[inline(always)]
+unsafe fn input_tiles<S: Simd, F: MinimalFilter<N, M>, const N: usize>(
+    this: &WinogradWeightGradient,
+    block: usize,
     [first, place, count]: [usize; 3],
     input: CheckedPtr,
     to: Transformed,
@@ -283,11 +316,11 @@ unsafe fn transform_input_tiles<S: Simd>(
                 for (row, value) in values.iter_mut().enumerate() {
                     *value = from.add(row * row_stride + column * BLOCK).load::<S>();
                 }
-                let values = <F4x3 as MinimalFilter<N, M>>::transform_input::<S>(values);
+                let values = F::transform_input::<S>(values);
                 half.iter_mut().zip(values).for_each(|(half, value)| half[column] = value);
             }
             for (row, half) in half.into_iter().enumerate() {
-                let values = <F4x3 as MinimalFilter<N, M>>::transform_input::<S>(half);
+                let values = F::transform_input::<S>(half);
                 for (column, value) in values.into_iter().enumerate() {
                     to.at(row * N + column, block, place + tile).store::<S>(value);
                 }
@@ -302,6 +335,25 @@ unsafe fn transform_input_tiles<S: Simd>(
 /// As for [`transform_input_tiles`].
 #[inline(always)]
 unsafe fn transform_gradient_tiles<S: Simd>(
+    this: &WinogradWeightGradient,
+    block: usize,
+    tiles: [usize; 3],
+    gradient: CheckedPtr,
+    to: Transformed,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        match this.kernel {
+            5 => gradient_tiles::<S, F4x5, 8>(this, block, tiles, gradient, to),
+            _ => gradient_tiles::<S, F4x3, 6>(this, block, tiles, gradient, to),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_input_tiles`].
+#[inline(always)]
+unsafe fn gradient_tiles<S: Simd, F: MinimalFilter<N, M>, const N: usize>(
     this: &WinogradWeightGradient,
     block: usize,
     [first, place, count]: [usize; 3],
@@ -320,11 +372,11 @@ unsafe fn transform_gradient_tiles<S: Simd>(
                 for (row, value) in values.iter_mut().enumerate() {
                     *value = from.add(row * row_stride + column * BLOCK).load::<S>();
                 }
-                let values = F4x3::transform_gradient::<S>(values);
+                let values = F::transform_gradient::<S>(values);
                 half.iter_mut().zip(values).for_each(|(half, value)| half[column] = value);
             }
             for (row, half) in half.into_iter().enumerate() {
-                let values = F4x3::transform_gradient::<S>(half);
+                let values = F::transform_gradient::<S>(half);
                 for (column, value) in values.into_iter().enumerate() {
                     to.at(row * N + column, block, place + tile).store::<S>(value);
                 }
@@ -345,13 +397,32 @@ unsafe fn transform_sums<S: Simd>(
     sums: CheckedPtr,
     weight: &Weights,
 ) {
-    let g = filter_transform(Algorithm::F4x3);
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        match this.kernel {
+            5 => sums_to_taps::<S, 8, 5>(this, block, first, sums, weight),
+            _ => sums_to_taps::<S, 6, 3>(this, block, first, sums, weight),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_sums`].
+#[inline(always)]
+unsafe fn sums_to_taps<S: Simd, const N: usize, const R: usize>(
+    this: &WinogradWeightGradient,
+    block: usize,
+    first: usize,
+    sums: CheckedPtr,
+    weight: &Weights,
+) {
+    let g = filter_transform(this.algorithm);
     let g: [[f64; R]; N] = std::array::from_fn(|row| std::array::from_fn(|tap| g[row][tap]));
     let sums = sums.add((block * this.input_blocks() * BLOCK + first) * BLOCK);
     let inputs = BLOCK.min(weight.inputs - first);
     let outputs = BLOCK.min(weight.outputs - block * BLOCK);
     // The taps of all input channels, `[input][row][column]`, are a row of each output channel's weights.
-    let mut taps = [[0.0; BLOCK]; BLOCK * R * R];
+    let mut taps = [[0.0; BLOCK]; BLOCK * MAX_TAPS];
     // SAFETY: guaranteed by the caller; everything is inside the sums and the weights.
     unsafe {
         let zero = S::load_wide([0.0; BLOCK].as_ptr());
