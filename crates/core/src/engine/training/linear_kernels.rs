@@ -144,13 +144,19 @@ unsafe fn add_dots<S: Simd, const R: usize, const M: usize>(
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (n, sum) in sums.iter().enumerate() {
-                let mut lanes = [0.0f32; BLOCK];
-                S::store(lanes.as_mut_ptr(), *sum);
-                let to = output.add((image + n) * sizes.outputs + row + r);
-                to.write(to.read() + lanes.iter().sum::<f32>());
-            }
+        const { assert!(R * M <= BLOCK) };
+        let mut vectors = [S::splat(0.0); BLOCK];
+        for (vector, sum) in vectors.iter_mut().zip(sums.as_flattened()) {
+            *vector = *sum;
+        }
+        // The sums of the lanes of all vectors at once.
+        let [first, others @ ..] = S::transpose(vectors);
+        let total = others.into_iter().fold(first, |total, lane| S::add(total, lane));
+        let mut totals = [0.0; BLOCK];
+        S::store(totals.as_mut_ptr(), total);
+        for (at, total) in totals.into_iter().enumerate().take(R * M) {
+            let to = output.add((image + at % M) * sizes.outputs + row + at / M);
+            to.write(to.read() + total);
         }
     }
 }
