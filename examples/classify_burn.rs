@@ -63,7 +63,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         cli::print(format!("{}\n", printable(&photo.display().to_string())))?;
         for prediction in classification.predictions {
             let (percent, label) = (prediction.probability * 100.0, printable(&prediction.label));
-            cli::print(format!("  {percent:6.2} %  {label}\n"))?;
+            cli::print(format!("  {percent:6.2}%  {label}\n"))?;
         }
     }
     if let (Some(output), Some((photo, map, class))) = (&args.heatmap, heat_map) {

@@ -68,7 +68,7 @@ fn measure(mpi: &Arc<Mpi>, name: &str, batch: usize) -> Result<()> {
         if mpi.rank() == 0 {
             println!(
                 "{name}, {} processes, {batch} images, gradients sent {order}: {:.0} ms per step, of which \
-                 {:.1} % waiting for others, {:.1} % for sums; {:.1} MB of gradients summed, of {:.1} MB in all",
+                 {:.1}% waiting for others, {:.1}% for sums; {:.1} MB of gradients summed, of {:.1} MB in all",
                 mpi.world_size(),
                 1e3 * step,
                 100.0 * median(|epoch| epoch.waited_for_others),

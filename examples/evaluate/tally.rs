@@ -114,11 +114,11 @@ impl<'a> Tally<'a> {
 impl fmt::Display for Tally<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.predictions.len();
-        // With five classes or fewer, the top-5 accuracy is always 100 %.
+        // With five classes or fewer, the top-5 accuracy is always 100%.
         for k in [1, 5].into_iter().filter(|&k| k < self.confusion.classes().max(2)) {
             let right = self.top(k);
             let percent = 100.0 * right as f64 / all as f64;
-            writeln!(f, "top-{k}  {percent:6.2} %  ({right} of {all})")?;
+            writeln!(f, "top-{k}  {percent:6.2}%  ({right} of {all})")?;
         }
         if !self.failed.is_empty() {
             writeln!(f, "skipped, because they could not be classified: {}", self.failed.len())?;

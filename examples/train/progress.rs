@@ -67,7 +67,7 @@ impl ProgressLines {
         }
         *last = Instant::now();
         self.print(format!(
-            "  epoch {}/{}, batch {}/{}: loss {:.4}, top-1 {:.2} %, rate {:.2e}, {:.0} images/s, {} left",
+            "  epoch {}/{}, batch {}/{}: loss {:.4}, top-1 {:.2}%, rate {:.2e}, {:.0} images/s, {} left",
             progress.epoch,
             progress.epochs,
             progress.batch,
@@ -82,7 +82,7 @@ impl ProgressLines {
 
     fn epoch(&self, epoch: &Epoch) {
         self.print(format!(
-            "epoch {}: train loss {:.4}, top-1 {:.2} %; validation loss {:.4}, top-1 {:.2} %, top-5 {:.2} %; rate {:.2e}, {:.0} images/s, {:.1} % waiting for data",
+            "epoch {}: train loss {:.4}, top-1 {:.2}%; validation loss {:.4}, top-1 {:.2}%, top-5 {:.2}%; rate {:.2e}, {:.0} images/s, {:.1}% waiting for data",
             epoch.epoch,
             epoch.train.loss,
             100.0 * epoch.train.top1,
@@ -104,7 +104,7 @@ impl ProgressLines {
         };
         let best = result.history.best().map_or_else(String::new, |best| {
             let top1 = 100.0 * best.valid.top1;
-            format!("; best validation top-1 {top1:.2} % in epoch {}", best.epoch)
+            format!("; best validation top-1 {top1:.2}% in epoch {}", best.epoch)
         });
         cli::print(format!("{reason}{best}\n"))?;
         if !result.skipped.is_empty() {

@@ -86,7 +86,7 @@ impl Costs {
             theirs.div_ceil(self.bytes_per_image().max(1)),
         )?;
         let share = self.crossing_multiply_adds as f64 / self.multiply_adds.max(1) as f64;
-        writeln!(f, "\n{:.1} % of the connections cross between the devices.\n", 100.0 * share)
+        writeln!(f, "\n{:.1}% of the connections cross between the devices.\n", 100.0 * share)
     }
 
     fn write_loads(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -158,7 +158,7 @@ fn what_does_not_fit_is_an_error_before_the_first_kernel() {
 fn two_halves_on_a_gpu_are_one_network() {
     let Some(device) = device() else { return };
     // At a width of 0.1, linear layers take 409 values, and one of the kernels that burn may choose there, by what is
-    // fastest at the moment (`matmul_double_unit_max_tile_size`), is wrong by 0.5 % on lavapipe.
+    // fastest at the moment (`matmul_double_unit_max_tile_size`), is wrong by 0.5% on lavapipe.
     let config = AlexNetConfig::two_gpu().with_width(0.125).with_num_classes(10);
     let table = config.architecture().expect("valid");
     let network: Network<Wgpu> = formula::network(table.clone(), &device);

@@ -47,7 +47,7 @@ fn traffic(mpi: &Arc<Mpi>, _: &Path) -> Result<()> {
         println!("seconds {seconds}");
     }
     let most = all.iter().filter_map(|text| text.parse().ok()).fold(0.0, f64::max);
-    // Headers and the start of a job: 1 % seen.
+    // Headers and the start of a job: 1% seen.
     assert!(most < 1.1, "{all:?}");
     Ok(())
 }

@@ -463,13 +463,13 @@ fn two_halves_against_half_as_many_kernels_on_digits() {
             let wrong = 100.0 * (1.0 - last.valid.top1);
             errors.push(wrong);
             let (name, loss) = (&table.name, last.train.loss);
-            eprintln!("{name}, seed {seed}: {wrong:.2} % wrong, training loss {loss:.3}");
+            eprintln!("{name}, seed {seed}: {wrong:.2}% wrong, training loss {loss:.3}");
         }
     }
     for ((table, errors), parameters) in tables.iter().zip(&errors).zip(parameters) {
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;
         let squares = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>();
         let deviation = (squares / (errors.len() - 1) as f64).sqrt();
-        eprintln!("{}: {parameters} parameters, {mean:.2} ± {deviation:.2} % wrong", table.name);
+        eprintln!("{}: {parameters} parameters, {mean:.2} ± {deviation:.2}% wrong", table.name);
     }
 }

@@ -9,7 +9,7 @@
 //! let model = Compiled::load(VggConfig::vgg16(), "vgg16.safetensors", CompileOptions::default())?;
 //! let classifier = Classifier::builder(model).views(Views::ten_crop()).build()?;
 //! for prediction in classifier.classify_file("photo.jpg")?.predictions {
-//!     println!("{:.1} %  {}", prediction.probability * 100.0, prediction.label);
+//!     println!("{:.1}%  {}", prediction.probability * 100.0, prediction.label);
 //! }
 //! # Ok::<(), alexnet_vgg_core::Error>(())
 //! ```

@@ -60,7 +60,7 @@ fn step_times() -> String {
                 for hosts in HOSTS {
                     let time = compute * (1.0 + WAIT) + all_reduce(link, hosts, bytes(network));
                     let computing = 100.0 * compute / time;
-                    write!(text, " {time:.2} ({computing:.0} %) |").expect("text");
+                    write!(text, " {time:.2} ({computing:.0}%) |").expect("text");
                 }
                 text += "\n";
             }
@@ -69,7 +69,7 @@ fn step_times() -> String {
     text
 }
 
-/// The batches with which 80 % of a step is spent computing.
+/// The batches with which 80% of a step is spent computing.
 fn batches() -> String {
     let mut text = String::from(
         "Images per host for 80 % efficiency, with the resulting total batch and learning rate:\n\n\

@@ -6,7 +6,7 @@
 //! burn's own operation.
 //!
 //! - `convolution` calls `flex_convolution` or `ndarray_convolution` for what `supported_convolution` says.
-//! - `batch_norm`, `linear`, `lrn`, `relu`, `max_pool`: on Flex.
+//! - `batch_norm`, `scale_and_shift`, `linear`, `lrn`, `relu`, `max_pool`: on Flex.
 //! - `unary`: operations of one tensor, and their gradients.
 //! - `cast`: from generic tensors to those of a known backend, and back.
 //! - `pooled_memory`: memory that comes back when a tensor is dropped.
@@ -29,6 +29,8 @@ mod ndarray_convolution;
 mod pooled_memory;
 #[cfg(feature = "flex")]
 mod relu;
+#[cfg(feature = "flex")]
+mod scale_and_shift;
 mod supported_convolution;
 #[cfg(feature = "flex")]
 mod unary;
@@ -46,3 +48,5 @@ pub use lrn::lrn;
 pub use max_pool::max_pool;
 #[cfg(feature = "flex")]
 pub use relu::relu;
+#[cfg(feature = "flex")]
+pub use scale_and_shift::scale_and_shift;

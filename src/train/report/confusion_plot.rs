@@ -93,7 +93,7 @@ impl Layout {
     fn draw_titles(&self, canvas: &Canvas, matrix: &ConfusionMatrix) -> Drawn {
         let (correct, total) = (matrix.correct(), matrix.total());
         let percent = 100.0 * correct as f64 / total.max(1) as f64;
-        let title = format!("{correct} of {total} correct ({percent:.1} %)");
+        let title = format!("{correct} of {total} correct ({percent:.1}%)");
         canvas.draw(&Text::new(title, (20, 18), text_style(20, &INK)))?;
         let centered = text_style(16, &INK).pos(Pos::new(HPos::Center, VPos::Top));
         let middle = self.side() / 2;
@@ -179,7 +179,7 @@ impl Layout {
             }
         }
         for (fraction, x) in SHOWN.iter().zip((90..).step_by(85)) {
-            let text = format!("{} %", number(100.0 * fraction));
+            let text = format!("{}%", number(100.0 * fraction));
             canvas.draw(&Text::new(text, (x + BOX + 8, top + BOX), style.clone()))?;
         }
         let note = "of the actual class";

@@ -55,7 +55,7 @@ impl ConfusionMatrix {
 }
 
 fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or("-".into(), |fraction| format!("{:.1} %", 100.0 * fraction))
+    fraction.map_or("-".into(), |fraction| format!("{:.1}%", 100.0 * fraction))
 }
 
 /// A name that fits into its column.

@@ -64,7 +64,7 @@ impl History {
         match self.best() {
             None => count,
             Some(best) => format!(
-                "{count}; best validation (vertical line): epoch {}, top-1 {:.1} %, top-5 {:.1} %",
+                "{count}; best validation (vertical line): epoch {}, top-1 {:.1}%, top-5 {:.1}%",
                 best.epoch,
                 100.0 * best.valid.top1,
                 100.0 * best.valid.top5

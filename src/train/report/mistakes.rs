@@ -71,7 +71,7 @@ impl Mistake {
         let _ = writeln!(
             figure,
             "<figure><img src=\"data:image/png;base64,{}\" title=\"{file}\" alt=\"{file}\">\
-             <figcaption>is <b>{actual}</b>, predicted <b>{predicted}</b> ({:.1} %)</figcaption></figure>",
+             <figcaption>is <b>{actual}</b>, predicted <b>{predicted}</b> ({:.1}%)</figcaption></figure>",
             BASE64_STANDARD.encode(png.into_inner()),
             100.0 * self.probability
         );
@@ -103,7 +103,7 @@ mod tests {
         let page = Mistake::page(&[5, 300, 40].map(mistake)).expect("pictures");
         assert_eq!(page.matches("<figure>").count(), 3);
         let caption = "is <b>a &lt;tabby&gt; &amp; &quot;friends&quot;</b>, \
-                       predicted <b>Ägyptische Katze</b> (97.0 %)";
+                       predicted <b>Ägyptische Katze</b> (97.0%)";
         assert_eq!(page.matches(caption).count(), 3, "{page}");
         for encoded in page.split("base64,").skip(1) {
             let encoded = encoded.split('"').next().expect("the first part");

@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let classifier = Classifier::builder(model?).build()?;
     let found = classifier.classify_file(PHOTO)?;
     for prediction in &found.predictions {
-        println!("{:.1} %  {}", prediction.probability * 100.0, prediction.label);
+        println!("{:.1}%  {}", prediction.probability * 100.0, prediction.label);
     }
     assert!(ANIMALS.contains(&found.predictions[0].label.as_str()));
 

@@ -94,8 +94,8 @@ fn progress(steps: usize) -> ProgressBar {
 
 fn percent(probability: f32, std_dev: Option<f32>) -> String {
     match std_dev {
-        Some(std_dev) => format!("{:6.2} % ± {:.2}", probability * 100.0, std_dev * 100.0),
-        None => format!("{:6.2} %", probability * 100.0),
+        Some(std_dev) => format!("{:6.2}% ± {:.2}", probability * 100.0, std_dev * 100.0),
+        None => format!("{:6.2}%", probability * 100.0),
     }
 }
 
@@ -109,7 +109,7 @@ fn in_full(photo: &str, classification: &Classification) -> String {
     }
     let (views, agreement) = (&classification.views, classification.agreement * 100.0);
     if views.len() > 1 {
-        text += &format!("  {} views; by weight, {agreement:.0} % of them agree:\n", views.len());
+        text += &format!("  {} views; by weight, {agreement:.0}% of them agree:\n", views.len());
         for view in views.iter().take(MAX_VIEWS) {
             let (percent, label) = (percent(view.probability, None), printable(&view.label));
             let (network, name, weight) = (&view.network, &view.view, view.weight);
@@ -130,7 +130,7 @@ fn in_one_line(photo: &str, classification: &Classification) -> String {
     let predictions = predictions.collect::<Vec<_>>().join(", ");
     let agreement = match classification.views.len() {
         1 => String::new(),
-        count => format!("  [{:.0} % of {count} views]", classification.agreement * 100.0),
+        count => format!("  [{:.0}% of {count} views]", classification.agreement * 100.0),
     };
     format!("{}  {predictions}{agreement}\n", printable(photo))
 }

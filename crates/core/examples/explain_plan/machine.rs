@@ -8,7 +8,7 @@ pub struct Machine {
     /// Cycles per second, if they can be measured.
     clock: Option<f64>,
     /// Those that compute.
-    pub cores: usize,
+    cores: usize,
 }
 
 impl Machine {
@@ -17,6 +17,11 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let isa = Isa::best();
         Self { isa, clock: isa.cycles_per_second(), cores: threads.unwrap_or(cores).min(cores) }
+    }
+
+    /// `1 core`, `2 cores`
+    pub fn cores(&self) -> String {
+        format!("{} core{}", self.cores, if self.cores == 1 { "" } else { "s" })
     }
 
     /// Milliseconds that a number of cycles takes.

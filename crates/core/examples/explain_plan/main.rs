@@ -53,7 +53,11 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     // By default the engine has a thread for each core.
     let machine = Machine::new(args.engine.threads);
     if args.training {
-        return training::explain(&architecture, args.batch.into(), args.passes, &machine);
+        // The kernels for training run on rayon's threads; 0 is one for each core.
+        let threads = args.engine.threads.unwrap_or(0);
+        let team = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let explain = || training::explain(&architecture, args.batch.into(), args.passes, &machine);
+        return team.install(|| explain().map_err(|error| error.to_string())).map_err(Into::into);
     }
     if args.batch > 8 {
         return Err(format!("--batch: expected at most 8, found {}", args.batch).into());
@@ -97,10 +101,10 @@ fn explain(
     cli::print(format!(
         "\n{:.2} ms in total, {:.1} images per second.\nsaved: multiplications by definition, divided by those \
          done. estimate: by the cost model, for two cores.\nspeed: percentage of the multiplications that \
-         {} cores can do in this time.\n",
+         {} can do in this time.\n",
         1e3 * total.as_secs_f64(),
         f64::from(args.batch) / total.as_secs_f64(),
-        machine.cores,
+        machine.cores(),
     ))
 }
 
@@ -115,7 +119,7 @@ fn line(layer: &PlannedLayer, time: Duration, machine: &Machine) -> String {
             *estimate = format!("{milliseconds:.2} ms");
         }
         if let Some(percent) = machine.utilization(layer.multiplications, time) {
-            *speed = format!("{percent:.0} %");
+            *speed = format!("{percent:.0}%");
         }
     }
     let [saved, weights, estimate, speed] = columns;

@@ -164,7 +164,7 @@ mod tests {
         expect_within("mean", mean, 0.0, STD / count.sqrt());
         // The variance of a normal sample has the standard error sqrt(2 / n) times the variance.
         expect_within("variance", variance, STD.powi(2), STD.powi(2) * (2.0 / count).sqrt());
-        // 4.55 % of normal values are more than two standard deviations from the mean.
+        // 4.55% of normal values are more than two standard deviations from the mean.
         const TAILS: f64 = 0.045_500_263_9;
         let tails = values.iter().filter(|v| f64::from(v.abs()) > 2.0 * STD).count() as f64;
         expect_within("tails", tails / count, TAILS, (TAILS * (1.0 - TAILS) / count).sqrt());

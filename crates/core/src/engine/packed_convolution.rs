@@ -5,8 +5,6 @@
 
 use super::algorithm::Algorithm;
 use super::buffer::Buffer;
-use super::filter_packing::pack_filters;
-use super::filters::Filters;
 use super::simd::{BLOCK, Isa};
 use crate::array::zeros;
 use crate::error::Result;
@@ -43,12 +41,13 @@ pub(super) struct PackedConvolution {
     /// Of the input: see [`FeatureMap`](super::feature_map::FeatureMap).
     pub channels_per_block: usize,
     /// `[outputs, inputs / groups, kernel, kernel]`, with merged groups.
-    weight: Arc<Vec<f32>>,
+    pub weight: Arc<Vec<f32>>,
     /// The scale of each output channel by a folded batch norm.
-    scale: Option<Vec<f64>>,
+    pub scale: Option<Vec<f64>>,
     /// `[outputs]`, padded to whole blocks.
     pub bias: Buffer,
-    packed: [OnceLock<Buffer>; Algorithm::ALL.len()],
+    /// By `filter_packing`, when an algorithm first needs them.
+    pub packed: [OnceLock<Buffer>; Algorithm::ALL.len()],
 }
 
 /// A convolution as the architecture defines it.
@@ -181,39 +180,6 @@ impl PackedConvolution {
             * self.groups
             * self.output_blocks()
             * BLOCK
-    }
-
-    /// The packed weights: `[panel][product][inner][block][16]`. Packs them on the first call.
-    ///
-    /// # Errors
-    /// As for [`Buffer::zeros`].
-    pub fn packed(&self, algorithm: Algorithm) -> Result<&Buffer> {
-        let slot = &self.packed[algorithm as usize];
-        if slot.get().is_none() {
-            let packed = self.pack(algorithm)?;
-            // Another thread may have packed the same weights meanwhile.
-            let _ = slot.set(packed);
-        }
-        Ok(slot.get_or_init(|| unreachable!("the slot was set above")))
-    }
-
-    fn pack(&self, algorithm: Algorithm) -> Result<Buffer> {
-        let mut buffer = Buffer::zeros(self.weight_bytes(algorithm) / 4)?;
-        let channels = [self.inputs, self.outputs].map(|channels| channels / self.groups);
-        let filters = Filters::new(&self.weight, channels, self.kernel * self.kernel);
-        pack_filters(self, &filters, self.scale.as_deref(), algorithm, buffer.as_mut_slice());
-        Ok(buffer)
-    }
-
-    /// Packs these filters instead of its own weights, in memory that is large enough.
-    pub fn pack_into(&mut self, filters: &Filters<'_>, algorithm: Algorithm, mut memory: Buffer) {
-        pack_filters(self, filters, None, algorithm, memory.as_mut_slice());
-        self.packed[algorithm as usize] = OnceLock::from(memory);
-    }
-
-    /// The memory of packed weights.
-    pub fn take_packed(&mut self, algorithm: Algorithm) -> Option<Buffer> {
-        self.packed[algorithm as usize].take()
     }
 }
 

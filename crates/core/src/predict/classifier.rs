@@ -30,9 +30,9 @@ use std::path::Path;
 /// let photo = RgbImage::new(500, 375); // or vision::decode_file("photo.jpg")?
 /// let classification = classifier.classify(&photo)?;
 /// let best = &classification.predictions[0];
-/// println!("{:.1} %  {}", best.probability * 100.0, best.label);
+/// println!("{:.1}%  {}", best.probability * 100.0, best.label);
 /// let (agreement, views) = (classification.agreement, classification.views.len());
-/// println!("{:.0} % of {views} views agree", agreement * 100.0);
+/// println!("{:.0}% of {views} views agree", agreement * 100.0);
 /// # assert_eq!(views, 10);
 /// # Ok::<(), alexnet_vgg_core::Error>(())
 /// ```

@@ -33,7 +33,7 @@ impl HeatMap {
     /// The box around the region that contains the map's maximum and lies above a threshold, given as a
     /// fraction of the map's range from 0 (the minimum) to 1 (the maximum).
     ///
-    /// Zhou et al. 2016 (section 3.2) use a threshold of 20 % of the maximum and the largest connected
+    /// Zhou et al. 2016 (section 3.2) use a threshold of 20% of the maximum and the largest connected
     /// region, which is the same region unless a weaker one is larger. The box is the whole image for a
     /// constant map, and for a threshold that is 0, negative or NaN.
     pub fn localize(&self, threshold: f32) -> BoundingBox {

@@ -62,7 +62,7 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
         &["examples/photos/cat.jpg", "--model", "alexnet", "--num-classes", "3", "--top-k", "2"],
     );
     assert!(said.contains("untrained") && said.contains("cat.jpg"), "{said}");
-    assert_eq!(said.matches(" %  class ").count(), 2, "{said}");
+    assert_eq!(said.matches("%  class ").count(), 2, "{said}");
     // A folder: a line for each photo, as JSON; the broken one does not stop the others.
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["cat.jpg", "rocket.jpg"] {
@@ -121,7 +121,7 @@ fn weights_files_name_their_classes() {
     write_named(&other, &["rocket", "cat", "dog"]);
     let base = ["examples/photos/cat.jpg", "--weights", text(&own)];
     let said = succeeds("classify", &base);
-    assert_eq!(said.matches(" %  ").count(), 3, "{said}");
+    assert_eq!(said.matches("%  ").count(), 3, "{said}");
     assert!(["cat", "rocket", "a\\u{1b}[31m"].iter().all(|name| said.contains(name)), "{said}");
     succeeds("classify", &[&base[..], &["--ensemble", text(&own)]].concat());
     for (arguments, says) in [
@@ -305,8 +305,14 @@ fn explain_plan_shows_every_layer() {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
+    let training = ["--training", "--threads", "2"];
+    let said = succeeds("explain_plan", &[&small[..], &training].concat());
+    for part in ["batch 2", "conv1", "pool5", "fc8", "to the weights"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     for (arguments, says) in [
-        (["--batch", "9"], "1..=8"),
+        (["--batch", "9"], "at most 8"),
+        (["--batch", "1025"], "1..=1024"),
         (["--input", "10,10"], "too small"),
         (["--linear-weights", "int8"], "int24"),
         (["--threads", "0"], "threads"),

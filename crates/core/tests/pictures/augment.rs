@@ -372,7 +372,7 @@ fn photos_without_color_have_principal_colors() {
 }
 
 /// `[p1, p2, p3] [α1 λ1, α2 λ2, α3 λ3]ᵀ` with α of N(0, 0.1²): its covariance is the sum of
-/// `(0.1 λ)² p pᵀ`, its mean is 0, and 68 % of it is within a standard deviation.
+/// `(0.1 λ)² p pᵀ`, its mean is 0, and 68% of it is within a standard deviation.
 #[test]
 fn shifts_are_the_papers() {
     const DRAWS: u64 = 20_000;

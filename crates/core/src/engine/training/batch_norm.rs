@@ -1,4 +1,4 @@
-//! Batch normalization by the statistics of the batch, and its gradients.
+//! Batch normalization: by the statistics of the batch, with its gradients, and by fixed ones.
 #![allow(unsafe_code)]
 
 use super::value_count::expect_count;
@@ -157,6 +157,33 @@ impl BatchNorm {
                     shift: -scale * beta_gradient[channel] / count,
                 };
                 affine.apply(self.isa, [input, gradient], to);
+            },
+        );
+        Ok(())
+    }
+
+    /// Computes `input * scale + shift`, `[N, C, values]`, with a scale and a shift for each channel, `[C]`: the
+    /// normalization by fixed statistics.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn scale_and_shift(
+        &self,
+        input: &[f32],
+        scale: &[f32],
+        shift: &[f32],
+        output: &mut [f32],
+    ) -> Result<()> {
+        self.expect_counts(
+            [("input", input), ("output", output)],
+            [("scale", scale), ("shift", shift)],
+        )?;
+        output.par_chunks_mut(self.plane).zip(input.par_chunks(self.plane)).enumerate().for_each(
+            |(plane, (output, input))| {
+                let channel = plane % self.channels;
+                let (scale, shift) = (scale[channel], shift[channel]);
+                let affine = Affine { mean: 0.0, scale, scale_of_other: 0.0, shift };
+                affine.apply(self.isa, [input, input], output);
             },
         );
         Ok(())

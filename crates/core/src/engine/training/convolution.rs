@@ -6,7 +6,7 @@ use super::reorder::to_blocked;
 use super::value_count::expect_count;
 use super::weight_gradient::WeightGradient;
 use super::winograd_weight_gradient::WinogradWeightGradient;
-use super::workspaces::Workspaces;
+use super::workspaces::CONVOLUTIONS;
 use crate::engine::algorithm::Algorithm;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::filters::Filters;
@@ -14,9 +14,6 @@ use crate::engine::packed_convolution::ConvolutionSpec;
 use crate::engine::simd::{BLOCK, Isa};
 use crate::error::{Error, Result};
 use std::sync::Arc;
-
-/// Of all convolutions: one layer after the other uses the same memory.
-static WORKSPACES: Workspaces = Workspaces::new();
 
 /// The sizes of a convolution with square kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,7 +172,7 @@ impl Convolution {
             scale: None,
         };
         let filters = Filters::new(weight, self.channels_per_group(), kernel * kernel);
-        convolve(&WORKSPACES, self.isa, spec, &filters, batch, size, input, output)
+        convolve(self.isa, spec, &filters, batch, size, input, output)
     }
 
     /// Whether [`input_gradient`](Self::input_gradient) can be computed: for strides of 1.
@@ -218,16 +215,7 @@ impl Convolution {
         };
         let filters = Filters::rotated(weight, self.channels_per_group(), kernel * kernel);
         let size = self.shape.output_size()?;
-        convolve(
-            &WORKSPACES,
-            self.isa,
-            spec,
-            &filters,
-            batch,
-            size,
-            output_gradient,
-            input_gradient,
-        )
+        convolve(self.isa, spec, &filters, batch, size, output_gradient, input_gradient)
     }
 
     /// `[inputs, outputs]`
@@ -290,7 +278,7 @@ impl Convolution {
         let [inputs, gradients, sums] = gradient.lens().map(Some);
         let lens = [input_map.len(batch), gradient_map.len(batch), inputs, gradients, sums];
         let lens = lens.map(|len| len.unwrap_or(usize::MAX));
-        WORKSPACES.with(&lens, 0, |workspace| {
+        CONVOLUTIONS.with(&lens, 0, |workspace| {
             let [x, dy, inputs, gradients, sums] =
                 [0, 1, 2, 3, 4].map(|index| workspace.buffer(index));
             to_blocked(self.isa, input, &input_map, batch, x);
@@ -319,7 +307,7 @@ impl Convolution {
         };
         let lens = [input_map.len(batch), gradient_map.len(batch), Some(gradient.sums_len())];
         let lens = lens.map(|len| len.unwrap_or(usize::MAX));
-        WORKSPACES.with(&lens, 0, |workspace| {
+        CONVOLUTIONS.with(&lens, 0, |workspace| {
             let [x, dy, sums] = [0, 1, 2].map(|index| workspace.buffer(index));
             to_blocked(self.isa, input, &input_map, batch, x);
             to_blocked(self.isa, output_gradient, &gradient_map, batch, dy);

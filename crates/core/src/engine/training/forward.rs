@@ -2,7 +2,7 @@
 
 use super::reorder::{to_blocked, to_planar};
 use super::run_items::run_stage;
-use super::workspaces::Workspaces;
+use super::workspaces::{CONVOLUTIONS, Workspaces};
 use crate::engine::algorithm::{Algorithm, Schedule};
 use crate::engine::cost_model::{Candidate, Machine, candidates};
 use crate::engine::direct_convolution::DirectConvolution;
@@ -43,7 +43,6 @@ static PACKED: Workspaces = Workspaces::new();
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if memory runs out.
 pub fn convolve(
-    workspaces: &Workspaces,
     isa: Isa,
     spec: ConvolutionSpec,
     filters: &Filters<'_>,
@@ -99,7 +98,7 @@ pub fn convolve(
     // A length that overflows is more than any machine has.
     let lens: Vec<usize> = lens.into_iter().map(|len| len.unwrap_or(usize::MAX)).collect();
     let scratch_len = stages.iter().map(|stage| stage.scratch_len()).max().unwrap_or(0);
-    workspaces.with(&lens, scratch_len, |workspace| {
+    CONVOLUTIONS.with(&lens, scratch_len, |workspace| {
         to_blocked(isa, input, &input_map, batch, workspace.buffer(INPUT));
         stages.iter().for_each(|stage| run_stage(&**stage, workspace));
         to_planar(isa, workspace.buffer(OUTPUT), &output_map, batch, output);

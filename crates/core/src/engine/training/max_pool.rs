@@ -177,8 +177,8 @@ fn largest<const KERNEL: usize, const STRIDE: usize, const WINDOWS: usize>(
     first: usize,
 ) -> ([f32; WINDOWS], [u32; WINDOWS]) {
     let (mut values, mut places) = ([f32::NEG_INFINITY; WINDOWS], [0; WINDOWS]);
-    for row in 0..KERNEL {
-        let inputs = &rows[row][first * STRIDE..][..(WINDOWS - 1) * STRIDE + KERNEL];
+    for (row, inputs) in rows.iter().enumerate() {
+        let inputs = &inputs[first * STRIDE..][..(WINDOWS - 1) * STRIDE + KERNEL];
         for column in 0..KERNEL {
             let place = (row * KERNEL + column) as u32;
             for window in 0..WINDOWS {
@@ -209,5 +209,5 @@ fn pool_windows(pool: &MaxPool, input: &[f32], (output, places): (&mut [f32], &m
 /// NaN is larger than any number; of several, the first is taken.
 #[inline(always)]
 fn is_larger(value: f32, before: f32) -> bool {
-    !(value <= before) & !before.is_nan()
+    ((value > before) | value.is_nan()) & !before.is_nan()
 }

@@ -6,6 +6,9 @@ use crate::engine::workspace::Workspace;
 use crate::error::Result;
 use std::sync::{Mutex, PoisonError};
 
+/// Of all convolutions: one layer after the other uses the same memory.
+pub static CONVOLUTIONS: Workspaces = Workspaces::new();
+
 /// The memory that no call uses: as many buffers as there were calls at once, each as large as the largest call.
 #[derive(Debug)]
 pub struct Workspaces(Mutex<Vec<Buffer>>);
