@@ -72,7 +72,7 @@ fn step_times() -> String {
 /// The batches with which 80% of a step is spent computing.
 fn batches() -> String {
     let mut text = String::from(
-        "Images per host for 80 % efficiency, with the resulting total batch and learning rate:\n\n\
+        "Images per host for 80% efficiency, with the resulting total batch and learning rate:\n\n\
          | network | time per image | network speed | 8 hosts | 64 hosts | 512 hosts |\n|---|---|---|---|---|---|\n",
     );
     for (network, image, rate, batch) in NETWORKS {

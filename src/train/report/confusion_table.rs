@@ -81,8 +81,8 @@ mod tests {
         }
         let expected = "\
 class                               count   recall  precision       F1  mostly mistaken for
-a cat of which there is a very..        3   33.3 %     50.0 %   40.0 %  dog (2)
-dog                                     4   75.0 %     60.0 %   66.7 %  a cat of which there is a very.. (1)
+a cat of which there is a very..        3    33.3%      50.0%    40.0%  dog (2)
+dog                                     4    75.0%      60.0%    66.7%  a cat of which there is a very.. (1)
 cow                                     0        -          -        -
 ";
         assert_eq!(confusion.to_string(), expected);
