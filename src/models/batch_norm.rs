@@ -9,8 +9,6 @@ use super::kernels;
 use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-#[cfg(feature = "flex")]
-use std::any::Any;
 
 /// Normalizes by the statistics of the batch and updates the running ones: `[N, C, H, W]` to the same shape.
 pub(super) fn of_batch<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
@@ -61,33 +59,13 @@ pub(super) fn by_running<B: Backend>(norm: &BatchNorm<B>, x: Tensor<B, 4>) -> Te
     let scale = norm.gamma.val() / (norm.running_var.value_sync() + norm.epsilon).sqrt();
     let shift = norm.beta.val() - norm.running_mean.value_sync() * scale.clone();
     #[cfg(feature = "flex")]
-    let x = match by_constants(norm, x, &scale, &shift) {
+    let x = match kernels::scale_and_shift(x, &scale, &shift) {
         Ok(normalized) => return normalized,
         Err(x) => x,
     };
     let rows: Tensor<B, 2> = x.reshape([batch * channels, height * width]);
     let rows = rows * each_row(scale, batch) + each_row(shift, batch);
     rows.reshape([batch, channels, height, width])
-}
-
-/// On the engine's kernels where they apply: in f32 on Flex, if scale and shift need no gradients.
-#[cfg(feature = "flex")]
-fn by_constants<B: Backend>(
-    norm: &BatchNorm<B>,
-    x: Tensor<B, 4>,
-    scale: &Tensor<B, 1>,
-    shift: &Tensor<B, 1>,
-) -> Result<Tensor<B, 4>, Tensor<B, 4>> {
-    let is_flex = (&x.device() as &dyn Any).is::<burn_flex::FlexDevice>();
-    let is_trained = [&norm.gamma, &norm.beta].iter().any(|param| param.val().is_require_grad());
-    if !is_flex || is_trained {
-        return Err(x);
-    }
-    let [scale, shift] = [scale, shift].map(|tensor| tensor.to_data());
-    match (scale.as_slice::<f32>(), shift.as_slice::<f32>()) {
-        (Ok(scale), Ok(shift)) => kernels::scale_and_shift(x, scale, shift),
-        _ => Err(x),
-    }
 }
 
 /// A value for each channel, `[C]`, to one for each row, `[N * C, 1]`.

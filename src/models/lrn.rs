@@ -47,7 +47,7 @@ impl Lrn {
     /// `[N, C, H, W]` to the same shape.
     pub fn forward<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         #[cfg(feature = "flex")]
-        let x = match kernels::lrn(self.kernel(x.dims()), x) {
+        let x = match self.forward_by_kernel(x) {
             Ok(normalized) => return normalized,
             Err(x) => x,
         };
@@ -60,11 +60,16 @@ impl Lrn {
         self.forward_over_all(groups).reshape([n, c, h, w])
     }
 
+    /// On the engine's kernel, or the input where burn has to compute it.
     #[cfg(feature = "flex")]
-    fn kernel(&self, [_, channels, height, width]: [usize; 4]) -> kernels::Lrn {
+    fn forward_by_kernel<B: Backend>(&self, x: Tensor<B, 4>) -> Result<Tensor<B, 4>, Tensor<B, 4>> {
+        let [_, channels, height, width] = x.dims();
+        if !channels.is_multiple_of(self.groups) {
+            return Err(x);
+        }
         let [alpha, beta, k] = [self.alpha, self.beta, self.k].map(|value| value as f32);
         let (channels, plane) = (channels / self.groups, height * width);
-        kernels::Lrn { channels, plane, size: self.size, alpha, beta, k }
+        kernels::lrn(kernels::Lrn { channels, plane, size: self.size, alpha, beta, k }, x)
     }
 
     fn forward_over_all<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {

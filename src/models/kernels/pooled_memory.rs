@@ -10,20 +10,30 @@ use std::sync::{Mutex, PoisonError};
 
 /// Fewer values come from the allocator, which keeps them itself.
 const FEWEST_VALUES: usize = 1 << 16;
+/// Memory that was idle while so many others were taken is not needed any more: several steps of the deepest network.
+const LONGEST_IDLE: u64 = 2048;
 
 static POOL: Mutex<Pool> =
-    Mutex::new(Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0 });
+    Mutex::new(Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0, taken: 0 });
 
-/// Lengths in values.
+/// Lengths are in values.
 struct Pool {
     /// The memory that no tensor uses; that which has been idle longest is first.
-    idle: VecDeque<Vec<f32>>,
+    idle: VecDeque<Idle>,
     /// Of all of it.
     idle_len: usize,
-    /// Of the tensors that there are.
+    /// Of what tensors use.
     used: usize,
     /// The most that tensors have used.
     peak: usize,
+    /// How often memory was taken.
+    taken: u64,
+}
+
+struct Idle {
+    memory: Vec<f32>,
+    /// What `taken` was when it came back.
+    since: u64,
 }
 
 /// A contiguous tensor whose values `compute` writes. Before, they are anything.
@@ -35,7 +45,7 @@ pub fn try_computed<const D: usize, E>(
     compute: impl FnOnce(&mut [f32]) -> Result<(), E>,
 ) -> Result<FlexTensor, E> {
     let mut values = take(shape.iter().product());
-    compute(&mut values.0)?;
+    compute(values.as_mut_slice())?;
     let bytes = bytes::Bytes::from_owner(values);
     let bytes = Bytes::from_shared(bytes, AllocationProperty::Other);
     Ok(FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32))
@@ -56,59 +66,118 @@ pub fn computed<const D: usize>(
 }
 
 /// Values that go back to the pool when they are dropped.
-struct Pooled(Vec<f32>);
+struct Pooled {
+    /// Of at least `len` values.
+    memory: Vec<f32>,
+    len: usize,
+}
+
+impl Pooled {
+    fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.len]
+    }
+}
 
 impl AsRef<[u8]> for Pooled {
     fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
+        bytemuck::cast_slice(&self.memory[..self.len])
     }
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if self.0.len() >= FEWEST_VALUES {
-            pool().put(std::mem::take(&mut self.0));
+        if self.len >= FEWEST_VALUES {
+            pool().put(std::mem::take(&mut self.memory));
         }
     }
 }
 
 impl Pool {
-    /// Memory of this length, if there is any, and what was idle too long beside it.
+    /// The smallest memory of at least this length, if it is not twice as long: the last batch of an epoch, which is
+    /// smaller, takes that of the others.
+    fn take(&mut self, len: usize) -> Option<Vec<f32>> {
+        let fits = |idle: &&Idle| (len..2 * len).contains(&idle.memory.len());
+        let smallest = self.idle.iter().filter(fits).map(|idle| idle.memory.len()).min();
+        let at = self.idle.iter().rposition(|idle| Some(idle.memory.len()) == smallest);
+        let memory = at.and_then(|at| self.idle.remove(at)).map(|idle| idle.memory);
+        self.idle_len -= memory.as_ref().map_or(0, Vec::len);
+        self.used += memory.as_ref().map_or(len, Vec::len);
+        self.peak = self.peak.max(self.used);
+        self.taken += 1;
+        memory
+    }
+
+    fn put(&mut self, memory: Vec<f32>) {
+        self.used -= memory.len();
+        self.idle_len += memory.len();
+        self.idle.push_back(Idle { memory, since: self.taken });
+    }
+
+    /// What has been idle too long, and what is too much.
     ///
     /// A step of training uses activations first and gradients of weights last. Kept are both, which together are at
     /// most twice the peak; and not the activations of every size of image that a program has ever seen.
-    fn take(&mut self, len: usize) -> (Option<Vec<f32>>, Vec<Vec<f32>>) {
-        let at = self.idle.iter().rposition(|values| values.len() == len);
-        let found = at.and_then(|at| self.idle.remove(at));
-        self.idle_len -= found.as_ref().map_or(0, Vec::len);
-        self.used += len;
-        self.peak = self.peak.max(self.used);
+    fn unused(&mut self) -> Vec<Idle> {
         let mut unused = Vec::new();
-        while self.used + self.idle_len > 2 * self.peak {
-            let Some(values) = self.idle.pop_front() else { break };
-            self.idle_len -= values.len();
-            unused.push(values);
+        while let Some(first) = self.idle.front()
+            && (first.since + LONGEST_IDLE < self.taken
+                || self.used + self.idle_len > 2 * self.peak)
+        {
+            self.idle_len -= first.memory.len();
+            unused.extend(self.idle.pop_front());
         }
-        (found, unused)
-    }
-
-    fn put(&mut self, values: Vec<f32>) {
-        self.used -= values.len();
-        self.idle_len += values.len();
-        self.idle.push_back(values);
+        unused
     }
 }
 
 fn take(len: usize) -> Pooled {
     if len < FEWEST_VALUES {
-        return Pooled(vec![0.0; len]);
+        return Pooled { memory: vec![0.0; len], len };
     }
-    let (found, unused) = pool().take(len);
+    let (memory, unused) = {
+        let mut pool = pool();
+        (pool.take(len), pool.unused())
+    };
     // Outside the lock, as it takes long.
     drop(unused);
-    Pooled(found.unwrap_or_else(|| vec![0.0; len]))
+    Pooled { memory: memory.unwrap_or_else(|| vec![0.0; len]), len }
 }
 
 fn pool() -> std::sync::MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_bounded() {
+        let mut pool = Pool { idle: VecDeque::new(), idle_len: 0, used: 0, peak: 0, taken: 0 };
+        let step = |pool: &mut Pool, lens: &[usize]| -> usize {
+            let mut fresh = 0;
+            let mut used = Vec::new();
+            for &len in lens {
+                let found = pool.take(len);
+                fresh += usize::from(found.is_none());
+                used.push(found.unwrap_or_else(|| vec![0.0; len]));
+                pool.unused();
+            }
+            used.into_iter().for_each(|memory| pool.put(memory));
+            fresh
+        };
+        assert_eq!(step(&mut pool, &[100, 200, 300]), 3);
+        assert_eq!(step(&mut pool, &[300, 100, 200]), 0, "the same sizes again");
+        assert_eq!(step(&mut pool, &[80, 160, 240]), 0, "a smaller batch");
+        assert_eq!(step(&mut pool, &[20]), 1, "not five times as much");
+        for size in 1000..1100 {
+            step(&mut pool, &[size]);
+            assert!(pool.used + pool.idle_len <= 2 * pool.peak, "of every size a little");
+        }
+        assert_eq!(pool.used, 0);
+        for _ in 0..=LONGEST_IDLE {
+            step(&mut pool, &[1]);
+        }
+        assert_eq!(pool.idle_len, 1, "what nobody takes goes");
+    }
 }

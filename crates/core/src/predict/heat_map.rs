@@ -15,7 +15,7 @@ use crate::error::{Error, Result, expect_finite};
 /// assert!(found.left > 0.4 && found.right == 1.0 && found.top == 0.0 && found.bottom < 0.6);
 ///
 /// let [smallest, largest] = map.range(); // violet and yellow in the picture
-/// map.draw(&RgbImage::new(320, 320))?.save("map.png")?;
+/// map.draw(&RgbImage::new(320, 320))?.save(std::env::temp_dir().join("map.png"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

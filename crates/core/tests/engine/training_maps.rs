@@ -84,6 +84,8 @@ fn batch_norm_equals_the_definition() {
     let mut y = [0.0; 8];
     norm.scale_and_shift(&[1.0; 8], &[2.0, 3.0], &[0.0, 10.0], &mut y).expect("lengths");
     assert_eq!(y, [2.0, 2.0, 13.0, 13.0, 2.0, 2.0, 13.0, 13.0]);
+    norm.scale_and_shift(&[f32::INFINITY; 8], &[2.0, 3.0], &[0.0; 2], &mut y).expect("lengths");
+    assert_eq!(y, [f32::INFINITY; 8]);
     assert!(BatchNorm::new(1, 0, 1, EPSILON).is_err());
     let norm = BatchNorm::new(2, 1, 2, EPSILON).expect("possible sizes");
     assert!(norm.forward(&[0.0; 3], &[1.0], &[0.0], &mut [0.0; 4]).is_err());

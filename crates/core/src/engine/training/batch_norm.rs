@@ -98,10 +98,9 @@ impl BatchNorm {
                 let affine = Affine {
                     mean: statistics.mean[channel],
                     scale: gamma[channel] * self.inverse_deviation(&statistics, channel),
-                    scale_of_other: 0.0,
                     shift: beta[channel],
                 };
-                affine.apply(self.isa, [input, input], output);
+                affine.apply(self.isa, input, None, output);
             },
         );
         Ok(statistics)
@@ -153,10 +152,9 @@ impl BatchNorm {
                 let affine = Affine {
                     mean: statistics.mean[channel],
                     scale: -scale * inverse * gamma_gradient[channel] / count,
-                    scale_of_other: scale,
                     shift: -scale * beta_gradient[channel] / count,
                 };
-                affine.apply(self.isa, [input, gradient], to);
+                affine.apply(self.isa, input, Some((gradient, scale)), to);
             },
         );
         Ok(())
@@ -182,8 +180,8 @@ impl BatchNorm {
             |(plane, (output, input))| {
                 let channel = plane % self.channels;
                 let (scale, shift) = (scale[channel], shift[channel]);
-                let affine = Affine { mean: 0.0, scale, scale_of_other: 0.0, shift };
-                affine.apply(self.isa, [input, input], output);
+                let affine = Affine { mean: 0.0, scale, shift };
+                affine.apply(self.isa, input, None, output);
             },
         );
         Ok(())
@@ -251,21 +249,25 @@ unsafe fn sums_of_plane<S: Simd>([a, b]: [&[f32]; 2], centers: [f32; 2]) -> [f64
     total
 }
 
-/// `(a - mean) scale + b scale_of_other + shift`
+/// `(x - mean) scale + shift`
 #[derive(Clone, Copy)]
 struct Affine {
     mean: f32,
     scale: f32,
-    scale_of_other: f32,
     shift: f32,
 }
 
+/// Other values, and their factor.
+type Scaled<'a> = (&'a [f32], f32);
+
 impl Affine {
-    fn apply(self, isa: Isa, [a, b]: [&[f32]; 2], to: &mut [f32]) {
+    /// Of `x`, and plus the other values times their factor.
+    fn apply(self, isa: Isa, x: &[f32], other: Option<Scaled<'_>>, to: &mut [f32]) {
         // SAFETY: the instruction set is one that this machine has.
         unsafe {
             dispatch!(isa, apply(
-                affine: Affine = self, a: &[f32] = a, b: &[f32] = b, to: &mut [f32] = to,
+                affine: Affine = self, x: &[f32] = x, other: Option<Scaled<'_>> = other,
+                to: &mut [f32] = to,
             ))
         }
     }
@@ -274,9 +276,18 @@ impl Affine {
 /// # Safety
 /// `S` must be available.
 #[inline(always)]
-unsafe fn apply<S: Simd>(affine: Affine, a: &[f32], b: &[f32], to: &mut [f32]) {
-    let Affine { mean, scale, scale_of_other, shift } = affine;
-    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        *to = (a - mean) * scale + b * scale_of_other + shift;
+unsafe fn apply<S: Simd>(affine: Affine, x: &[f32], other: Option<Scaled<'_>>, to: &mut [f32]) {
+    let Affine { mean, scale, shift } = affine;
+    match other {
+        None => {
+            for (to, x) in to.iter_mut().zip(x) {
+                *to = (x - mean) * scale + shift;
+            }
+        }
+        Some((other, factor)) => {
+            for ((to, x), other) in to.iter_mut().zip(x).zip(other) {
+                *to = (x - mean) * scale + other * factor + shift;
+            }
+        }
     }
 }
