@@ -5,7 +5,7 @@
 use super::algorithm::Algorithm;
 use super::buffer::Buffer;
 use super::filters::Filters;
-use super::minimal_filtering::filter_transform;
+use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter, filter_transform};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, Simd, dispatch};
 use crate::error::Result;
@@ -97,11 +97,11 @@ unsafe fn pack_panel<S: Simd>(packing: &Packing<'_>, packed: &mut [f32]) {
     unsafe {
         match packing.algorithm {
             Algorithm::Direct => packing.pack_taps::<S>(packed),
-            Algorithm::F2x3 => packing.pack_products::<S, 4, 3>(packed),
-            Algorithm::F4x3 => packing.pack_products::<S, 6, 3>(packed),
-            Algorithm::F5x3 => packing.pack_products::<S, 7, 3>(packed),
-            Algorithm::F6x3 => packing.pack_products::<S, 8, 3>(packed),
-            Algorithm::F4x5 => packing.pack_products::<S, 8, 5>(packed),
+            Algorithm::F2x3 => packing.pack_products::<S, F2x3, 4, 2, 3>(packed),
+            Algorithm::F4x3 => packing.pack_products::<S, F4x3, 6, 4, 3>(packed),
+            Algorithm::F5x3 => packing.pack_products::<S, F5x3, 7, 5, 3>(packed),
+            Algorithm::F6x3 => packing.pack_products::<S, F6x3, 8, 6, 3>(packed),
+            Algorithm::F4x5 => packing.pack_products::<S, F4x5, 8, 4, 5>(packed),
         }
     }
 }
@@ -143,9 +143,17 @@ impl Packing<'_> {
     /// # Safety
     /// `S` must be available.
     #[inline(always)]
-    unsafe fn pack_products<S: Simd, const N: usize, const R: usize>(&self, packed: &mut [f32]) {
-        let g = filter_transform(self.algorithm);
-        let g: [[f64; R]; N] = std::array::from_fn(|row| std::array::from_fn(|tap| g[row][tap]));
+    unsafe fn pack_products<
+        S: Simd,
+        F: MinimalFilter<N, M>,
+        const N: usize,
+        const M: usize,
+        const R: usize,
+    >(
+        &self,
+        packed: &mut [f32],
+    ) {
+        let g = filter_transform::<N, M, R, F>();
         let columns = self.panel.blocks * BLOCK;
         let product_len = self.convolution.inner_len(self.algorithm) * columns;
         // The products of a few input channels, `[product][input][block][16]`: written in one piece, they take half the

@@ -16,7 +16,6 @@
 //! points systematically).
 #![allow(unsafe_code)]
 
-use super::algorithm::Algorithm;
 use super::simd::Simd;
 
 /// F(m, r) in one dimension: `N` inputs, as many multiplications, and `M` outputs.
@@ -348,30 +347,22 @@ unsafe fn transform_eight_inputs<S: Simd>(d: [S::Vector; 8]) -> [S::Vector; 8] {
     }
 }
 
-/// `G`, `[n][r]`, of an algorithm's tile; empty for direct convolution. In f64, since weights are packed
-/// only once.
-pub(super) fn filter_transform(algorithm: Algorithm) -> Vec<Vec<f64>> {
-    match algorithm {
-        Algorithm::Direct => Vec::new(),
-        Algorithm::F2x3 => filter_matrix::<4, 2, F2x3>(),
-        Algorithm::F4x3 => filter_matrix::<6, 4, F4x3>(),
-        Algorithm::F5x3 => filter_matrix::<7, 5, F5x3>(),
-        Algorithm::F6x3 => filter_matrix::<8, 6, F6x3>(),
-        Algorithm::F4x5 => filter_matrix::<8, 4, F4x5>(),
-    }
-}
-
-fn filter_matrix<const N: usize, const M: usize, T: MinimalFilter<N, M>>() -> Vec<Vec<f64>> {
-    let taps = N + 1 - M;
-    let mut rows: Vec<Vec<f64>> = (T::POINTS.iter())
-        .map(|&p| {
+/// `G`. In f64, since few weights are transformed for many multiplications.
+pub(super) fn filter_transform<
+    const N: usize,
+    const M: usize,
+    const R: usize,
+    T: MinimalFilter<N, M>,
+>() -> [[f64; R]; N] {
+    const { assert!(N == M + R - 1) };
+    std::array::from_fn(|row| match T::POINTS.get(row) {
+        Some(&p) => {
             let others = T::POINTS.iter().filter(|&&q| q != p);
             let norm: f64 = others.map(|&q| p - q).product();
-            (0..taps).map(|i| p.powi(i as i32) / norm).collect()
-        })
-        .collect();
-    rows.push((0..taps).map(|i| f64::from(u8::from(i == taps - 1))).collect());
-    rows
+            std::array::from_fn(|i| p.powi(i as i32) / norm)
+        }
+        None => std::array::from_fn(|i| f64::from(u8::from(i == R - 1))),
+    })
 }
 
 #[cfg(test)]
@@ -430,8 +421,8 @@ mod tests {
 
     /// The transforms compute a filter: for a unit input and a unit tap, `Aᵀ (G g ∘ Bᵀ d)` is a unit
     /// vector or zero.
-    fn check_filter<const N: usize, const M: usize, T: MinimalFilter<N, M>>() {
-        let g = filter_matrix::<N, M, T>();
+    fn check_filter<const N: usize, const M: usize, const R: usize, T: MinimalFilter<N, M>>() {
+        let g = filter_transform::<N, M, R, T>();
         let a: Vec<Vec<f64>> = (0..N).map(output::<N, M, T>).collect();
         for tap in 0..=N - M {
             for at in 0..N {
@@ -449,14 +440,14 @@ mod tests {
     #[test]
     fn transforms_follow_toom_and_cook_and_filter() {
         check_definition::<4, 2, F2x3>();
-        check_filter::<4, 2, F2x3>();
+        check_filter::<4, 2, 3, F2x3>();
         check_definition::<6, 4, F4x3>();
-        check_filter::<6, 4, F4x3>();
+        check_filter::<6, 4, 3, F4x3>();
         check_definition::<7, 5, F5x3>();
-        check_filter::<7, 5, F5x3>();
+        check_filter::<7, 5, 3, F5x3>();
         check_definition::<8, 6, F6x3>();
-        check_filter::<8, 6, F6x3>();
+        check_filter::<8, 6, 3, F6x3>();
         check_definition::<8, 4, F4x5>();
-        check_filter::<8, 4, F4x5>();
+        check_filter::<8, 4, 5, F4x5>();
     }
 }

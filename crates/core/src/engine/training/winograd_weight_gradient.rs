@@ -400,8 +400,8 @@ unsafe fn transform_sums<S: Simd>(
     // SAFETY: guaranteed by the caller.
     unsafe {
         match this.kernel {
-            5 => sums_to_taps::<S, 8, 5>(this, block, first, sums, weight),
-            _ => sums_to_taps::<S, 6, 3>(this, block, first, sums, weight),
+            5 => sums_to_taps::<S, F4x5, 8, 5>(this, block, first, sums, weight),
+            _ => sums_to_taps::<S, F4x3, 6, 3>(this, block, first, sums, weight),
         }
     }
 }
@@ -409,15 +409,14 @@ unsafe fn transform_sums<S: Simd>(
 /// # Safety
 /// As for [`transform_sums`].
 #[inline(always)]
-unsafe fn sums_to_taps<S: Simd, const N: usize, const R: usize>(
+unsafe fn sums_to_taps<S: Simd, F: MinimalFilter<N, M>, const N: usize, const R: usize>(
     this: &WinogradWeightGradient,
     block: usize,
     first: usize,
     sums: CheckedPtr,
     weight: &Weights,
 ) {
-    let g = filter_transform(this.algorithm);
-    let g: [[f64; R]; N] = std::array::from_fn(|row| std::array::from_fn(|tap| g[row][tap]));
+    let g = filter_transform::<N, M, R, F>();
     let sums = sums.add((block * this.input_blocks() * BLOCK + first) * BLOCK);
     let inputs = BLOCK.min(weight.inputs - first);
     let outputs = BLOCK.min(weight.outputs - block * BLOCK);
