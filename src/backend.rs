@@ -23,6 +23,10 @@ pub use burn_ndarray::NdArray;
 #[cfg(feature = "wgpu")]
 pub use burn_wgpu::{Wgpu, WgpuDevice};
 
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+pub(crate) mod cast;
+mod cpu_tensor;
+pub(crate) use cpu_tensor::CpuTensor;
 mod devices;
 pub use devices::Devices;
 mod limits;
@@ -186,6 +190,17 @@ pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<TensorDa
     tensor
         .try_into_data()
         .map_err(|error| Error::Backend { backend: name::<B>(&device), reason: error.to_string() })
+}
+
+/// Calls `compute` with a tensor's values, flat: where they lie, or, if they are on a device or not in order, a copy.
+pub(crate) fn with_values<B: Backend, const D: usize, T>(
+    tensor: Tensor<B, D>,
+    compute: impl FnOnce(&[f32]) -> Result<T>,
+) -> Result<T> {
+    if let Some(values) = CpuTensor::new(&tensor).as_ref().and_then(CpuTensor::as_slice) {
+        return compute(values);
+    }
+    compute(&read(tensor)?.iter::<f32>().collect::<Vec<_>>())
 }
 
 /// Moves the values of an [`Array`], such as a batch of photos, to a tensor on a device.

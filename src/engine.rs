@@ -1,8 +1,7 @@
 //! The compiled CPU engine: the forward pass, several times faster than a tensor framework's.
 //!
-//! The engine itself is in `alexnet-vgg-core`, and works on slices only. This module connects it to
-//! burn: [`Network::compile`] packs a network's weights, and [`ForwardTensors`] lets a [`Compiled`]
-//! take and return burn's tensors.
+//! The engine itself is in `alexnet-vgg-core`, and works on slices only. With [`ForwardTensors`], a [`Compiled`] takes
+//! and returns burn's tensors. [`Network::compile`](crate::models::Network::compile) packs a network's weights.
 //!
 //! ```
 //! use alexnet_vgg::engine::{CompileOptions, ForwardTensors};
@@ -23,27 +22,12 @@
 //! ```
 
 use crate::Result;
-use crate::backend;
-use crate::models::{Network, Parameter};
+use crate::backend::with_values;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 #[doc(inline)]
 pub use alexnet_vgg_core::engine::*;
-
-impl<B: Backend> Network<B> {
-    /// Compiles the network for the CPU, with its weights packed. This consumes the network; for a
-    /// moment, both are in memory. [`Compiled::load`] packs a weights file without building a
-    /// network.
-    ///
-    /// # Errors
-    /// As for [`Compiled::from_values`].
-    pub fn compile(self, options: impl Into<CompileOptions>) -> Result<Compiled> {
-        let values = |parameter: &Parameter, rows| self.values(parameter, rows);
-        let compiled = Compiled::from_values(self.architecture(), options, values)?;
-        Ok(compiled.with_metadata(self.metadata().clone()))
-    }
-}
 
 /// The forward pass on burn's tensors, for a network that computes on slices.
 pub trait ForwardTensors {
@@ -69,9 +53,8 @@ impl ForwardTensors for Compiled {
     fn try_forward<B: Backend>(&self, images: Tensor<B, 4>) -> Result<Tensor<B, 2>> {
         let (device, shape) = (images.device(), images.dims());
         let classes = self.architecture().num_classes();
-        let images: Vec<f32> = backend::read(images)?.iter::<f32>().collect();
         let mut logits = vec![0.0; shape[0] * classes];
-        self.run(&images, shape, &mut logits)?;
+        with_values(images, |images| self.run(images, shape, &mut logits))?;
         Ok(Tensor::from_data(TensorData::new(logits, [shape[0], classes]), &device))
     }
 }

@@ -10,7 +10,8 @@
 //! - `forward/<network>/<backend>/<batch>`: images of 224×224. The backends `compiled-int24` and
 //!   `compiled-int16` are the engine with all of the machine's threads. wgpu runs where there is an adapter.
 //! - `growth/<network>/<batch>x<height>x<width>`: the engine's pixels per second.
-//! - In pairs, `overhead/...`: the module and burn's own layers, called by hand; `lrn/...`: the 2012
+//! - In pairs, `overhead/...`: the module and burn's own layers, called by hand; `module/...`: the module
+//!   and the engine; `lrn/...`: the 2012
 //!   network with and without its normalization; and, on the engine, `dense/...` and `dropout/...`: dense
 //!   evaluation and Monte Carlo dropout against a plain pass.
 #![recursion_limit = "256"]

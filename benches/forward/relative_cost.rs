@@ -1,12 +1,12 @@
 //! What one pass costs relative to another, measured in pairs: our module and burn's own layers called by
-//! hand; the 2012 network with and without LRN; and on the engine, dense evaluation of 512×512 pixels, and
+//! hand; our module and the engine; the 2012 network with and without LRN; and on the engine, dense evaluation of 512×512 pixels, and
 //! twenty passes with dropout, against one plain pass.
 
 use super::bare_network::BareNetwork;
 use super::paired::{Case, Outcome, time};
 use super::{BATCHES, architecture, compile, images};
 use alexnet_vgg::backend;
-use alexnet_vgg::engine::{Compiled, LinearWeights};
+use alexnet_vgg::engine::{Compiled, ForwardTensors, LinearWeights};
 use alexnet_vgg::models::{AlexNetConfig, Network};
 use alexnet_vgg::predict::McDropout;
 use burn::tensor::Tensor;
@@ -31,6 +31,17 @@ pub fn backend<B: Backend>(criterion: &mut Criterion, backend: &str, device: &B:
                 let module = Network::<B>::new(architecture(name), device)?;
                 let bare = BareNetwork::<B>::new(&architecture(name), device);
                 Ok(forward(batch, device, move |x| module.forward(x), move |x| bare.forward(x)))
+            });
+        }
+        for name in NETWORKS {
+            let function = format!("{name}/{backend}");
+            let (first, second) = ("the module", "the engine");
+            let case = Case { group: "module", function, batch, first, second };
+            case.measure(criterion, || {
+                let module = Network::<B>::new(architecture(name), device)?;
+                let compiled = compile(name, LinearWeights::Int24);
+                let (module, compiled) = (move |x| module.forward(x), move |x| compiled.forward(x));
+                Ok(forward(batch, device, module, compiled))
             });
         }
         let function = format!("alexnet_paper/{backend}");

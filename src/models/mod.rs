@@ -9,7 +9,8 @@
 //!   training, whose dropout is by image.
 //! - `network_files`: networks from weights files and to files; `parameter_values`,
 //!   `trainable_parameters`: weights out of a network, and which tensors they are.
-//! - `kernels`: convolution, ReLU and max pooling on the CPU, forward and back, by the engine's kernels.
+//! - `compile`: from a network to the compiled engine; `last_compiled`: for its passes on the CPU, too.
+//! - `kernels`: the layers on the CPU, forward and back, by the engine's kernels.
 //! - `capacity`: what a device can hold; `network_model`: networks as [`predict::Model`](crate::predict::Model);
 //!   `load_on`: the same on a backend that is chosen at run time.
 //! - `two_gpu`: the same network in two halves, on two devices.
@@ -18,6 +19,7 @@
 mod batch_norm;
 mod batch_plan;
 mod capacity;
+mod compile;
 mod dense_evaluation;
 mod feature_vectors;
 mod freeze;
@@ -25,6 +27,7 @@ mod grad_cam;
 mod init_network;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod kernels;
+mod last_compiled;
 mod layer_modules;
 mod linear;
 mod load_on;

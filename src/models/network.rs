@@ -2,9 +2,12 @@
 
 use super::batch_plan::{BatchPlan, join};
 use super::capacity::Capacity;
+use super::last_compiled::LastCompiled;
 use super::layer_modules::{LayerBuilder, MapLayer, ParameterValues, VectorLayer, is_trained};
 use super::tap::{Tap, join_taps};
 use super::{Architecture, IntoArchitecture, Parameter, Section, Shape, Step, Table};
+use crate::backend;
+use crate::engine::ForwardTensors;
 use crate::{Error, Metadata, Result};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module};
@@ -47,6 +50,8 @@ pub struct Network<B: Backend> {
     architecture: Architecture,
     #[module(skip)]
     metadata: Metadata,
+    #[module(skip)]
+    pub(super) last_compiled: LastCompiled,
 }
 
 impl<B: Backend> Network<B> {
@@ -101,6 +106,7 @@ impl<B: Backend> Network<B> {
             classifier,
             architecture,
             metadata: Metadata::default(),
+            last_compiled: LastCompiled::default(),
         })
     }
 
@@ -119,6 +125,7 @@ impl<B: Backend> Network<B> {
             classifier: Vec::new(),
             architecture: self.architecture.clone(),
             metadata: Metadata::default(),
+            last_compiled: LastCompiled::default(),
         };
         std::mem::replace(self, hollow)
     }
@@ -155,6 +162,10 @@ impl<B: Backend> Network<B> {
 
     /// The logits: `[N, C, H, W]` to `[N, num_classes]`.
     ///
+    /// On burn's CPU backends, without autodiff and with weights in f32, this is the compiled engine's pass. The first
+    /// [compiles](Self::compile) the network, which takes as long as a few passes and about as much memory as the
+    /// weights have; later ones use it again, as long as the weights are the same.
+    ///
     /// Where the device limits the size of a tensor, the batch goes through in as many parts as needed.
     /// An image that contains NaN or infinity gets NaN logits (on a GPU, if its driver keeps NaN).
     ///
@@ -164,6 +175,9 @@ impl<B: Backend> Network<B> {
         let [batch, ..] = images.dims();
         let plan = self.plan(images.dims(), &images.device())?;
         plan.expect_logits(batch)?;
+        if let Some(compiled) = self.compiled_for(&images) {
+            return compiled.try_forward(images);
+        }
         Ok(join(plan.split(images).map(|part| self.classify(part)).collect()))
     }
 
@@ -191,6 +205,9 @@ impl<B: Backend> Network<B> {
         let plan = self.plan(images.dims(), &images.device())?;
         let last = plan.steps.iter().rfind(|step| step.section == Section::Features);
         plan.expect_whole(last, images.dims()[0])?;
+        if let Some(maps) = last.and_then(|last| self.compiled_taps(&images, &[&last.key])) {
+            return backend::to_tensor(maps?.remove(0), &images.device());
+        }
         let parts = plan.split(images).map(|part| {
             let nan_marker = nan_marker(&part).unsqueeze_dims(&[2, 3]);
             self.features.iter().fold(part, |x, layer| layer.forward(x)) + nan_marker
@@ -212,6 +229,10 @@ impl<B: Backend> Network<B> {
             .collect::<Result<Vec<usize>>>()?;
         let tapped = wanted.iter().map(|&index| &plan.steps[index]);
         plan.expect_whole(tapped, images.dims()[0])?;
+        if let Some(taps) = self.compiled_taps(&images, names) {
+            let tap = |values| Tap::from_array(values, &images.device());
+            return Ok(taps?.into_iter().map(tap).collect());
+        }
         let parts: Vec<_> = plan.split(images).map(|part| self.tapped(part, &wanted)).collect();
         Ok((0..wanted.len())
             .map(|i| join_taps(parts.iter().map(|part| part[i].clone()).collect()))

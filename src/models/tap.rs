@@ -1,8 +1,8 @@
 //! Outputs of layers inside a network.
 
 use super::batch_plan::join;
-use crate::Result;
 use crate::backend;
+use crate::{Array, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
@@ -16,6 +16,17 @@ pub enum Tap<B: Backend> {
 }
 
 impl<B: Backend> Tap<B> {
+    /// From the values of the output, `[N, C, H, W]` or `[N, features]`.
+    pub(super) fn from_array(values: Array, device: &B::Device) -> Self {
+        let is_map = values.shape.len() == 4;
+        let data = TensorData::new(values.values, values.shape);
+        if is_map {
+            Self::Map(Tensor::from_data(data, device))
+        } else {
+            Self::Vector(Tensor::from_data(data, device))
+        }
+    }
+
     /// The shape, batch first.
     pub fn dims(&self) -> Vec<usize> {
         match self {

@@ -1,4 +1,5 @@
-//! burn's networks and the compiled engine give the same answers, as each other's reference.
+//! Networks layer by layer and the compiled engine give the same answers, as each other's reference; and on the CPU the
+//! engine does the passes of burn's networks.
 
 use crate::arbitrary_tables::table;
 use crate::core_formula::compiled;
@@ -10,6 +11,9 @@ use alexnet_vgg::predict::{Classifier, McDropout, Model};
 use alexnet_vgg::vision::{Preset, decode_file};
 use alexnet_vgg::weights::{LoadOptions, Weights};
 use alexnet_vgg::{Array, Error, Result};
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -18,8 +22,8 @@ use std::path::{Path, PathBuf};
 /// Share of the largest value: what the README promises.
 const TOLERANCE: f64 = 1e-5;
 
-fn burn(architecture: impl IntoArchitecture) -> Network<Cpu> {
-    formula::network(architecture, &Default::default())
+fn burn(architecture: impl IntoArchitecture) -> Network<Autodiff<Cpu>> {
+    formula::layered(architecture)
 }
 
 fn images(shape: [usize; 4]) -> Vec<f32> {
@@ -84,10 +88,10 @@ fn trained_features_equal_those_of_burn() -> Result<()> {
     let device = Default::default();
     let vgg16 = VggConfig::vgg16().architecture()?.without_classifier();
     let batch = Preset::imagenet().batch(&[decode_file(cat())?])?;
-    let images = backend::to_tensor::<Cpu, 4>(batch.clone(), &device)?;
+    let images = backend::to_tensor::<Autodiff<Cpu>, 4>(batch.clone(), &device)?;
     let weights = Weights::open(&path)?;
     let features = LoadOptions::features();
-    let network = Network::<Cpu>::from_weights(&vgg16, &weights, features, &device)?;
+    let network = Network::from_weights(&vgg16, &weights, features, &device)?.freeze();
     let layers = ["relu1_1", "relu2_2", "relu3_3", "relu4_3", "relu5_3", "pool5"];
     let theirs = network.taps(images, &layers)?;
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available() && *isa != Isa::Portable) {
@@ -208,7 +212,8 @@ fn passes_with_dropout_are_those_of_burn() -> Result<()> {
         }
     }
     // A NaN reaches the logits, and slices of other lengths are no tensors.
-    let network = burn(VggConfig::vgg11().with_width(0.05).with_num_classes(9));
+    let config = VggConfig::vgg11().with_width(0.05).with_num_classes(9);
+    let network: Network<Cpu> = formula::network(config, &Default::default());
     let mut images = vec![0.5; 2 * 3 * 32 * 32];
     images[7] = f32::NAN;
     let shape = [2, 3, 32, 32];
@@ -229,7 +234,8 @@ fn passes_with_dropout_are_those_of_burn() -> Result<()> {
 /// On burn's tensors as on slices.
 #[test]
 fn burns_networks_classify_photos() -> Result<()> {
-    let network = burn(AlexNetConfig::paper().with_width(0.1).with_num_classes(12));
+    let config = AlexNetConfig::paper().with_width(0.1).with_num_classes(12);
+    let network: Network<Cpu> = formula::network(config, &Default::default());
     let photo = decode_file(cat())?;
     let batch = Preset::imagenet().batch(std::slice::from_ref(&photo))?;
     let images = backend::to_tensor::<Cpu, 4>(batch, &Default::default())?;
@@ -240,5 +246,52 @@ fn burns_networks_classify_photos() -> Result<()> {
     for (ours, exponential) in found.probabilities.iter().zip(exponentials) {
         assert!((f64::from(*ours) - exponential / sum).abs() < 1e-5);
     }
+    Ok(())
+}
+
+/// A network's passes are the engine's, bit by bit, with the weights that it has: not with those that it had.
+fn follow_the_weights<B: AutodiffBackend>() -> Result<()> {
+    let config = AlexNetConfig::paper().with_width(0.1).with_num_classes(7);
+    let device = Default::default();
+    let mut network: Network<B> = formula::network(config, &device);
+    let shape = [2, 3, 97, 131];
+    let values = images(shape);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let valid = network.valid();
+        let batch = || Tensor::from_data(TensorData::new(values.clone(), shape), &device);
+        let ours = [valid.forward(batch()), valid.forward(batch()), valid.clone().forward(batch())];
+        let taps = valid.taps(batch(), &["pool5", "fc8"])?;
+        let features = valid.features(batch())?;
+        assert_eq!(taps[0].clone().into_data()?, features.into_data());
+        let compiled = valid.compile(CompileOptions::default())?;
+        let theirs = Model::logits(&compiled, &values, shape)?;
+        for logits in
+            ours.into_iter().map(Tensor::into_data).chain([taps[1].clone().into_data()?])
+        {
+            assert_eq!(logits.iter::<f32>().collect::<Vec<_>>(), theirs);
+        }
+        assert!(!answers.contains(&theirs), "the weights have changed");
+        answers.push(theirs);
+        // As an optimizer does, which writes to a parameter's own memory where it can.
+        network = network.map(&mut Halve);
+    }
+    Ok(())
+}
+
+/// Halves every parameter.
+struct Halve;
+
+impl<B: Backend> ModuleMapper<B> for Halve {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|tensor| tensor * 0.5)
+    }
+}
+
+#[test]
+fn passes_on_the_cpu_are_the_engines_and_follow_the_weights() -> Result<()> {
+    follow_the_weights::<Autodiff<Cpu>>()?;
+    #[cfg(feature = "ndarray")]
+    follow_the_weights::<Autodiff<backend::NdArray>>()?;
     Ok(())
 }

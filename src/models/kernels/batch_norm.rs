@@ -1,7 +1,7 @@
 //! Batch norm by the statistics of the batch, on Flex.
 
-use super::cast;
 use super::pooled_memory::{computed, try_computed};
+use crate::backend::cast;
 use alexnet_vgg_core::engine::training::{BatchNorm, Statistics};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;

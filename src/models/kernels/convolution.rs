@@ -1,6 +1,5 @@
 //! Convolution, on the backends that have an operation of ours.
 
-use super::cast;
 #[cfg(feature = "flex")]
 use super::flex_convolution::{forward, tracked};
 #[cfg(feature = "ndarray")]
@@ -8,6 +7,7 @@ use super::ndarray_convolution;
 #[cfg(feature = "flex")]
 use super::supported_convolution::Kernels;
 use super::supported_convolution::kernels_for;
+use crate::backend::cast;
 #[cfg(feature = "flex")]
 use burn::backend::Autodiff;
 #[cfg(feature = "flex")]

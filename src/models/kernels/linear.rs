@@ -1,7 +1,7 @@
 //! The product of a linear layer, on Flex.
 
-use super::cast;
 use super::pooled_memory::{computed, try_computed};
+use crate::backend::cast;
 use alexnet_vgg_core::engine::training::Linear;
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;

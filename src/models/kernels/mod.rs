@@ -8,12 +8,10 @@
 //! - `convolution` calls `flex_convolution` or `ndarray_convolution` for what `supported_convolution` says.
 //! - `batch_norm`, `scale_and_shift`, `linear`, `lrn`, `relu`, `max_pool`: on Flex.
 //! - `unary`: operations of one tensor, and their gradients.
-//! - `cast`: from generic tensors to those of a known backend, and back.
 //! - `pooled_memory`: memory that comes back when a tensor is dropped.
 
 #[cfg(feature = "flex")]
 mod batch_norm;
-mod cast;
 mod convolution;
 #[cfg(feature = "flex")]
 mod flex_convolution;

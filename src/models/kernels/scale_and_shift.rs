@@ -1,8 +1,8 @@
 //! Batch norm by fixed statistics: a scale and a shift for each channel.
 
-use super::cast;
 use super::pooled_memory::{computed, try_computed};
 use super::unary::{Unary, apply};
+use crate::backend::cast;
 use alexnet_vgg_core::engine::training::BatchNorm;
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::{

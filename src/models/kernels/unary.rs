@@ -1,6 +1,6 @@
 //! Operations of one tensor, and their backward passes.
 
-use super::cast;
+use crate::backend::cast;
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::{

@@ -83,6 +83,11 @@ impl Default for Threads {
 }
 
 impl Threads {
+    /// Dedicated threads, as many as rayon would use here: in its global pool, or in the one whose thread this is.
+    pub fn of_rayon() -> Self {
+        Self::Dedicated(rayon::current_num_threads().min(MAX_THREADS))
+    }
+
     /// The most threads that compute at once, including the caller's.
     ///
     /// # Errors
