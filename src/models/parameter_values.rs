@@ -96,7 +96,10 @@ fn rows<B: Backend, const D: usize>(
         let (from, to) = (wanted.start.max(start), wanted.end.min(end));
         for first in (from..to).step_by(block) {
             let rows = chunk.clone().narrow(0, first - start, block.min(to - first));
-            values.extend(backend::read(rows)?.iter::<f32>());
+            backend::with_values(rows, |rows| {
+                values.extend_from_slice(rows);
+                Ok(())
+            })?;
         }
         start = end;
     }
