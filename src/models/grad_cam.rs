@@ -4,7 +4,6 @@ use super::network_model::read;
 use super::{Architecture, Layer, Network, Tap};
 use crate::{Error, Result};
 use alexnet_vgg_core::predict::{HeatMap, expect_finite};
-use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
@@ -60,11 +59,12 @@ pub fn grad_cam<B: AutodiffBackend>(
     // Before anything runs: fails for a layer that is not one of the features.
     table.receptive_field(&layer)?;
     let network = network.clone().freeze();
-    let taps = network.valid().taps(image.inner(), &[&layer])?;
+    // Not by `valid()`, whose passes are the engine's: it would pack the weights for this one.
+    let taps = network.taps(image.detach(), &[&layer])?;
     let Some(Tap::Map(map)) = taps.into_iter().next() else {
         return Err(no_map(table, layer));
     };
-    let map = Tensor::<B, 4>::from_inner(map).require_grad();
+    let map = map.detach().require_grad();
     let logits = network.forward_from(&layer, Tap::Map(map.clone()))?;
     let class = choose(table, &read(logits.clone())?, class)?;
     let gradients = logits.narrow(1, class, 1).sum().backward();

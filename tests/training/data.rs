@@ -215,6 +215,25 @@ fn training_and_validation_have_the_same_classes() {
     fs::write(root.path().join("val.csv"), "valid/c/1.png,b\n").expect("a file");
     assert_eq!(open().expect("two lists").1.expect("a validation set").classes(), [1]);
 
+    // Any case, and the other usual names.
+    let root = tempfile::tempdir().expect("a folder");
+    for (part, class) in [("Training", "a"), ("Training", "b"), ("Testing", "a"), ("__MACOSX", "c")]
+    {
+        save(picture(1, 4, 4), root.path().join(part).join(class).join("1.png"));
+    }
+    let (_, valid) = PictureList::open(root.path()).expect("two lists");
+    assert_eq!(valid.expect("a validation set").labels(), ["a", "b"]);
+    fs::remove_dir_all(root.path().join("Testing")).expect("removed");
+    save(picture(1, 4, 4), root.path().join("more/a/1.png"));
+    expect_error(PictureList::open(root.path()), &["only", "Training", "looks like"]);
+    // Pictures of trains.
+    let root = tempfile::tempdir().expect("a folder");
+    for class in ["bus", "train"] {
+        save(picture(1, 4, 4), root.path().join(class).join("1.png"));
+    }
+    let (all, none) = PictureList::open(root.path()).expect("a list");
+    assert_eq!((all.labels(), none), (&["bus".to_string(), "train".into()][..], None));
+
     let labels = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     train.expect_labels(&labels(&["a", "b", "c"])).expect("the same");
     expect_error(train.expect_labels(&labels(&["a", "c", "b"])), &["another order"]);

@@ -66,8 +66,9 @@ fn pictures_below(folder: &Path, label: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
+/// Names that begin with a dot, and the folder that macOS adds to archives.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
 
 /// A relative path with slashes, whatever the system.

@@ -11,6 +11,7 @@ mod order;
 mod picture_list;
 mod pictures;
 mod readers;
+mod split_folders;
 mod subsets;
 
 pub use broken_picture::BrokenPicture;

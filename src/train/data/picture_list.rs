@@ -1,7 +1,7 @@
 //! Lists of picture files and their classes.
 
 use super::broken_picture::BrokenPicture;
-use super::{class_folders, csv_list};
+use super::{class_folders, csv_list, split_folders};
 use crate::train::hex_digest::hex_digest;
 use crate::vision::augment::{ColorPca, ColorStatistics};
 use crate::vision::decode_file;
@@ -45,23 +45,18 @@ pub(super) struct File {
 impl PictureList {
     /// The training set at `path`, and the validation set if there is one.
     ///
-    /// - A folder with `train` and with `val`, `valid`, `validation` or `test` (the first that exists) has both.
-    ///   Each is a [folder of classes](Self::folder) or, with the extension `.csv`, a [CSV file](Self::csv). Both
-    ///   lists have the classes of the training set.
+    /// - A folder with `train` or `training`, and with `val`, `valid`, `validation`, `test` or `testing` (the first
+    ///   that exists), in any case, has both. Each is a [folder of classes](Self::folder) or, with the extension
+    ///   `.csv`, a [CSV file](Self::csv). Both lists have the classes of the training set.
     /// - Otherwise `path` is one folder of classes or CSV file, without a validation set: see
     ///   [`split`](Self::split).
     ///
     /// # Errors
     /// As for [`folder`](Self::folder) and [`csv`](Self::csv), and [`Error::Setting`] for a class that only the
-    /// validation set has.
+    /// validation set has, and for a folder in which a training set or a validation set seems to be missing.
     pub fn open(path: impl AsRef<Path>) -> Result<(Self, Option<Self>)> {
         let path = path.as_ref();
-        let part = |name: &str| {
-            let candidates = [path.join(name), path.join(format!("{name}.csv"))];
-            candidates.into_iter().find(|candidate| candidate.exists())
-        };
-        let valid = ["val", "valid", "validation", "test"].into_iter().find_map(part);
-        match part("train").zip(valid) {
+        match split_folders::parts(path)? {
             Some((train, valid)) => {
                 let train = Self::read(&train)?.expect_two_classes()?;
                 let valid = Self::read(&valid)?.with_labels(train.labels())?;

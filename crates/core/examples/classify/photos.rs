@@ -1,20 +1,25 @@
 //! Finds the photos that the arguments name: files, folders, and patterns that the shell did not expand.
 
+use crate::cli;
+use alexnet_vgg_core::printable;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// The extensions of photos in folders.
-const EXTENSIONS: &[&str] =
-    &["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "pnm", "pbm", "pgm", "ppm"];
+const EXTENSIONS: &[&str] = &[
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "pnm", "pbm", "pgm",
+    "ppm",
+];
 
-/// The photos in the order of the arguments; those of a folder and its subfolders by name.
+/// The photos in the order of the arguments; those of a folder and its subfolders by name. Says which files of a
+/// folder are left out.
 pub fn find(arguments: &[String]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut photos = Vec::new();
     for argument in arguments {
         let path = Path::new(argument);
         let found = if path.is_dir() {
-            let pattern = format!("{}/**/*", glob::Pattern::escape(argument));
-            matches(&pattern)?.into_iter().filter(|path| is_photo(path)).collect()
+            in_folder(argument, path)?
         } else if path.exists() || !argument.contains(['*', '?', '[']) {
             vec![path.into()]
         } else {
@@ -28,13 +33,44 @@ pub fn find(arguments: &[String]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(photos)
 }
 
+fn in_folder(argument: &str, folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut files = matches(&format!("{}/**/*", glob::Pattern::escape(argument)))?;
+    files.retain(|file| !is_hidden(file.strip_prefix(folder).unwrap_or(file)));
+    let (photos, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        files.into_iter().partition(|file| EXTENSIONS.contains(&extension(file).as_str()));
+    if !others.is_empty() {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        others.iter().for_each(|file| *counts.entry(extension(file)).or_default() += 1);
+        let counts: Vec<String> =
+            counts.iter().map(|(kind, count)| describe(kind, *count)).collect();
+        cli::warn(printable(&format!(
+            "{argument}: left out {}; read are JPEG, PNG, WebP, GIF, BMP, TIFF and PNM",
+            counts.join(", ")
+        )));
+        cli::warn("\n");
+    }
+    Ok(photos)
+}
+
+fn describe(extension: &str, count: usize) -> String {
+    match extension {
+        "" => format!("{count} without an extension"),
+        "heic" | "heif" | "avif" => format!("{count} .{extension} (convert them to JPEG)"),
+        _ => format!("{count} .{extension}"),
+    }
+}
+
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let found = glob::glob(pattern).map_err(|error| format!("{pattern}: {error}"))?;
     // Folders that cannot be read are skipped.
     Ok(found.flatten().filter(|path| path.is_file()).collect())
 }
 
-fn is_photo(path: &Path) -> bool {
-    let extension = path.extension().map(|it| it.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+/// What editors and systems put beside photos: names that begin with a dot, and the folder that macOS adds to archives.
+fn is_hidden(path: &Path) -> bool {
+    path.iter().any(|name| name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX")
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map(|it| it.to_string_lossy().to_lowercase()).unwrap_or_default()
 }

@@ -10,7 +10,7 @@
 
 use super::buffer::Buffer;
 use super::compile_options::LinearWeights;
-use super::simd::{BLOCK, CheckedPtr, Isa, Simd};
+use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 use crate::error::Result;
 use rayon::prelude::*;
 
@@ -80,7 +80,9 @@ impl PackedLinear {
             let (scales, after_scales) = rest_of_scales.split_at_mut(rows * groups);
             (chunk.par_chunks(inputs).zip(packed.par_chunks_mut(row_bytes)))
                 .zip(scales.par_chunks_mut(groups))
-                .for_each(|((values, packed), scales)| pack_row(format, values, packed, scales));
+                .for_each(|((values, packed), scales)| {
+                    pack_row(isa, format, values, packed, scales)
+                });
             (rest, rest_of_scales) = (after, after_scales);
         }
         Ok(Self { isa, inputs, outputs, format, weight, scales, bias })
@@ -95,7 +97,31 @@ impl PackedLinear {
 const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
 
-fn pack_row(format: LinearWeights, values: &[f32], packed: &mut [u8], scales: &mut [f32]) {
+fn pack_row(
+    isa: Isa,
+    format: LinearWeights,
+    values: &[f32],
+    packed: &mut [u8],
+    scales: &mut [f32],
+) {
+    // SAFETY: the instruction set is one that this machine has.
+    unsafe {
+        dispatch!(isa, pack_row_on(
+            format: LinearWeights = format, values: &[f32] = values, packed: &mut [u8] = packed,
+            scales: &mut [f32] = scales,
+        ))
+    }
+}
+
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+unsafe fn pack_row_on<S: Simd>(
+    format: LinearWeights,
+    values: &[f32],
+    packed: &mut [u8],
+    scales: &mut [f32],
+) {
     let groups = (values.chunks(QUANT_GROUP))
         .zip(packed.chunks_mut(QUANT_GROUP / BLOCK * format.block_bytes()));
     for ((values, packed), scale) in groups.zip(scales) {
@@ -104,23 +130,31 @@ fn pack_row(format: LinearWeights, values: &[f32], packed: &mut [u8], scales: &m
         let [unit, inverse] =
             if largest < INFINITY { format.scale(largest) } else { [f32::NAN, 0.0] };
         *scale = unit;
-        let limit = ((1u32 << format.magnitude_bits()) - 1) as f32;
         for (values, packed) in values.chunks(BLOCK).zip(packed.chunks_mut(format.block_bytes())) {
-            let (upper, lower) = packed.split_at_mut(2 * BLOCK);
-            for (i, &value) in values.iter().enumerate() {
-                let scaled = value * inverse;
-                // Rounds half away from zero, since the conversion truncates.
-                let integer = (scaled + 0.5f32.copysign(scaled)).clamp(-limit, limit) as i32;
-                let high = match format {
-                    LinearWeights::Int16 => integer,
-                    LinearWeights::Int24 => integer >> 8,
-                };
-                upper[2 * i..2 * i + 2].copy_from_slice(&(high as i16).to_le_bytes());
-                if format == LinearWeights::Int24 {
-                    lower[i] = integer as u8;
-                }
-            }
+            let mut block = [0.0; BLOCK];
+            block[..values.len()].copy_from_slice(values);
+            pack_block(format, &block, inverse, packed);
         }
+    }
+}
+
+/// In loops over arrays, which the compiler vectorizes; it does not inline `map`.
+#[inline(always)]
+fn pack_block(format: LinearWeights, values: &[f32; BLOCK], inverse: f32, packed: &mut [u8]) {
+    let limit = ((1u32 << format.magnitude_bits()) - 1) as f32;
+    let mut integers = [0; BLOCK];
+    for (integer, value) in integers.iter_mut().zip(values) {
+        let scaled = value * inverse;
+        // Rounds half away from zero, since the conversion truncates.
+        *integer = (scaled + 0.5f32.copysign(scaled)).clamp(-limit, limit) as i32;
+    }
+    let (upper, lower) = packed.split_at_mut(2 * BLOCK);
+    let shift = if format == LinearWeights::Int24 { 8 } else { 0 };
+    for (to, integer) in upper.as_chunks_mut::<2>().0.iter_mut().zip(integers) {
+        *to = ((integer >> shift) as i16).to_le_bytes();
+    }
+    for (to, integer) in lower.iter_mut().zip(integers) {
+        *to = integer as u8;
     }
 }
 

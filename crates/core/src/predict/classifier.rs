@@ -6,12 +6,15 @@ use super::fusion::Fusion;
 use super::heat_map::HeatMap;
 use super::mc_dropout::{McDropout, mean_and_std_dev};
 use super::model::{Model, unexpected_output};
-use super::softmax::softmax;
+use super::softmax::{of_classes, softmax};
 use crate::error::Result;
 use crate::vision::{Crop, Labels, NormalizedViews, Preset, RgbImage, Views, decode_file};
 use std::path::Path;
 
 /// A network with everything that it needs to turn a photo into ranked labels.
+///
+/// A network with a single output, trained with a sigmoid, distinguishes two classes: the sigmoid is the probability of
+/// class 1.
 ///
 /// ```
 /// use alexnet_vgg_core::architecture::{FreshWeights, VggConfig};
@@ -117,8 +120,9 @@ impl Classifier {
         &self,
         photos: &[NormalizedViews],
     ) -> Result<Vec<Result<Classification>>> {
-        let square_logits = self.square_logits(photos)?;
-        let classes = self.model.architecture().num_classes();
+        let outputs = self.model.architecture().num_classes();
+        let square_logits = of_classes(self.square_logits(photos)?, outputs);
+        let classes = self.options.labels.count();
         let views = self.options.views.as_slice();
         let squares_per_photo = views.iter().filter(|view| view.crop != Crop::Whole).count();
         let passes = self.options.dropout.map_or(1, |dropout| dropout.passes);
@@ -126,7 +130,10 @@ impl Classifier {
         for (index, photo) in photos.iter().enumerate() {
             let whole_logits = photo.whole_images.iter();
             let whole_logits: Vec<Vec<f32>> = whole_logits
-                .map(|image| dense_evaluation::mean_scores(&*self.model, image))
+                .map(|image| {
+                    let scores = dense_evaluation::mean_scores(&*self.model, image)?;
+                    Ok(of_classes(scores, outputs))
+                })
                 .collect::<Result<_>>()?;
             let logits_of_pass = |pass: usize| {
                 let first = (pass * photos.len() + index) * squares_per_photo;

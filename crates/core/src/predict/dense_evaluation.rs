@@ -26,7 +26,8 @@ pub(super) fn heat_map(
     scale: u32,
 ) -> Result<HeatMap> {
     let architecture = model.architecture();
-    let classes = architecture.num_classes();
+    let outputs = architecture.num_classes();
+    let classes = if outputs == 1 { 2 } else { outputs };
     if class >= classes {
         return Err(Error::Setting {
             place: "class of a heat map".into(),
@@ -43,8 +44,11 @@ pub(super) fn heat_map(
     let normalized = preset.views(photo, &Views::new([whole])?)?;
     let image = normalized.whole_images.first().ok_or_else(unexpected_output)?;
     let (maps, [rows, columns]) = score_maps(model, image)?;
-    let scores = maps.values.chunks(rows * columns).nth(class).ok_or_else(unexpected_output)?;
-    HeatMap::from_scores(architecture, scores, [rows, columns], image.size)
+    // What speaks for class 1 of a single output speaks against class 0.
+    let (output, sign) = if outputs == 1 { (0, [-1.0, 1.0][class]) } else { (class, 1.0) };
+    let scores = maps.values.chunks(rows * columns).nth(output).ok_or_else(unexpected_output)?;
+    let scores: Vec<f32> = scores.iter().map(|score| sign * score).collect();
+    HeatMap::from_scores(architecture, &scores, [rows, columns], image.size)
 }
 
 /// The score maps of an image, `[1, num_classes, rows, columns]`, with their rows and columns.

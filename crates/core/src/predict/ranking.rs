@@ -1,6 +1,6 @@
 //! Classes ranked by their probabilities.
 
-use super::softmax::softmax;
+use super::softmax::{of_classes, softmax};
 use crate::error::Result;
 
 /// A class and its probability.
@@ -14,7 +14,7 @@ pub struct Ranked {
 
 /// The `k` most probable classes of one image, best first: the softmax of its logits, ranked. Classes with
 /// equal probabilities stay in the order of their indices. If there are fewer than `k` classes, the result
-/// has all of them.
+/// has all of them. A single logit is that of class 1 of two: its probability is the sigmoid.
 ///
 /// ```
 /// use alexnet_vgg_core::predict::top_k;
@@ -28,7 +28,8 @@ pub struct Ranked {
 /// # Errors
 /// [`Error::NotFinite`](crate::Error::NotFinite) if a logit is NaN or infinite.
 pub fn top_k(logits: &[f32], k: usize) -> Result<Vec<Ranked>> {
-    let mut ranked: Vec<Ranked> = (softmax(logits)?.into_iter().enumerate())
+    let logits = of_classes(logits.to_vec(), logits.len());
+    let mut ranked: Vec<Ranked> = (softmax(&logits)?.into_iter().enumerate())
         .map(|(class, probability)| Ranked { class, probability: probability as f32 })
         .collect();
     ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));

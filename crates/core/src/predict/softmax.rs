@@ -12,6 +12,12 @@ pub(super) fn softmax(logits: &[f32]) -> Result<Vec<f64>> {
     Ok(softmax_f64(&wide))
 }
 
+/// The logits of both classes for each output of a network with a single one: its probability is the sigmoid of the
+/// output, which is the softmax of 0 and the output. Other logits stay as they are.
+pub(super) fn of_classes(logits: Vec<f32>, outputs: usize) -> Vec<f32> {
+    if outputs == 1 { logits.into_iter().flat_map(|logit| [0.0, logit]).collect() } else { logits }
+}
+
 /// [`softmax`] of logits that are known to be finite.
 pub(super) fn softmax_f64(logits: &[f64]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

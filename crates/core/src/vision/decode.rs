@@ -1,6 +1,9 @@
 //! From image files, trusted or not, to upright RGB pixels.
 
+#[cfg(feature = "jpeg")]
+use super::jpeg;
 use crate::error::{Error, Result};
+use exif::{In, Tag};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use std::fs::File;
@@ -14,7 +17,7 @@ const MAX_BYTES: u64 = 512 << 20;
 
 /// Reads an image file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognized by its content.
 ///
-/// The EXIF orientation is applied. Gray and CMYK are converted to RGB, 16 bits to 8, alpha is dropped (as
+/// The EXIF orientation is applied, as by Pillow's `exif_transpose`; one that is only in XMP or in a text chunk is not. Gray and CMYK are converted to RGB, 16 bits to 8, alpha is dropped (as
 /// by Pillow's `convert("RGB")`), and only the first frame of an animation is read.
 ///
 /// # Errors
@@ -45,58 +48,60 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
 }
 
 fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
-    let failed = |error: image::ImageError| not_an_image(place.into(), error.to_string());
+    let refuse = |found: String| not_an_image(place.into(), found);
+    if bytes.starts_with(b"RIFF") && !riff_is_whole(bytes) {
+        return Err(refuse("a truncated WebP (a chunk is longer than the file)".into()));
+    }
+    #[cfg(feature = "jpeg")]
+    let is_usual = !bytes.starts_with(&[0xff, 0xd8]) || {
+        if !jpeg::is_whole(bytes) {
+            return Err(refuse("a truncated JPEG (no end marker)".into()));
+        }
+        jpeg::is_usual(bytes).map_err(refuse)?
+    };
+    #[cfg(feature = "jpeg")]
+    if !is_usual {
+        let mut image = jpeg::decode_unusual(bytes, MAX_BYTES).map_err(refuse)?;
+        image.apply_orientation(exif_orientation(bytes));
+        return Ok(image.into_rgb8());
+    }
+    let mut image = decode_usual(bytes).map_err(refuse)?;
+    image.apply_orientation(exif_orientation(bytes));
+    Ok(image.into_rgb8())
+}
+
+/// By the `image` crate.
+fn decode_usual(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let failed = |error: image::ImageError| error.to_string();
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
 
-    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_is_whole(bytes) {
-        return Err(not_an_image(place.into(), "a truncated JPEG (no end marker)".into()));
-    }
-    if bytes.starts_with(b"RIFF") && !riff_is_whole(bytes) {
-        return Err(not_an_image(
-            place.into(),
-            "a truncated WebP (a chunk is longer than the file)".into(),
-        ));
-    }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|error| failed(error.into()))?;
     reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(failed)?;
     // Not every decoder counts its own output toward the limit, and none counts the conversion to RGB.
     let (width, height) = decoder.dimensions();
     let rgb = 3 * u64::from(width) * u64::from(height);
     limits.reserve(rgb.max(decoder.total_bytes())).map_err(failed)?;
     if width == 0 || height == 0 {
-        return Err(not_an_image(place.into(), format!("{width}x{height} pixels")));
+        return Err(format!("{width}x{height} pixels"));
     }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    DynamicImage::from_decoder(decoder).map_err(failed)
 }
 
-/// Whether a JPEG has its end marker. (Whatever follows it, such as the video of a motion photo, is
-/// ignored.) The decoder would silently fill the missing part of a truncated file with gray.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xd9;
-    let mut rest = bytes;
-    loop {
-        // In scan data 0xff is followed by 0. The others are markers without a segment: restart markers,
-        // fill bytes, and the start of the image.
-        let marker = rest
-            .windows(2)
-            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff | 0xd8));
-        let Some(at) = marker else { return false };
-        if rest[at + 1] == END_OF_IMAGE {
-            return true;
-        }
-        let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let Some(after) = rest.get(at + 2 + length..) else { return false };
-        rest = after;
-    }
+/// The orientation in the EXIF data, wherever in the file they are; as far as they can be read.
+fn exif_orientation(bytes: &[u8]) -> Orientation {
+    let exif = exif::Reader::new()
+        .continue_on_error(true)
+        .read_from_container(&mut Cursor::new(bytes))
+        .or_else(|error| error.distill_partial_result(|_| {}));
+    let exif = exif.ok();
+    let field = exif.as_ref().and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY));
+    let number = field.and_then(|field| field.value.get_uint(0)).and_then(|it| it.try_into().ok());
+    number.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
 /// Whether every chunk of a WebP file is as long as its header says. The decoder would allocate whatever a

@@ -1,5 +1,6 @@
 //! The names of the classes.
 
+use super::labels_file;
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,21 +26,28 @@ impl Labels {
         Self::new(imagenet_labels())
     }
 
-    /// Reads a text file with one name per line.
+    /// Reads a text file with one name per line, or a JSON file: a list of names, an object with a name for each
+    /// class number (such as Keras' `imagenet_class_index.json`, whose names are the last of a list), or one with a
+    /// class number for each name (torchvision's `class_to_idx`).
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read or is not UTF-8.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Setting`] if it has another format or is not in UTF-8.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Ok(Self::new(text.lines().map(str::trim_end)))
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        labels_file::names(&bytes).map(Self::new).map_err(|found| Error::Setting {
+            place: path.display().to_string(),
+            expected: "the names of the classes in UTF-8: one per line, or JSON".into(),
+            found,
+        })
     }
 
-    /// ImageNet's labels for 1000 classes; `class 0`, `class 1`, ... for any other number.
-    pub fn for_classes(count: usize) -> Self {
-        match count {
+    /// The labels of a network with this many outputs: ImageNet's for 1000; otherwise `class 0`, `class 1`, ... A
+    /// single output, that of a sigmoid, distinguishes two classes.
+    pub fn for_classes(outputs: usize) -> Self {
+        match outputs {
             1000 => Self::imagenet(),
-            _ => Self::new((0..count).map(|class| format!("class {class}"))),
+            _ => Self::new((0..classes_of(outputs)).map(|class| format!("class {class}"))),
         }
     }
 
@@ -58,14 +66,20 @@ impl Labels {
         self.0.len()
     }
 
-    /// Checks that there is one label for each of `classes` classes.
+    /// Checks that there is one label for each class of a network with this many outputs. A single output distinguishes
+    /// two classes.
     ///
     /// # Errors
     /// [`Error::LabelsMismatch`] with both numbers.
-    pub fn expect_classes(&self, classes: usize) -> Result<()> {
+    pub fn expect_classes(&self, outputs: usize) -> Result<()> {
+        let classes = classes_of(outputs);
         if self.count() == classes {
             return Ok(());
         }
         Err(Error::LabelsMismatch { place: "labels".into(), classes, labels: self.count() })
     }
+}
+
+fn classes_of(outputs: usize) -> usize {
+    if outputs == 1 { 2 } else { outputs }
 }

@@ -1,7 +1,7 @@
 //! From image files to normalized batches.
 //!
 //! - Decoding: [`decode_file`] and [`decode`] (`decode`) give an upright RGB image of any supported file,
-//!   within limits on its size.
+//!   within limits on its size; `jpeg` is about the JPEGs that take another decoder.
 //! - Preprocessing: a [`Preset`] (`preset`) belongs to a set of weights and says how images are resized,
 //!   cropped and normalized; `preprocess` does it. `resize` and `rotate` are Pillow's, bit for bit;
 //!   `orientation` flips without a copy; `level_table` normalizes by table lookup.
@@ -10,12 +10,15 @@
 //! - Training-time augmentation: [`augment`], with PCA color augmentation from `pca_color` and
 //!   `color_statistics`.
 //! - [`thumbnail`] makes a picture small, for people to look at.
-//! - [`Labels`] (`labels`) are the names of classes.
+//! - [`Labels`] (`labels`) are the names of classes; `labels_file` reads them.
 
 pub mod augment;
 mod color_statistics;
 mod decode;
+#[cfg(feature = "jpeg")]
+mod jpeg;
 mod labels;
+mod labels_file;
 mod level_table;
 mod orientation;
 mod pca_color;

@@ -65,11 +65,13 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
     assert_eq!(said.matches("%  class ").count(), 2, "{said}");
     // A folder: a line for each photo, as JSON; the broken one does not stop the others.
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["cat.jpg", "rocket.jpg"] {
-        std::fs::copy(root("examples/photos").join(name), folder.path().join(name))
+    for (name, copy) in [("cat.jpg", "cat.jfif"), ("rocket.jpg", "rocket.jpg")] {
+        std::fs::copy(root("examples/photos").join(name), folder.path().join(copy))
             .expect("copied");
     }
-    std::fs::write(folder.path().join("broken.png"), "no picture").expect("written");
+    for name in ["broken.png", "1.HEIC", "2.heic", "notes.txt", ".DS_Store", "._cat.jpg"] {
+        std::fs::write(folder.path().join(name), "no picture").expect("written");
+    }
     let base = ["--model", "alexnet", "--num-classes", "3"];
     let of_folder = [&[text(folder.path())], &base[..], &["--views", "flips", "--json"]].concat();
     let output = run("classify", &of_folder);
@@ -81,9 +83,9 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
     assert!(lines[0]["error"].is_string() && lines[0]["photo"].to_string().contains("broken"));
     assert_eq!(lines[2]["views"].as_array().map(Vec::len), Some(5));
     assert_eq!(lines[2]["predictions"].as_array().map(Vec::len), Some(3));
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("1 of 3 photos could not be classified")
-    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("1 of 3 photos could not be classified"), "{said}");
+    assert!(said.contains("left out 2 .heic (convert them to JPEG), 1 .txt;"), "{said}");
 
     let map = folder.path().join("map.png");
     let dense = ["examples/photos/cat.jpg", "--views", "dense", "--heatmap", text(&map)];
@@ -92,12 +94,15 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
     let drawn = image::open(&map).expect("a picture");
     assert_eq!((drawn.width(), drawn.height()), (451, 300));
 
+    let labels = folder.path().join("labels.txt");
+    std::fs::write(&labels, "\u{feff}tulip\nrose\n").expect("written");
     for (arguments, says) in [
         (&["Cargo.toml"][..], "a complete image"),
         (&["no such photo.jpg"], "no such photo.jpg"),
         (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
         (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
-        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "labels: expected 1000"),
+        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "not JSON"),
+        (&["examples/photos/cat.jpg", "--labels", text(&labels)], "labels: expected 1000"),
         (&["src/models"], "no photos found"),
         (&["no/such/*.jpg"], "no photos found"),
         (&["examples/photos/cat.jpg", "--views", "nine-crop"], "ten-crop"),

@@ -4,7 +4,7 @@ use crate::{GOLDEN_PICTURES, formula, photo};
 use alexnet_vgg_core::architecture::*;
 use alexnet_vgg_core::engine::{CompileOptions, Compiled};
 use alexnet_vgg_core::predict::*;
-use alexnet_vgg_core::vision::{Preset, RgbImage, Views, decode_file};
+use alexnet_vgg_core::vision::{Labels, Preset, RgbImage, Views, decode_file};
 use alexnet_vgg_core::{Error, Metadata, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,44 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     let exponentials: Vec<f64> = logits.iter().map(|&x| f64::from(x).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
     exponentials.iter().map(|e| e / sum).collect()
+}
+
+/// Cat or dog by a sigmoid: the softmax of one logit would be 1 for every photo.
+#[test]
+fn one_output_is_the_probability_of_the_second_of_two_classes() -> Result<()> {
+    let photo = decode_file(photo("cat.jpg"))?;
+    let config = VggConfig::vgg11().with_width(0.1).with_num_classes(1);
+    let model = formula::compiled(config, CompileOptions::default());
+    let labels = Labels::new(["cat", "dog"]);
+    let views = Views::center().joined_with(Views::dense());
+    let builder = || Classifier::builder(model.clone());
+    let classifier = builder().labels(labels).views(views.clone()).build()?;
+    let found = classifier.classify(&photo)?;
+
+    let shown = Preset::imagenet().views(&photo, &views)?;
+    let center = Model::logits(&model, &shown.squares, [1, 3, 224, 224])?[0];
+    let mut logits = vec![center];
+    for whole in &shown.whole_images {
+        let [height, width] = whole.size;
+        let scores = model.score_maps(&whole.values, [1, 3, height, width])?.values;
+        logits.push(scores.iter().sum::<f32>() / scores.len() as f32);
+    }
+    let sigmoid = |logit: &f32| 1.0 / (1.0 + f64::from(-logit).exp());
+    let dog = logits.iter().map(sigmoid).sum::<f64>() / logits.len() as f64;
+    assert!((f64::from(found.probabilities[1]) - dog).abs() < TOLERANCE, "{found:?} for {dog}");
+    assert!((found.probabilities[0] + found.probabilities[1] - 1.0).abs() < 1e-6);
+    let best = if dog > 0.5 { "dog" } else { "cat" };
+    assert_eq!(found.predictions[0].label, best);
+    assert_eq!(top_k(&[center], 1)?[0].class, usize::from(center > 0.0));
+
+    let maps = [0, 1].map(|class| classifier.heat_map(&photo, class, 224).expect("a map"));
+    let negated: Vec<f32> = maps[1].values().iter().map(|score| -score).collect();
+    assert_eq!(maps[0].values(), negated);
+    assert!(classifier.heat_map(&photo, 2, 224).is_err());
+    assert_eq!(builder().build()?.labels().names(), ["class 0", "class 1"]);
+    let one = builder().labels(Labels::new(["cat"])).build();
+    assert!(matches!(one, Err(Error::LabelsMismatch { classes: 2, labels: 1, .. })));
+    Ok(())
 }
 
 #[test]

@@ -15,6 +15,8 @@ const JPEG_LEVELS: u8 = 4;
 /// ... but hardly anywhere by more than one. Measured: 0.951 on an 80x60 picture enlarged fourfold,
 /// more on photos.
 const JPEG_SHARE_WITHIN_ONE: f64 = 0.95;
+/// On pictures of a few pixels, which are all edges. Measured: 5.
+const SMALL_JPEG_LEVELS: u8 = 6;
 
 /// Largest difference in levels of 255, and the share of values that differ by at most one.
 fn difference(ours: &[u8], theirs: &[u8]) -> (u8, f64) {
@@ -63,6 +65,49 @@ fn shared_photos_equal_pillows() {
     for (name, theirs) in golden.iter() {
         let ours: Vec<u8> = pixels(&shared.join(name)).iter().copied().step_by(97).collect();
         expect_close(name, &ours, theirs.data());
+    }
+}
+
+/// JPEGs of every sampling and order of scans, with and without restarts, from libjpeg-turbo's cjpeg; and orientations
+/// wherever cameras and programs write them (tests/golden/odd_files.py).
+#[test]
+fn unusual_files_equal_pillows() {
+    let golden = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/odd_files.safetensors"
+    ));
+    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    let cases: Vec<&str> =
+        golden.names().iter().filter_map(|it| it.strip_suffix("/file")).collect();
+    assert_eq!(cases.len(), 44 + 24);
+    for case in cases {
+        let tensor = |what: &str| golden.tensor(&format!("{case}/{what}")).expect("in the fixture");
+        let ours = decode(tensor("file").data()).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let pixels = tensor("pixels");
+        let size = [ours.height() as usize, ours.width() as usize, 3];
+        assert_eq!(size, pixels.shape(), "{case}");
+        let (largest, _) = difference(ours.as_raw(), pixels.data());
+        let allowed = if case.starts_with("jpeg") { SMALL_JPEG_LEVELS } else { EXACT };
+        assert!(largest <= allowed, "{case}: differs by {largest} levels");
+    }
+}
+
+/// What nobody here decodes is refused by its name.
+#[test]
+fn jpegs_of_other_processes_are_refused_by_name() {
+    let whole = std::fs::read(photo("cat.jpg")).expect("the photo");
+    let frame = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a baseline frame");
+    for (at, value, name) in [
+        (1, 0xc9, "arithmetic"),
+        (1, 0xca, "arithmetic"),
+        (1, 0xc3, "lossless"),
+        (1, 0xc5, "hierarchical"),
+        (4, 12, "more than 8 bits"),
+    ] {
+        let mut other = whole.clone();
+        other[frame + at] = value;
+        let error = decode(&other).expect_err("another process").to_string();
+        assert!(error.contains(name) && error.contains("jpegtran"), "{error}");
     }
 }
 

@@ -118,9 +118,6 @@ impl MaxPool {
     }
 }
 
-/// Outputs that are computed together.
-const LANES: usize = 8;
-
 /// Pools a plane, compiled for an instruction set.
 ///
 /// # Safety
@@ -150,23 +147,32 @@ unsafe fn pool_plane<S: Simd>(
 fn pool_row<const KERNEL: usize, const STRIDE: usize>(
     input_width: usize,
     input: &[f32],
-    (output, places): (&mut [f32], &mut [u8]),
+    row: (&mut [f32], &mut [u8]),
 ) {
-    let width = output.len();
     let rows: [&[f32]; KERNEL] =
         std::array::from_fn(|row| &input[row * input_width..][..input_width]);
-    let mut start = 0;
-    // The last lanes overlap those before them.
-    while start < width && width >= LANES {
-        let first = start.min(width - LANES);
-        let (values, at) = largest::<KERNEL, STRIDE, LANES>(&rows, first);
-        output[first..first + LANES].copy_from_slice(&values);
-        places[first..first + LANES].copy_from_slice(&at.map(|place| place as u8));
-        start += LANES;
+    match row.0.len() {
+        8.. => pool_windows_of::<KERNEL, STRIDE, 8>(&rows, row),
+        4..8 => pool_windows_of::<KERNEL, STRIDE, 4>(&rows, row),
+        _ => pool_windows_of::<KERNEL, STRIDE, 1>(&rows, row),
     }
-    for x in start..width {
-        let ([value], [at]) = largest::<KERNEL, STRIDE, 1>(&rows, x);
-        (output[x], places[x]) = (value, at as u8);
+}
+
+/// Pools a row of at least so many windows, that many at once. The last ones overlap those before them.
+#[inline(always)]
+fn pool_windows_of<const KERNEL: usize, const STRIDE: usize, const WINDOWS: usize>(
+    rows: &[&[f32]; KERNEL],
+    (output, places): (&mut [f32], &mut [u8]),
+) {
+    let last = output.len() - WINDOWS;
+    for start in (0..output.len()).step_by(WINDOWS) {
+        let first = start.min(last);
+        let (values, at) = largest::<KERNEL, STRIDE, WINDOWS>(rows, first);
+        output[first..first + WINDOWS].copy_from_slice(&values);
+        // The compiler does not inline `at.map`.
+        for (place, at) in places[first..first + WINDOWS].iter_mut().zip(at) {
+            *place = at as u8;
+        }
     }
 }
 

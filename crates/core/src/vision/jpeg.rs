@@ -1,0 +1,128 @@
+//! JPEGs that the usual decoder would refuse or, worse, get wrong; recognized by their headers.
+//!
+//! zune-jpeg 0.5.15 mixes up colors where a baseline file has a scan for each component (its issue 422), or where the
+//! brightness is subsampled and the colors are not (issue 273), and refuses sampling by 3. All of these are in the
+//! standard (ITU-T T.81), and jpeg-decoder reads them as libjpeg-turbo does.
+
+use image::{DynamicImage, RgbImage};
+use jpeg_decoder::{Decoder, PixelFormat};
+
+/// What the headers say up to the first scan.
+struct Headers {
+    /// The number of the frame's marker: 0 is baseline, 2 is progressive.
+    process: u8,
+    bits: u8,
+    /// Horizontal and vertical factors of each component.
+    sampling: Vec<[u8; 2]>,
+    /// Components of the first scan.
+    scan_components: usize,
+    is_arithmetic: bool,
+}
+
+/// Whether the usual decoder reads a JPEG rightly. The error says what kind of JPEG nothing here reads.
+pub(super) fn is_usual(bytes: &[u8]) -> Result<bool, String> {
+    // What has no headers is for the usual decoder to refuse.
+    let Some(headers) = headers(bytes) else { return Ok(true) };
+    let refuse = |kind: &str| {
+        Err(format!(
+            "{kind}; `jpegtran in.jpg > out.jpg` or an image editor makes an ordinary JPEG of it"
+        ))
+    };
+    match headers.process {
+        _ if headers.is_arithmetic => return refuse("a JPEG with arithmetic coding"),
+        0..=2 if headers.bits == 8 => {}
+        0..=2 => return refuse("a JPEG of more than 8 bits per value"),
+        3 => return refuse("a lossless JPEG"),
+        _ => return refuse("a hierarchical JPEG"),
+    }
+    let is_progressive = headers.process == 2;
+    let has_all = headers.scan_components == headers.sampling.len();
+    let largest = headers.sampling.iter().fold([1; 2], |[h, v], [a, b]| [h.max(*a), v.max(*b)]);
+    let is_brightness_whole = headers.sampling.first().is_none_or(|first| *first == largest);
+    let is_by_3 = headers.sampling.iter().flatten().any(|factor| *factor == 3);
+    Ok((is_progressive || has_all) && is_brightness_whole && !is_by_3)
+}
+
+fn headers(bytes: &[u8]) -> Option<Headers> {
+    let mut found = Headers {
+        process: 0,
+        bits: 8,
+        sampling: Vec::new(),
+        scan_components: 0,
+        is_arithmetic: false,
+    };
+    let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
+    loop {
+        // Fill bytes may stand before a marker.
+        let start = rest.iter().position(|byte| *byte != 0xff)?;
+        let (&marker, after) = rest.get(start..)?.split_first()?;
+        if start == 0 {
+            return None;
+        }
+        let (length, _) = after.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let segment = after.get(2..length)?;
+        rest = after.get(length..)?;
+        match marker {
+            // DAC.
+            0xcc => found.is_arithmetic = true,
+            // DHT and JPG, which are no frames.
+            0xc4 | 0xc8 => {}
+            0xc0..=0xcf => {
+                // The upper half of the processes is the lower one with arithmetic coding.
+                found.process = marker & 7;
+                found.is_arithmetic |= marker >= 0xc9;
+                found.bits = *segment.first()?;
+                let components = segment.get(6..)?.chunks_exact(3);
+                found.sampling = components.map(|it| [it[1] >> 4, it[1] & 15]).collect();
+            }
+            // SOS.
+            0xda => {
+                found.scan_components = usize::from(*segment.first()?);
+                return Some(found);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Decodes a JPEG that is not [usual](is_usual), in color or gray, of at most so many bytes.
+pub(super) fn decode_unusual(bytes: &[u8], max_bytes: u64) -> Result<DynamicImage, String> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(usize::try_from(max_bytes).unwrap_or(usize::MAX));
+    let pixels = decoder.decode().map_err(|error| error.to_string())?;
+    let info = decoder.info().ok_or("a JPEG without a header")?;
+    let (width, height) = (info.width.into(), info.height.into());
+    let image = match info.pixel_format {
+        PixelFormat::RGB24 => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        PixelFormat::L8 => {
+            image::GrayImage::from_raw(width, height, pixels).map(DynamicImage::from)
+        }
+        PixelFormat::L16 | PixelFormat::CMYK32 => {
+            return Err("a CMYK JPEG with an unusual order of its parts; save it as RGB".into());
+        }
+    };
+    image.ok_or_else(|| "a JPEG with fewer pixels than its header says".into())
+}
+
+/// Whether a JPEG has its end marker. (Whatever follows it, such as the video of a motion photo, is
+/// ignored.) The decoder would silently fill the missing part of a truncated file with gray.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    const END_OF_IMAGE: u8 = 0xd9;
+    let mut rest = bytes;
+    loop {
+        // In scan data 0xff is followed by 0. The others are markers without a segment: restart markers,
+        // fill bytes, and the start of the image.
+        let marker = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff | 0xd8));
+        let Some(at) = marker else { return false };
+        if rest[at + 1] == END_OF_IMAGE {
+            return true;
+        }
+        let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(after) = rest.get(at + 2 + length..) else { return false };
+        rest = after;
+    }
+}

@@ -1,0 +1,56 @@
+//! Folders with a training set and a validation set.
+
+use super::class_folders::is_hidden;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What people call them, in any case.
+const TRAINING: [&str; 2] = ["train", "training"];
+/// The first that exists is taken.
+const VALIDATION: [&str; 5] = ["val", "valid", "validation", "test", "testing"];
+
+/// The training set and the validation set in `folder`, each a folder of classes or a CSV file; `None` if `folder` has
+/// classes itself, or is a file.
+pub(super) fn parts(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        entries.push(entry.map_err(Error::io(folder))?.path());
+    }
+    // Of `train` and `TRAIN`, always the same.
+    entries.sort();
+    let find = |names: &[&str]| names.iter().find_map(|name| named(&entries, name));
+    match (find(&TRAINING), find(&VALIDATION)) {
+        (Some(training), Some(validation)) => Ok(Some((training, validation))),
+        // A class may be called `train`, but then its folder has pictures, and not folders.
+        (Some(only), None) | (None, Some(only)) if has_folders(&only) => Err(Error::Setting {
+            place: folder.display().to_string(),
+            expected: format!(
+                "folders of classes, or a training set ({}) and a validation set ({})",
+                TRAINING.join(", "),
+                VALIDATION.join(", ")
+            ),
+            found: format!(
+                "only {}, which looks like one of them; to use it alone, pass its path",
+                only.display()
+            ),
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// The folder of this name, or the CSV file.
+fn named(entries: &[PathBuf], name: &str) -> Option<PathBuf> {
+    let is_named = |entry: &&PathBuf| {
+        let found = entry.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        found == name && entry.is_dir() || found == format!("{name}.csv")
+    };
+    entries.iter().find(is_named).cloned()
+}
+
+fn has_folders(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| !is_hidden(&entry.file_name()) && entry.path().is_dir())
+}
