@@ -1,8 +1,12 @@
 //! Which network a weights file is loaded into, if the caller does not say or only says its name.
 
+use super::description::{describe, listed};
 use super::{LoadOptions, Weights};
 use crate::architecture::NetworkConfig;
 use crate::error::{Error, Result};
+
+/// The most differences from the nearest network that are listed.
+const MAX_DIFFERENCES: usize = 4;
 
 impl Weights {
     /// The network that this file's weights are loaded into, with the number of classes, the input channels
@@ -58,12 +62,34 @@ impl Weights {
     fn not_one_network(&self, networks: &[NetworkConfig], is_usable: bool) -> Error {
         let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
         let found = if names.is_empty() {
-            "tensors that fit none of them; choose a network to see how the file differs from it"
-                .into()
+            let held = describe(&self.contents.tensors);
+            let nearest = self.nearest_network().map_or(String::new(), |(network, differences)| {
+                let first = differences.iter().take(MAX_DIFFERENCES).cloned().collect::<Vec<_>>();
+                let others = differences.len() - first.len();
+                let others =
+                    if others > 0 { format!("; and {others} more") } else { String::new() };
+                format!(
+                    "; the nearest is {network}, from which it differs: {}{others}",
+                    first.join("; ")
+                )
+            });
+            format!("{held}{nearest}")
         } else if is_usable {
             format!("tensors that fit {}; choose one of them", names.join(" and "))
         } else {
-            format!("only the convolutional part of {}", names.join(" or "))
+            let classifier = self.contents.tensors.iter();
+            let classifier = classifier.filter(|tensor| tensor.shape().len() == 2);
+            let classifier: Vec<_> =
+                classifier.map(|tensor| format!("{} {:?}", tensor.name, tensor.shape())).collect();
+            let classifier = if classifier.is_empty() {
+                "and no classifier".into()
+            } else {
+                format!("with another classifier: {}", listed(classifier))
+            };
+            format!(
+                "only the convolutional part of {}, {classifier}; `LoadOptions::features()` loads that part",
+                names.join(" or ")
+            )
         };
         Error::Setting {
             place: self.source.path().display().to_string(),
@@ -159,12 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_no_known_network_says_how_to_see_the_differences() {
+    fn a_file_of_no_known_network_says_what_it_holds() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut table = tiny(VggConfig::vgg11()).table();
-        table.features.truncate(3);
+        // Without the last convolution and its ReLU.
+        let end = table.features.len();
+        table.features.drain(end - 3..end - 1);
         let weights = file(&folder, &Architecture::new(table).expect("valid"), Naming::Torchvision);
         let error = weights.network(None, LoadOptions::default()).expect_err("unknown");
-        assert!(error.to_string().contains("fit none of them; choose a network"), "{error}");
+        let error = error.to_string();
+        for part in [
+            "7 convolutions (4, 8, 16, 16, 32, 32, 32 channels) and 3 linear layers (",
+            "classifier.6.weight [7, 256]",
+            "the nearest is vgg11, from which it differs: features.18.weight: missing",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
     }
 }

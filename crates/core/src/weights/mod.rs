@@ -29,7 +29,7 @@
 //! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format) |
 //! | types | f32, f16, bf16 and f64, or a mix of them; all become f32 |
 //! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; a whole pickled module of any class |
-//! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`] |
+//! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; with torchvision's, the linear layers may have other numbers, which depend on where the dropouts are |
 //! | prefixes | `module.` (DataParallel), `_orig_mod.` (torch.compile), and up to three that all names share |
 //! | layouts | any strides and offsets, and several tensors in one storage |
 //!
@@ -68,6 +68,7 @@
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
 mod checksum;
 mod choose_network;
+mod description;
 mod file_contents;
 mod file_format;
 mod file_metadata;

@@ -39,6 +39,26 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// The registered network that has most in common with this file, and how they differ.
+    pub(super) fn nearest_network(&self) -> Option<(String, Vec<String>)> {
+        let candidates = names_without_prefixes(&self.contents);
+        let differences = |config| {
+            let config = with_sizes_of_file(&self.contents, config, &candidates)?;
+            let table = config.architecture().ok()?;
+            let best = best_naming(&table, &candidates)?;
+            let attempt = match_names(&self.contents, &table, NetworkPart::Whole, best);
+            let (same, different) = (attempt.matched.parameters.len(), attempt.differences.len());
+            let share = same as f64 / (same + different).max(1) as f64;
+            Some((share, table.name.clone(), attempt.differences))
+        };
+        let all = NetworkConfig::all().into_iter().filter_map(differences);
+        // Of equals the first, which is the simplest.
+        let nearest = all.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+        Some((nearest.1, nearest.2))
+    }
+}
+
 fn identify(
     contents: &FileContents,
     candidates: &[IndexByName],

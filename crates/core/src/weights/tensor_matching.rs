@@ -5,9 +5,10 @@ use super::file_contents::FileContents;
 use super::file_metadata::NETWORK;
 use super::naming::{NamedTensor, Naming};
 use super::tensor_entry::{TensorEntry, is_float};
-use crate::architecture::{Architecture, NetworkConfig, Parameter, Section};
+use crate::architecture::{Architecture, Layer, NetworkConfig, Parameter, Section};
 use crate::error::{Error, Result};
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// How many components that all names share (`model.`, `net.backbone.`) may be removed.
@@ -48,7 +49,7 @@ pub(super) struct MatchAttempt {
 pub(super) struct BestNaming<'a> {
     pub naming: Naming,
     pub expected: Vec<NamedTensor>,
-    pub index_by_name: &'a IndexByName,
+    pub index_by_name: Cow<'a, IndexByName>,
 }
 
 /// The tensors of the network in the file at `path`.
@@ -125,15 +126,20 @@ pub(super) fn best_naming<'a>(
     architecture: &Architecture,
     candidates: &'a [IndexByName],
 ) -> Option<BestNaming<'a>> {
+    let renumbered = candidates.iter().filter_map(|names| renumbered(architecture, names));
+    let renumbered: Vec<IndexByName> = renumbered.collect();
     let mut best = None;
     let mut most = 0;
     for naming in Naming::ALL {
         let expected = naming.tensors(architecture);
-        let hits = |index_by_name: &&IndexByName| {
+        let hits = |index_by_name: &Cow<IndexByName>| {
             expected.iter().filter(|tensor| index_by_name.contains_key(&tensor.name)).count()
         };
-        // `max_by_key` returns the last maximum; reversed, that is the one with the fewest prefixes removed.
-        let index_by_name = candidates.iter().rev().max_by_key(hits)?;
+        let renumbered = renumbered.iter().filter(|_| naming == Naming::Torchvision);
+        let candidates = candidates.iter().map(Cow::Borrowed);
+        let candidates = candidates.chain(renumbered.map(|names| Cow::Owned(names.clone())));
+        // `max_by_key` returns the last maximum; reversed, that is the one with the fewest changes.
+        let index_by_name = candidates.collect::<Vec<_>>().into_iter().rev().max_by_key(hits)?;
         let hits = hits(&index_by_name);
         if best.is_none() || hits > most {
             most = hits;
@@ -141,6 +147,37 @@ pub(super) fn best_naming<'a>(
         }
     }
     best
+}
+
+/// The names with the numbers that torchvision's linear layers have. Dropout has no parameters, but it counts as a
+/// layer: the classifier that was trained with Caffe and that of torchvision 0.1 begin with it, and other people's do
+/// not have it at all. `None` if there are more or fewer layers with parameters in the file, or no room for an activation
+/// between two of them.
+fn renumbered(architecture: &Architecture, names: &IndexByName) -> Option<IndexByName> {
+    let split = |name: &str| -> Option<(usize, String)> {
+        let (number, attribute) = name.strip_prefix("classifier.")?.split_once('.')?;
+        Some((number.parse().ok()?, attribute.into()))
+    };
+    let numbers = names.keys().filter_map(|name| split(name)).map(|(number, _)| number);
+    let found = Vec::from_iter(BTreeSet::from_iter(numbers));
+    let linear = architecture.steps().iter();
+    let linear: Vec<&str> = linear
+        .filter(|step| matches!(step.layer, Layer::Linear { .. }))
+        .map(|step| step.key.as_str())
+        .collect();
+    let have_room = found.windows(2).all(|pair| pair[0] + 1 < pair[1]);
+    if found.len() != linear.len() || !have_room {
+        return None;
+    }
+    let new_name = |name: &String| -> String {
+        let renamed = split(name).and_then(|(number, attribute)| {
+            let at = found.iter().position(|found| *found == number)?;
+            Some(format!("{}.{attribute}", linear[at]))
+        });
+        renamed.unwrap_or_else(|| name.clone())
+    };
+    let renamed: IndexByName = names.iter().map(|(name, &at)| (new_name(name), at)).collect();
+    (renamed.len() == names.len()).then_some(renamed)
 }
 
 /// Matches the tensors under a given naming.
@@ -154,7 +191,7 @@ pub(super) fn match_names(
     let mut matching = Matching {
         tensors: &contents.tensors,
         pairs: architecture.parameters().zip(expected).collect(),
-        index_by_name,
+        index_by_name: &index_by_name,
         part,
         attempt: MatchAttempt {
             matched: MatchedTensors {

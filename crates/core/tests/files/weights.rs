@@ -71,6 +71,50 @@ fn differences(tensors: &Tensors) -> Vec<String> {
     }
 }
 
+/// Dropout counts as a layer, so the numbers depend on where it is.
+#[test]
+fn linear_layers_may_have_other_numbers() {
+    let config = AlexNetConfig::torchvision().with_width(0.05).with_num_classes(7);
+    let alexnet = config.architecture().expect("valid");
+    for (network, own) in [(small(), [0, 3, 6]), (alexnet, [1, 4, 6])] {
+        let expected = logits(&with_formula(&network));
+        // torchvision 0.1, and networks that were trained with Caffe; torchvision's; without dropout.
+        for numbers in [[1, 4, 6], [0, 3, 6], [0, 2, 4], [1, 3, 5], [10, 12, 14]] {
+            let renamed = renumbered(&tensors(&network), own, numbers);
+            let weights =
+                Weights::from_bytes("renamed", serialized(&renamed, None)).expect("a file");
+            let found = weights.network(Some(&by_name(&network)), LoadOptions::default());
+            let found = found.expect("this network").architecture().expect("valid");
+            let options = (LoadOptions::default(), CompileOptions::default());
+            let loaded = Compiled::from_weights(&found, &weights, options.0, options.1);
+            assert_eq!(logits(&loaded.expect("loads")), expected, "{numbers:?}");
+        }
+    }
+    // Where there is no room for an activation, it is another network.
+    let differences = differences(&renumbered(&tensors(&small()), [0, 3, 6], [0, 1, 2]));
+    assert!(
+        differences.iter().any(|it| it.contains("classifier.1.weight: extra")),
+        "{differences:?}"
+    );
+}
+
+fn by_name(architecture: &Architecture) -> NetworkConfig {
+    NetworkConfig::by_name(&architecture.name).expect("a known network")
+}
+
+/// The tensors with other numbers of the linear layers.
+fn renumbered(tensors: &Tensors, own: [usize; 3], numbers: [usize; 3]) -> Tensors {
+    let rename = |name: &String| {
+        let number = |at: &usize| name.starts_with(&format!("classifier.{}.", own[*at]));
+        let at = (0..3).find(number);
+        at.map_or(name.clone(), |at| {
+            let attribute = name.rsplit('.').next().unwrap_or_default();
+            format!("classifier.{}.{attribute}", numbers[at])
+        })
+    };
+    tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect()
+}
+
 /// The length of the header comes first, and its bytes can look like another format's.
 #[test]
 fn a_safetensors_header_may_have_any_length() {
