@@ -4,8 +4,7 @@
 //!     cargo run --release --features wgpu --example classify_burn -- photo.jpg --weights vgg16.safetensors \
 //!         --backend wgpu --heatmap map.png
 //!
-//! `classify` does this with the compiled engine, which is faster on a CPU; it also has more
-//! options.
+//! `classify` does this without burn, and has more options.
 
 #[path = "../crates/core/examples/cli/mod.rs"]
 mod cli;

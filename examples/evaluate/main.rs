@@ -41,7 +41,7 @@ struct Args {
     /// weights file, or imagenet.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// A file with the names of the classes, one on each line. Default: as stated in the weights file, or the
+    /// A file with the names of the classes: one on each line, or JSON. Default: as stated in the weights file, or the
     /// names of the folders.
     #[arg(long)]
     labels: Option<PathBuf>,

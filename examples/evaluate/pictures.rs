@@ -7,8 +7,8 @@ use alexnet_vgg::vision::Labels;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Usual names of folders with pictures that a network was not trained on.
-const TEST_FOLDERS: [&str; 4] = ["test", "val", "valid", "validation"];
+/// Usual names, in any case, of folders with pictures that a network was not trained on.
+const TEST_FOLDERS: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
 /// Names listed in a message.
 const MAX_NAMES: usize = 10;
 
@@ -26,9 +26,17 @@ impl Pictures {
     /// `data`, or of a CSV file.
     pub fn find(data: &Path) -> alexnet_vgg::Result<Self> {
         // A folder `test` without subfolders does not tell the classes of its pictures.
-        let folders = TEST_FOLDERS.iter().map(|name| data.join(name)).filter(|it| it.is_dir());
+        let mut entries: Vec<PathBuf> =
+            data.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        let is_named = |entry: &Path, name: &str| {
+            entry.is_dir()
+                && entry.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name))
+        };
+        let find = |name: &&str| entries.iter().find(|entry| is_named(entry, name));
+        let folders = TEST_FOLDERS.iter().filter_map(find);
         let mut lists =
-            folders.filter_map(|folder| Some((PictureList::folder(&folder).ok()?, folder)));
+            folders.filter_map(|folder| Some((PictureList::folder(folder).ok()?, folder)));
         let list = match lists.next() {
             Some((list, folder)) => {
                 cli::warn(format!("evaluating on {}\n", folder.display()));
@@ -72,6 +80,7 @@ impl Pictures {
 
     fn in_order(self, count: usize) -> Result<Self, Box<dyn Error>> {
         let folders = self.labels.count();
+        let count = Labels::for_classes(count).count();
         if folders != count {
             return Err(format!(
                 "the weights file does not name its {count} classes, and the data has {folders} folders; name \

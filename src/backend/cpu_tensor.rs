@@ -49,7 +49,7 @@ impl CpuTensor {
     }
 
     /// Whether both are the same memory, and so the same values.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         match (self.as_slice(), other.as_slice()) {
             (Some(ours), Some(theirs)) => std::ptr::eq(ours, theirs),
             _ => false,

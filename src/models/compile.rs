@@ -29,7 +29,6 @@ impl<B: Backend> Network<B> {
     /// not one of the CPU's, or has autodiff; for weights other than f32; and without memory for the packed weights.
     pub(super) fn compiled_for(&self, images: &Tensor<B, 4>) -> Option<Compiled> {
         if CpuTensor::new(images).is_none() {
-            // Training could use its memory.
             self.last_compiled.forget();
             return None;
         }

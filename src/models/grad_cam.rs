@@ -67,7 +67,10 @@ pub fn grad_cam<B: AutodiffBackend>(
     let map = map.detach().require_grad();
     let logits = network.forward_from(&layer, Tap::Map(map.clone()))?;
     let class = choose(table, &read(logits.clone())?, class)?;
-    let gradients = logits.narrow(1, class, 1).sum().backward();
+    // What speaks for class 1 of a single output, that of a sigmoid, speaks against class 0.
+    let (output, sign) =
+        if table.num_classes() == 1 { (0, [-1.0, 1.0][class]) } else { (class, 1.0) };
+    let gradients = (logits.narrow(1, output, 1).sum() * sign).backward();
     let Some(gradient) = map.grad(&gradients) else {
         return Err(no_map(table, layer));
     };
@@ -84,6 +87,7 @@ pub fn grad_cam<B: AutodiffBackend>(
 /// The class asked for, or the one with the largest logit.
 fn choose(table: &Architecture, logits: &[f32], asked: Option<usize>) -> Result<usize> {
     expect_finite("logits", logits)?;
+    let logits = if let [logit] = logits { &[0.0, *logit] } else { logits };
     let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]).then(b.cmp(&a)));
     let class = asked.or(best).unwrap_or(0);
     if class < logits.len() {

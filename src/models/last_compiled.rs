@@ -7,13 +7,21 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a network was last compiled to. A clone of the network shares it.
+/// What a network was last compiled to. Its clones and, on an autodiff backend, its `valid()` share it.
+#[derive(Clone, Default)]
+pub struct LastCompiled(Arc<Shared>);
+
 #[derive(Default)]
-pub struct LastCompiled(Mutex<Option<Arc<CompiledFrom>>>);
+struct Shared {
+    last: Mutex<Option<Arc<CompiledFrom>>>,
+    /// Held while the weights are packed.
+    packing: Mutex<()>,
+}
 
 struct CompiledFrom {
     parameters: Vec<CpuTensor>,
-    compiled: Compiled,
+    /// `None` if they could not be packed.
+    compiled: Option<Compiled>,
 }
 
 impl LastCompiled {
@@ -24,31 +32,45 @@ impl LastCompiled {
         module: &impl Module<B>,
         compile: impl FnOnce() -> Option<Compiled>,
     ) -> Option<Compiled> {
-        let parameters = parameters(module)?;
-        let last = self.lock().clone();
-        if let Some(last) = last.filter(|last| last.is_from(&parameters)) {
-            return Some(last.compiled.clone());
+        let Some(parameters) = parameters(module) else {
+            self.forget();
+            return None;
+        };
+        if let Some(last) = self.find(&parameters) {
+            return last.compiled.clone();
         }
-        // Not under the lock: packing waits for rayon's threads, which may be running this very network.
-        let compiled = compile()?;
-        *self.lock() = Some(Arc::new(CompiledFrom { parameters, compiled: compiled.clone() }));
-        Some(compiled)
+        // Of several threads, one packs and the others wait. Not those of rayon: the one that packs may be waiting for
+        // them.
+        let is_of_rayon = rayon::current_thread_index().is_some();
+        let _packing = (!is_of_rayon).then(|| lock(&self.0.packing));
+        if let Some(last) = self.find(&parameters) {
+            return last.compiled.clone();
+        }
+        let compiled = compile();
+        let last = CompiledFrom { parameters, compiled: compiled.clone() };
+        *lock(&self.0.last) = Some(Arc::new(last));
+        compiled
     }
 
-    /// Frees its memory.
+    /// Frees its memory, which training can use.
     pub fn forget(&self) {
-        *self.lock() = None;
+        *lock(&self.0.last) = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<CompiledFrom>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn find(&self, parameters: &[CpuTensor]) -> Option<Arc<CompiledFrom>> {
+        let last = lock(&self.0.last).clone();
+        last.filter(|last| last.is_from(parameters))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CompiledFrom {
     fn is_from(&self, parameters: &[CpuTensor]) -> bool {
         self.parameters.len() == parameters.len()
-            && self.parameters.iter().zip(parameters).all(|(ours, theirs)| ours.is(theirs))
+            && self.parameters.iter().zip(parameters).all(|(ours, theirs)| ours.is_same(theirs))
     }
 }
 
@@ -73,14 +95,45 @@ impl<B: Backend> ModuleVisitor<B> for Parameters {
     }
 }
 
-impl Clone for LastCompiled {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.lock().clone()))
-    }
-}
-
 impl std::fmt::Debug for LastCompiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LastCompiled")
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::module::ModuleMapper;
+    use burn::nn::{Linear, LinearConfig};
+    use burn_flex::Flex;
+
+    struct Double;
+
+    impl<B: Backend> ModuleMapper<B> for Double {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            param.map(|tensor| tensor * 2.0)
+        }
+    }
+
+    #[test]
+    fn the_same_parameters_are_packed_once() {
+        let module: Linear<Flex> = LinearConfig::new(3, 2).init(&Default::default());
+        let last = LastCompiled::default();
+        let mut packed = 0;
+        let mut pass = |last: &LastCompiled, module: &Linear<Flex>| {
+            // A failure is remembered, too.
+            last.get_or_compile(module, || {
+                packed += 1;
+                None
+            });
+            packed
+        };
+        assert_eq!([pass(&last, &module), pass(&last, &module.clone())], [1, 1]);
+        assert_eq!(pass(&last.clone(), &module), 1, "a clone shares it");
+        let other = module.clone().map(&mut Double);
+        assert_eq!([pass(&last, &other), pass(&last, &other)], [2, 2]);
+        last.forget();
+        assert_eq!(pass(&last, &other), 3);
     }
 }

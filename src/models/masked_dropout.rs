@@ -33,6 +33,7 @@ impl<B: Backend> Network<B> {
         images: Tensor<B, 4>,
         masks: DropoutMasks,
     ) -> Result<Tensor<B, 2>> {
+        self.last_compiled.forget();
         let plan = self.plan(images.dims(), &images.device())?;
         Ok(in_chunks(&plan, images, masks, |chunk, masks| self.forward_chunk(chunk, masks)))
     }

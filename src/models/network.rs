@@ -146,7 +146,7 @@ impl<B: Backend> Network<B> {
         &self.metadata
     }
 
-    /// The same network with other metadata, which must have as many labels as there are logits.
+    /// The same network with other metadata, which must have a label for each class (two for a single logit).
     /// [`save`](Self::save) writes it to the file.
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
@@ -164,7 +164,9 @@ impl<B: Backend> Network<B> {
     ///
     /// On burn's CPU backends, without autodiff and with weights in f32, this is the compiled engine's pass. The first
     /// [compiles](Self::compile) the network, which takes as long as a few passes and about as much memory as the
-    /// weights have; later ones use it again, as long as the weights are the same.
+    /// weights have; later ones use it again, as long as the weights are the same. So do those of clones and, on an
+    /// autodiff backend, of [`valid()`](burn::module::AutodiffModule::valid). The last bits of an image's logits may
+    /// differ between batch sizes.
     ///
     /// Where the device limits the size of a tensor, the batch goes through in as many parts as needed.
     /// An image that contains NaN or infinity gets NaN logits (on a GPU, if its driver keeps NaN).

@@ -109,6 +109,23 @@ fn grad_cam_refuses_what_it_cannot_answer() {
     assert!(matches!(grad_cam(&network, broken, None, None), Err(Error::NotFinite { .. })));
 }
 
+/// Cat or dog by a sigmoid: what speaks for one speaks against the other.
+#[test]
+fn one_output_has_two_classes() {
+    let config = VggConfig::vgg11().with_width(0.05).with_num_classes(1);
+    let network = formula::network::<Ad>(config, &Default::default());
+    let size = [70, 63];
+    let map = |class| grad_cam(&network, images(1, size), None, class).expect("a map");
+    let [(cat, _), (dog, _)] = [map(Some(0)), map(Some(1))];
+    assert!(cat.values().iter().zip(dog.values()).all(|(cat, dog)| cat.min(*dog) == 0.0));
+    assert!(cat.values().iter().chain(dog.values()).any(|value| *value > 0.0));
+    let logit = network.clone().freeze().forward(images(1, size)).into_scalar();
+    let best = grad_cam(&network, images(1, size), None, None).expect("a map").1;
+    assert_eq!(best, usize::from(logit > 0.0));
+    let third = grad_cam(&network, images(1, size), None, Some(2));
+    assert!(matches!(third, Err(Error::Setting { .. })));
+}
+
 /// One light pixel is seen by those cells whose receptive fields it lies in, and by no other. In f64, where each
 /// cell is computed by itself: Winograd's algorithm rounds all cells of a tile, whether they see the pixel or not.
 #[cfg(feature = "ndarray")]

@@ -35,7 +35,7 @@ struct Args {
     /// not state it. Only safetensors files can state it.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// A file with the names of the classes, one on each line, if the input does not state them.
+    /// A file with the names of the classes, one on each line or as JSON, if the input does not state them.
     /// Only safetensors files can state them.
     #[arg(long)]
     labels: Option<PathBuf>,

@@ -151,7 +151,7 @@ impl<B: Backend> TwoGpuNetwork<B> {
         &self.metadata
     }
 
-    /// The same network with other metadata, which must have as many labels as there are logits.
+    /// The same network with other metadata, which must have a label for each class (two for a single logit).
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
     }

@@ -25,18 +25,22 @@ pub(super) fn parts(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     match (find(&TRAINING), find(&VALIDATION)) {
         (Some(training), Some(validation)) => Ok(Some((training, validation))),
         // A class may be called `train`, but then its folder has pictures, and not folders.
-        (Some(only), None) | (None, Some(only)) if has_folders(&only) => Err(Error::Setting {
-            place: folder.display().to_string(),
-            expected: format!(
-                "folders of classes, or a training set ({}) and a validation set ({})",
-                TRAINING.join(", "),
-                VALIDATION.join(", ")
-            ),
-            found: format!(
-                "only {}, which looks like one of them; to use it alone, pass its path",
-                only.display()
-            ),
-        }),
+        (Some(only), None) | (None, Some(only))
+            if has_folders(&only) && !entries.iter().any(|entry| is_class(entry)) =>
+        {
+            Err(Error::Setting {
+                place: folder.display().to_string(),
+                expected: format!(
+                    "folders of classes, or a training set ({}) and a validation set ({})",
+                    TRAINING.join(", "),
+                    VALIDATION.join(", ")
+                ),
+                found: format!(
+                    "only {}, which looks like one of them; to use it alone, pass its path",
+                    only.display()
+                ),
+            })
+        }
         _ => Ok(None),
     }
 }
@@ -48,6 +52,11 @@ fn named(entries: &[PathBuf], name: &str) -> Option<PathBuf> {
         found == name && entry.is_dir() || found == format!("{name}.csv")
     };
     entries.iter().find(is_named).cloned()
+}
+
+/// Whether this is a folder of pictures alone.
+fn is_class(path: &Path) -> bool {
+    path.is_dir() && !is_hidden(path.file_name().unwrap_or_default()) && !has_folders(path)
 }
 
 fn has_folders(path: &Path) -> bool {

@@ -60,7 +60,7 @@ struct Args {
     /// weights file, or imagenet.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
-    /// A file with the names of the classes, one on each line. Default: as stated in the weights file, or
+    /// A file with the names of the classes: one on each line, or JSON. Default: as stated in the weights file, or
     /// ImageNet's if there are 1000 classes.
     #[arg(long)]
     labels: Option<PathBuf>,

@@ -4,6 +4,7 @@ use crate::cli;
 use alexnet_vgg_core::printable;
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The extensions of photos in folders.
@@ -35,7 +36,8 @@ pub fn find(arguments: &[String]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 
 fn in_folder(argument: &str, folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut files = matches(&format!("{}/**/*", glob::Pattern::escape(argument)))?;
-    files.retain(|file| !is_hidden(file.strip_prefix(folder).unwrap_or(file)));
+    let depth = names(folder).count();
+    files.retain(|file| !names(file).skip(depth).any(is_hidden));
     let (photos, others): (Vec<PathBuf>, Vec<PathBuf>) =
         files.into_iter().partition(|file| EXTENSIONS.contains(&extension(file).as_str()));
     if !others.is_empty() {
@@ -67,8 +69,13 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 /// What editors and systems put beside photos: names that begin with a dot, and the folder that macOS adds to archives.
-fn is_hidden(path: &Path) -> bool {
-    path.iter().any(|name| name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX")
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
+}
+
+/// The parts of a path. (`glob` drops `./`.)
+fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
+    path.iter().filter(|name| *name != ".")
 }
 
 fn extension(path: &Path) -> String {

@@ -5,7 +5,7 @@ use super::jpeg;
 use crate::error::{Error, Result};
 use exif::{In, Tag};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -17,8 +17,9 @@ const MAX_BYTES: u64 = 512 << 20;
 
 /// Reads an image file: JPEG, PNG, WebP, GIF, BMP, TIFF or PNM, recognized by its content.
 ///
-/// The EXIF orientation is applied, as by Pillow's `exif_transpose`; one that is only in XMP or in a text chunk is not. Gray and CMYK are converted to RGB, 16 bits to 8, alpha is dropped (as
-/// by Pillow's `convert("RGB")`), and only the first frame of an animation is read.
+/// The EXIF orientation is applied, as by Pillow's `exif_transpose`; one that is only in XMP or in a text chunk is not.
+/// Gray and CMYK are converted to RGB, 16 bits to 8, alpha is dropped (as by Pillow's `convert("RGB")`), and only the
+/// first frame of an animation is read.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Picture`] if it is not a complete image of a format
@@ -61,17 +62,15 @@ fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
     };
     #[cfg(feature = "jpeg")]
     if !is_usual {
-        let mut image = jpeg::decode_unusual(bytes, MAX_BYTES).map_err(refuse)?;
+        let mut image = jpeg::decode_unusual(bytes, expect_memory).map_err(refuse)?;
         image.apply_orientation(exif_orientation(bytes));
         return Ok(image.into_rgb8());
     }
-    let mut image = decode_usual(bytes).map_err(refuse)?;
-    image.apply_orientation(exif_orientation(bytes));
-    Ok(image.into_rgb8())
+    decode_usual(bytes).map_err(refuse)
 }
 
 /// By the `image` crate.
-fn decode_usual(bytes: &[u8]) -> Result<DynamicImage, String> {
+fn decode_usual(bytes: &[u8]) -> Result<RgbImage, String> {
     let failed = |error: image::ImageError| error.to_string();
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -80,19 +79,38 @@ fn decode_usual(bytes: &[u8]) -> Result<DynamicImage, String> {
 
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|error| failed(error.into()))?;
-    reader.limits(limits.clone());
-    let decoder = reader.into_decoder().map_err(failed)?;
+    reader.limits(limits);
+    let is_tiff = reader.format() == Some(ImageFormat::Tiff);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
     // Not every decoder counts its own output toward the limit, and none counts the conversion to RGB.
     let (width, height) = decoder.dimensions();
     let rgb = 3 * u64::from(width) * u64::from(height);
-    limits.reserve(rgb.max(decoder.total_bytes())).map_err(failed)?;
-    if width == 0 || height == 0 {
-        return Err(format!("{width}x{height} pixels"));
-    }
-    DynamicImage::from_decoder(decoder).map_err(failed)
+    expect_memory([width, height], rgb.max(decoder.total_bytes()))?;
+    // The EXIF reader would copy a whole TIFF.
+    let orientation = if is_tiff {
+        decoder.orientation().unwrap_or(Orientation::NoTransforms)
+    } else {
+        exif_orientation(bytes)
+    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
 }
 
-/// The orientation in the EXIF data, wherever in the file they are; as far as they can be read.
+/// Checks the size of a picture, and the bytes that it takes at once.
+fn expect_memory([width, height]: [u32; 2], bytes: u64) -> Result<(), String> {
+    let sides = 1..=MAX_SIDE;
+    if !sides.contains(&width) || !sides.contains(&height) {
+        return Err(format!("{width}x{height} pixels"));
+    }
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let [found, limit] = [bytes, MAX_BYTES].map(|bytes| bytes >> 20);
+    Err(format!("{width}x{height} pixels, which take {found} MiB; the limit is {limit} MiB"))
+}
+
+/// The orientation in the EXIF data, wherever in the file it is; as far as it can be read.
 fn exif_orientation(bytes: &[u8]) -> Orientation {
     let exif = exif::Reader::new()
         .continue_on_error(true)

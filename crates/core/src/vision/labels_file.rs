@@ -5,11 +5,14 @@ use serde_json::{Map, Value};
 /// The names in a file. The error says what the file is instead.
 pub(super) fn names(bytes: &[u8]) -> Result<Vec<String>, String> {
     let text = text(bytes)?;
-    let text = text.trim_end();
-    if text.is_empty() {
-        return Err("an empty file".into());
-    }
-    if text.starts_with(['{', '[']) { from_json(text) } else { from_lines(text) }
+    let is_in = |[start, end]: [char; 2]| {
+        let text = text.trim();
+        text.starts_with(start) && text.ends_with(end)
+    };
+    // A line may be in brackets, too: `[background]`.
+    let is_json = is_in(['[', ']']) || is_in(['{', '}']);
+    let names = if is_json { from_json(text)? } else { from_lines(text.trim_end())? };
+    if names.is_empty() { Err("no names".into()) } else { Ok(names) }
 }
 
 /// Without the byte-order mark that editors on Windows write.
@@ -55,7 +58,8 @@ fn from_json(text: &str) -> Result<Vec<String>, String> {
         .map(|(class, value)| {
             // Keras' have the number of the WordNet synset before the name.
             let name = value.as_array().map_or(Some(value), |parts| parts.last());
-            let name = name.and_then(Value::as_str).map(String::from);
+            let name = name.and_then(Value::as_str).filter(|name| !name.trim().is_empty());
+            let name = name.map(String::from);
             name.ok_or_else(|| format!("JSON whose name of class {class} is {value}"))
         })
         .collect()
@@ -93,9 +97,12 @@ mod tests {
         ] {
             assert_eq!(read(same).as_deref(), Ok("tulip|red rose"));
         }
+        assert_eq!(read(b"[background]\ntulip\n").as_deref(), Ok("[background]|tulip"));
         for (wrong, what) in [
             (&b"tulip\n\nrose"[..], "nothing in line 2"),
-            (b"  \n", "empty"),
+            (b"  \n", "no names"),
+            (b"[]", "no names"),
+            (b"[\"tulip\", \"\"]", "class 1 is \"\""),
             (b"a\nros\xe9\n", "Latin-1, in line 2"),
             (b"\xff\xfet\0", "UTF-16"),
             (b"{0: 'tulip',\n 1: 'rose'}", "json.dump"),
@@ -103,7 +110,7 @@ mod tests {
             (br#"{"tulip": 1, "rose": 2}"#, "classes from 0 on"),
             (b"[1, 2]", "name of class 0 is 1"),
         ] {
-            let found = read(wrong).expect_err("not a list of names");
+            let found = read(wrong).expect_err("no list of names");
             assert!(found.contains(what), "{found}");
         }
     }

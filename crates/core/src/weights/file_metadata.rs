@@ -65,7 +65,10 @@ pub(super) fn labels_from_json(text: &str) -> Result<Labels> {
 
 /// Checks that a file of this network may have these labels: one for each class, none of them too long.
 pub(super) fn check_labels(labels: &Labels, architecture: &Architecture) -> Result<()> {
-    labels.expect_classes(architecture.num_classes())?;
+    // A single output may be a score, which has a name and no classes.
+    if [labels.count(), architecture.num_classes()] != [1, 1] {
+        labels.expect_classes(architecture.num_classes())?;
+    }
     labels.names().iter().try_for_each(|name| check_length(name))
 }
 
