@@ -2,6 +2,7 @@
 
 #[cfg(feature = "jpeg")]
 use super::jpeg;
+use super::other_formats;
 use crate::error::{Error, Result};
 use exif::{In, Tag};
 use image::metadata::Orientation;
@@ -66,7 +67,8 @@ fn decode_from(bytes: &[u8], place: &str) -> Result<RgbImage> {
         image.apply_orientation(exif_orientation(bytes));
         return Ok(image.into_rgb8());
     }
-    decode_usual(bytes).map_err(refuse)
+    decode_usual(bytes)
+        .map_err(|found| refuse(other_formats::describe(bytes).map_or(found, String::from)))
 }
 
 /// By the `image` crate.

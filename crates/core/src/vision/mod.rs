@@ -1,7 +1,8 @@
 //! From image files to normalized batches.
 //!
 //! - Decoding: [`decode_file`] and [`decode`] (`decode`) give an upright RGB image of any supported file,
-//!   within limits on its size; `jpeg` is about the JPEGs that take another decoder.
+//!   within limits on its size; `jpeg` is about the JPEGs that take another decoder, `other_formats` about
+//!   files that are no pictures.
 //! - Preprocessing: a [`Preset`] (`preset`) belongs to a set of weights and says how images are resized,
 //!   cropped and normalized; `preprocess` does it. `resize` and `rotate` are Pillow's, bit for bit;
 //!   `orientation` flips without a copy; `level_table` normalizes by table lookup.
@@ -21,6 +22,7 @@ mod labels;
 mod labels_file;
 mod level_table;
 mod orientation;
+mod other_formats;
 mod pca_color;
 mod preprocess;
 mod preset;

@@ -162,21 +162,29 @@ fn what_is_no_picture_is_an_error_that_says_so() {
     let whole = std::fs::read(photo("cat.jpg")).expect("the photo");
     let png = std::fs::read(golden_picture("alpha.png")).expect("the picture");
     let empty_gif = b"GIF89a\0\0\0\0\0\0\0;";
-    let cases: [(&str, &[u8]); 7] = [
-        ("empty", b""),
-        ("text", b"this is a text, and not a picture at all"),
+    let cases: [(&str, &[u8]); 17] = [
+        ("an empty file", b""),
+        ("format could not be determined", b"this is a text, and not a picture at all"),
         ("a truncated JPEG", &whole[..whole.len() / 2]),
-        ("a truncated PNG", &png[..png.len() / 2]),
-        ("a JPEG's first bytes", &whole[..100]),
-        ("0x0", empty_gif),
-        ("zeros", &[0; 1000]),
+        ("unexpected end of file", &png[..png.len() / 2]),
+        ("a truncated JPEG", &whole[..100]),
+        ("Unexpected End of File", empty_gif),
+        ("nothing but zeros", &[0; 1000]),
+        ("a HEIC photo; convert", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("an AVIF picture; convert", b"\0\0\0\x1cftypavif\0\0\0\0mif1avif"),
+        ("a film", b"\0\0\0\x18ftypisom\0\0\0\0"),
+        ("a JPEG XL picture", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        ("a JPEG 2000 picture", b"\0\0\0\x0cjP  \r\n\x87\n"),
+        ("a PDF", b"%PDF-1.7"),
+        ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
+        ("a web page", b"\n <!DOCTYPE html><html><head>"),
+        ("an SVG drawing", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+        ("a ZIP archive", b"PK\x03\x04\x14\0"),
     ];
-    for (name, bytes) in cases {
+    for (what, bytes) in cases {
         match decode(bytes) {
-            Err(Error::Picture { expected, found, .. }) => {
-                assert!(!expected.is_empty() && !found.is_empty())
-            }
-            other => panic!("{name}: {:?}", other.map(|picture| picture.dimensions())),
+            Err(Error::Picture { found, .. }) => assert!(found.contains(what), "{what}: {found}"),
+            other => panic!("{what}: {:?}", other.map(|picture| picture.dimensions())),
         }
     }
     assert!(matches!(decode_file("no such file.jpg"), Err(Error::Io { .. })));
