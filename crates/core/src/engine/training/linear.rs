@@ -1,7 +1,7 @@
 //! The product of a linear layer and its gradients, which read the weights where they lie.
 #![allow(unsafe_code)]
 
-use super::linear_kernels::{Band, Sizes, add_inputs, add_outputs, write_weights};
+use super::linear_kernels::{Band, Lanes, Product, Sizes, add_inputs, write_weights};
 use super::run_items::run_items;
 use super::value_count::expect_count;
 use super::workspaces::Workspaces;
@@ -14,8 +14,12 @@ static WORKSPACES: Workspaces = Workspaces::new();
 /// Rows of the weights that a thread takes at once.
 const BAND: usize = 64;
 
-/// Blocks of inputs that stay in the cache while one row of the weights after the other is read.
-const TILE: usize = 32;
+/// Inputs that stay in the cache while one row of the weights after the other is read.
+const TILE: usize = 512;
+
+/// Blocks of inputs that stay in the cache, with their gradients or those of their weights, while one row of the weights
+/// after the other is read or written.
+const BLOCKS: usize = 32;
 
 /// A linear layer that is trained. Its bias is the caller's.
 ///
@@ -85,21 +89,30 @@ impl Linear {
     /// [`Error::ValueCount`] for slices of other lengths; [`Error::OutOfMemory`] if memory runs out.
     pub fn forward(&self, input: &[f32], weight: &[f32], output: &mut [f32]) -> Result<()> {
         self.expect_counts(input, weight, output)?;
-        output.fill(0.0);
-        let [weight, output] =
-            [pointer(weight), CheckedPtr::new(output.as_mut_ptr(), output.len())];
-        WORKSPACES.with(&[input.len()], 0, |workspace| {
-            let x = workspace.buffer(0);
-            self.pack(input, x);
-            for_each_range(self.sizes.outputs, BAND, |rows| {
-                for blocks in self.tiles() {
-                    add_outputs(
-                        self.isa,
-                        &self.sizes,
-                        &Band { rows: rows.clone(), blocks },
-                        [x, weight, output],
-                    );
+        let Sizes { batch, inputs, outputs } = self.sizes;
+        let lanes = batch.next_multiple_of(BLOCK);
+        let [input, weight] = [input, weight].map(pointer);
+        let output = CheckedPtr::new(output.as_mut_ptr(), output.len());
+        WORKSPACES.with(&[inputs * lanes, outputs * lanes], 0, |workspace| {
+            let [x, y] = [0, 1].map(|index| workspace.buffer(index));
+            let from = Lanes { images: input, batch, values: inputs, lanes: x };
+            let to = Lanes { images: output, batch, values: outputs, lanes: y };
+            for_each_range(inputs, TILE, |columns| from.gather(self.isa, columns));
+            for_each_range(outputs, BAND, |rows| {
+                clear(y.add(rows.start * lanes), rows.len() * lanes);
+                for columns in ranges(inputs, TILE) {
+                    let product = Product {
+                        weight: weight.add(rows.start * inputs + columns.start),
+                        stride: inputs,
+                        vectors: x.add(columns.start * lanes),
+                        sums: y.add(rows.start * lanes),
+                        rows: rows.len(),
+                        terms: columns.len(),
+                        lanes,
+                    };
+                    product.add(self.isa);
                 }
+                to.scatter(self.isa, rows);
             });
         })
     }
@@ -121,7 +134,7 @@ impl Linear {
             let [dx, dy] = [0, 1].map(|index| workspace.buffer(index));
             self.transpose(output_gradient, dy);
             let to = CheckedPtr::new(input_gradient.as_mut_ptr(), input_gradient.len());
-            for_each_range(self.sizes.inputs / BLOCK, TILE, |blocks| {
+            for_each_range(self.sizes.inputs / BLOCK, BLOCKS, |blocks| {
                 let band = Band { rows: 0..self.sizes.outputs, blocks };
                 add_inputs(self.isa, &self.sizes, &band, [dy, weight, dx]);
                 self.unpack(band.blocks, dx, to);
@@ -168,13 +181,13 @@ impl Linear {
 
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
         let blocks = self.sizes.inputs / BLOCK;
-        (0..blocks).step_by(TILE).map(move |first| first..blocks.min(first + TILE))
+        ranges(blocks, BLOCKS)
     }
 
     /// `[N, in]` to `[in / 16][N][16]`. In `[N, in]`, the vectors often lie a multiple of 4 KiB apart, and share the
     /// same few lines of the cache.
     fn pack(&self, planar: &[f32], packed: CheckedPtr) {
-        for_each_range(self.sizes.inputs / BLOCK, TILE, |blocks| {
+        for_each_range(self.sizes.inputs / BLOCK, BLOCKS, |blocks| {
             for (image, values) in planar.chunks_exact(self.sizes.inputs).enumerate() {
                 for block in blocks.clone() {
                     let to = packed.add((block * self.sizes.batch + image) * BLOCK);
@@ -211,6 +224,19 @@ impl Linear {
                 }
             }
         });
+    }
+}
+
+/// Ranges that together are `0..len`.
+fn ranges(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(step).map(move |first| first..len.min(first + step))
+}
+
+/// Writes zeros.
+fn clear(values: CheckedPtr, len: usize) {
+    for at in 0..len {
+        // SAFETY: inside the buffer, and only this item accesses these values.
+        unsafe { values.add(at).write(0.0) }
     }
 }
 
