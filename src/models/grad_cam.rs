@@ -1,5 +1,6 @@
 //! Grad-CAM (Selvaraju et al. 2017): which part of a picture a prediction comes from.
 
+use super::last_compiled::LastCompiled;
 use super::network_model::read;
 use super::{Architecture, Layer, Network, Tap};
 use crate::{Error, Result};
@@ -58,7 +59,9 @@ pub fn grad_cam<B: AutodiffBackend>(
     };
     // Before anything runs: fails for a layer that is not one of the features.
     table.receptive_field(&layer)?;
-    let network = network.clone().freeze();
+    let mut network = network.clone().freeze();
+    // Its passes, with gradients, would make the others forget what they were compiled to.
+    network.last_compiled = LastCompiled::default();
     // Not by `valid()`, whose passes are the engine's: it would pack the weights for this one.
     let taps = network.taps(image.detach(), &[&layer])?;
     let Some(Tap::Map(map)) = taps.into_iter().next() else {

@@ -7,9 +7,10 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a network was last compiled to. Its clones and, on an autodiff backend, its `valid()` share it.
-#[derive(Clone, Default)]
-pub struct LastCompiled(Arc<Shared>);
+/// What a network was last compiled to. Its clones and, on an autodiff backend, its `valid()` share it, until one of them
+/// gets other parameters.
+#[derive(Default)]
+pub struct LastCompiled(Mutex<Arc<Shared>>);
 
 #[derive(Default)]
 struct Shared {
@@ -36,29 +37,39 @@ impl LastCompiled {
             self.forget();
             return None;
         };
-        if let Some(last) = self.find(&parameters) {
+        let shared = lock(&self.0).clone();
+        if let Some(last) = shared.find(&parameters) {
             return last.compiled.clone();
         }
         // Of several threads, one packs and the others wait. Not those of rayon: the one that packs may be waiting for
         // them.
         let is_of_rayon = rayon::current_thread_index().is_some();
-        let _packing = (!is_of_rayon).then(|| lock(&self.0.packing));
-        if let Some(last) = self.find(&parameters) {
+        let _packing = (!is_of_rayon).then(|| lock(&shared.packing));
+        if let Some(last) = shared.find(&parameters) {
             return last.compiled.clone();
         }
         let compiled = compile();
-        let last = CompiledFrom { parameters, compiled: compiled.clone() };
-        *lock(&self.0.last) = Some(Arc::new(last));
+        let new = Some(Arc::new(CompiledFrom { parameters, compiled: compiled.clone() }));
+        if lock(&shared.last).is_none() {
+            *lock(&shared.last) = new;
+        } else {
+            // What is there may be that of a clone.
+            let own = Shared { last: Mutex::new(new), packing: Mutex::default() };
+            *lock(&self.0) = Arc::new(own);
+        }
         compiled
     }
 
     /// Frees its memory, which training can use.
     pub fn forget(&self) {
-        *lock(&self.0.last) = None;
+        let shared = lock(&self.0).clone();
+        *lock(&shared.last) = None;
     }
+}
 
+impl Shared {
     fn find(&self, parameters: &[CpuTensor]) -> Option<Arc<CompiledFrom>> {
-        let last = lock(&self.0.last).clone();
+        let last = lock(&self.last).clone();
         last.filter(|last| last.is_from(parameters))
     }
 }
@@ -92,6 +103,12 @@ impl<B: Backend> ModuleVisitor<B> for Parameters {
             (Some(found), Some(tensor)) => found.push(tensor),
             (found, _) => *found = None,
         }
+    }
+}
+
+impl Clone for LastCompiled {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(lock(&self.0).clone()))
     }
 }
 
@@ -131,9 +148,10 @@ mod tests {
         };
         assert_eq!([pass(&last, &module), pass(&last, &module.clone())], [1, 1]);
         assert_eq!(pass(&last.clone(), &module), 1, "a clone shares it");
-        let other = module.clone().map(&mut Double);
-        assert_eq!([pass(&last, &other), pass(&last, &other)], [2, 2]);
+        let (other, of_other) = (module.clone().map(&mut Double), last.clone());
+        assert_eq!([pass(&of_other, &other), pass(&of_other, &other)], [2, 2]);
+        assert_eq!(pass(&last, &module), 2, "the other does not take its place");
         last.forget();
-        assert_eq!(pass(&last, &other), 3);
+        assert_eq!([pass(&last, &module), pass(&of_other, &other)], [3, 3]);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn parts(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
         (Some(training), Some(validation)) => Ok(Some((training, validation))),
         // A class may be called `train`, but then its folder has pictures, and not folders.
         (Some(only), None) | (None, Some(only))
-            if has_folders(&only) && !entries.iter().any(|entry| is_class(entry)) =>
+            if has_folders(&only) && entries.iter().filter(|entry| is_class(entry)).count() < 2 =>
         {
             Err(Error::Setting {
                 place: folder.display().to_string(),

@@ -7,8 +7,11 @@
 use image::{DynamicImage, RgbImage};
 use jpeg_decoder::{Decoder, PixelFormat};
 
+const PROGRESSIVE: u8 = 2;
 /// The process of frames that build on each other.
 const HIERARCHICAL: u8 = 5;
+/// Those of photos have about ten.
+const MAX_SCANS: usize = 100;
 
 /// What the headers say up to the first scan.
 struct Headers {
@@ -40,7 +43,7 @@ pub(super) fn is_usual(bytes: &[u8]) -> Result<bool, String> {
         let recode = "`jpegtran in.jpg > out.jpg` makes an ordinary JPEG of it, without loss";
         return Err(format!("a JPEG with arithmetic coding; {recode}"));
     }
-    let is_progressive = headers.process == 2;
+    let is_progressive = headers.process == PROGRESSIVE;
     let has_all = headers.scan_components == headers.sampling.len();
     let largest = headers.sampling.iter().fold([1; 2], |[h, v], [a, b]| [h.max(*a), v.max(*b)]);
     let is_luma_finest = headers.sampling.first().is_none_or(|first| *first == largest);
@@ -63,7 +66,8 @@ fn headers(bytes: &[u8]) -> Option<Headers> {
         // Fill bytes may stand before a marker.
         let start = rest.iter().position(|byte| *byte != 0xff)?;
         let (&marker, after) = rest.get(start..)?.split_first()?;
-        if start == 0 {
+        // Decoders disagree about what has no place here: markers without a segment, and a zero.
+        if start == 0 || matches!(marker, 0 | 1 | 0xd0..=0xd9) {
             return None;
         }
         let (length, _) = after.split_first_chunk::<2>()?;
@@ -106,11 +110,21 @@ pub(super) fn decode_unusual(
 ) -> Result<DynamicImage, String> {
     let headers = headers(bytes).ok_or("a JPEG without a header")?;
     let size = [headers.width, headers.height].map(u32::from);
-    // Whole units are at most 32 pixels wide and high. Each component may be as fine as the picture, and has for each
-    // sample a coefficient, twice while a progressive file is decoded, and a level; then come the pixels.
+    // Each component may be as fine as the picture, and has a level for each sample. A progressive file also has a
+    // coefficient for each, twice. Then come the pixels.
     let samples: u64 = size.iter().map(|side| u64::from(side.next_multiple_of(32))).product();
-    expect_memory(size, samples * (5 * headers.sampling.len() as u64 + 3))?;
+    let bytes_per_sample = if headers.process == PROGRESSIVE { 5 } else { 2 };
+    expect_memory(size, samples * (bytes_per_sample * headers.sampling.len() as u64 + 3))?;
+    // Each may take as long as all pixels do.
+    if bytes.windows(2).filter(|pair| *pair == [0xff, 0xda]).count() > MAX_SCANS {
+        return Err(format!("a JPEG of more than {MAX_SCANS} scans"));
+    }
     let mut decoder = Decoder::new(bytes);
+    decoder.read_info().map_err(|error| error.to_string())?;
+    let found = decoder.info().map(|info| [info.width, info.height].map(u32::from));
+    if found != Some(size) {
+        return Err("a JPEG with a damaged header".into());
+    }
     let pixels = decoder.decode().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("a JPEG without pixels")?;
     let (width, height) = (info.width.into(), info.height.into());

@@ -5,12 +5,11 @@ use serde_json::{Map, Value};
 /// The names in a file. The error says what the file is instead.
 pub(super) fn names(bytes: &[u8]) -> Result<Vec<String>, String> {
     let text = text(bytes)?;
-    let is_in = |[start, end]: [char; 2]| {
-        let text = text.trim();
-        text.starts_with(start) && text.ends_with(end)
-    };
     // A line may be in brackets, too: `[background]`.
-    let is_json = is_in(['[', ']']) || is_in(['{', '}']);
+    let is_line = |line: &str| line.trim_end().ends_with([']', '}']);
+    let rest = text.trim().split_once('\n');
+    let is_json =
+        text.trim_start().starts_with(['[', '{']) && !rest.is_some_and(|(line, _)| is_line(line));
     let names = if is_json { from_json(text)? } else { from_lines(text.trim_end())? };
     if names.is_empty() { Err("no names".into()) } else { Ok(names) }
 }
@@ -100,6 +99,7 @@ mod tests {
         assert_eq!(read(b"[background]\ntulip\n").as_deref(), Ok("[background]|tulip"));
         for (wrong, what) in [
             (&b"tulip\n\nrose"[..], "nothing in line 2"),
+            (b"[\n\"tulip\",\n\"rose\",", "json.dump"),
             (b"  \n", "no names"),
             (b"[]", "no names"),
             (b"[\"tulip\", \"\"]", "class 1 is \"\""),

@@ -9,9 +9,11 @@ pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
         _ if bytes.is_empty() => "an empty file",
         Some([b'f', b't', b'y', b'p', brand @ ..]) => match brand {
             b"avif" | b"avis" => "an AVIF picture; convert it to PNG or JPEG",
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs"
+            | b"mif1" | b"msf1" => {
                 "a HEIC photo; convert it to JPEG, as with `heif-convert` or `magick`"
             }
+            b"crx " => "a raw photo; develop it to JPEG",
             _ => "a film (MP4 or its like)",
         },
         _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL ") => {

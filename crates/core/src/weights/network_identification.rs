@@ -53,6 +53,7 @@ impl Weights {
             Some((share, table.name.clone(), attempt.differences))
         };
         let all = NetworkConfig::all().into_iter().filter_map(differences);
+        let all = all.filter(|(share, ..)| *share > 0.0);
         // Of equals the first, which is the simplest.
         let nearest = all.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
         Some((nearest.1, nearest.2))

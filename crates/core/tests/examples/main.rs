@@ -101,7 +101,7 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
         (&["no such photo.jpg"], "no such photo.jpg"),
         (&["examples/photos/cat.jpg", "--weights", "Cargo.toml"], "safetensors"),
         (&["examples/photos/cat.jpg", "--preset", "torch"], "imagenet, caffe"),
-        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "not JSON"),
+        (&["examples/photos/cat.jpg", "--labels", "Cargo.toml"], "nothing in line"),
         (&["examples/photos/cat.jpg", "--labels", text(&labels)], "labels: expected 1000"),
         (&["src/models"], "no photos found"),
         (&["no/such/*.jpg"], "no photos found"),

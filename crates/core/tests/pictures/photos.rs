@@ -136,6 +136,17 @@ fn an_unusual_jpeg_of_a_huge_size_costs_nothing() {
             let error = decode(&file).expect_err("too large").to_string();
             assert!(error.contains(found), "{kind}: {error}");
         }
+        // The same size in a frame that only one of two readers sees, in what may be a segment of marker 0.
+        let length = (file.len() as u16).to_be_bytes();
+        let small = golden.tensor(name.expect("a case")).expect("a tensor").data();
+        let hidden = [&[0xff, 0xd8, 0xff, 0], &length[..], &file[2..], &small[2..]].concat();
+        assert!(decode(&hidden).is_err(), "{kind}");
+        // As many scans as a megabyte has room for.
+        let end = small.len() - 2;
+        let scan = [0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0];
+        let scans = [&small[..end], &scan.repeat(101), &small[end..]].concat();
+        let error = decode(&scans).expect_err("scans").to_string();
+        assert!(error.contains("more than 100 scans"), "{kind}: {error}");
     }
 }
 

@@ -47,14 +47,20 @@ impl Linear {
     /// The kernels for `batch` vectors of `inputs` values, with the best instruction set of this machine.
     ///
     /// # Errors
-    /// [`Error::Setting`] if a number is 0, or the inputs are not a multiple of 16.
+    /// [`Error::Setting`] if a number is 0 or beyond any memory, or the inputs are not a multiple of 16.
     pub fn new(batch: usize, inputs: usize, outputs: usize) -> Result<Self> {
-        if ![batch, inputs, outputs].contains(&0) && inputs.is_multiple_of(BLOCK) {
+        let lanes = batch.checked_next_multiple_of(BLOCK);
+        let is_small = |a: usize, b: Option<usize>| {
+            b.and_then(|b| a.checked_mul(b)).is_some_and(|values| values <= isize::MAX as usize / 4)
+        };
+        let is_small =
+            is_small(inputs, Some(outputs)) && is_small(inputs, lanes) && is_small(outputs, lanes);
+        if ![batch, inputs, outputs].contains(&0) && inputs.is_multiple_of(BLOCK) && is_small {
             return Ok(Self { sizes: Sizes { batch, inputs, outputs }, isa: Isa::best() });
         }
         Err(Error::Setting {
             place: "linear layer".into(),
-            expected: "sizes above 0, and a multiple of 16 inputs".into(),
+            expected: "sizes above 0 that fit in memory, and a multiple of 16 inputs".into(),
             found: format!("{batch} vectors of {inputs} inputs, and {outputs} outputs"),
         })
     }

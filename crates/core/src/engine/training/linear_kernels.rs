@@ -179,11 +179,6 @@ unsafe fn add_sums<S: Simd, const R: usize, const V: usize>(
     // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat(0.0); V]; R];
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = sum_of(r, v).load::<S>();
-            }
-        }
         for term in 0..product.terms {
             let mut values = [S::splat(0.0); V];
             for (v, vector) in values.iter_mut().enumerate() {
@@ -196,9 +191,11 @@ unsafe fn add_sums<S: Simd, const R: usize, const V: usize>(
                 }
             }
         }
+        // At the end: one long sum would be less exact.
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
-                sum_of(r, v).store::<S>(*sum);
+                let before = sum_of(r, v).load::<S>();
+                sum_of(r, v).store::<S>(S::add(before, *sum));
             }
         }
     }
