@@ -51,9 +51,9 @@ def jpegs() -> dict[str, bytes]:
 
 
 def exif(number: int, kind: int = 3, count: int = 1, order: str = ">") -> bytes:
-    """Orientation as SHORT (3) or LONG (4)."""
+    """Orientation as BYTE (1), SHORT (3) or LONG (4)."""
     head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(order + "IH", 8, 1)
-    value = struct.pack(order + ("HH" if kind == 3 else "I"), *([number, 0] if kind == 3 else [number]))
+    value = struct.pack(order + {1: "B3x", 3: "H2x", 4: "I"}[kind], number)
     return head + struct.pack(order + "HHI", 0x112, kind, count) + value + struct.pack(order + "I", 0)
 
 
@@ -80,6 +80,7 @@ def oriented() -> dict[str, bytes]:
     for order, name in [(">", "big"), ("<", "little")]:
         for number in range(1, 9):
             files[f"jpeg, orientation {number}, {name} endian"] = with_segment(b"Exif\0\0" + exif(number, order=order))
+        files[f"jpeg, as BYTE, {name} endian"] = with_segment(b"Exif\0\0" + exif(UPRIGHT_BY, 1, order=order))
         files[f"jpeg, as LONG, {name} endian"] = with_segment(b"Exif\0\0" + exif(UPRIGHT_BY, 4, order=order))
     files["jpeg, two values"] = with_segment(b"Exif\0\0" + exif(UPRIGHT_BY, count=2))
     files["jpeg, no such orientation"] = with_segment(b"Exif\0\0" + exif(9))

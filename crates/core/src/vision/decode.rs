@@ -4,7 +4,7 @@
 use super::jpeg;
 use super::other_formats;
 use crate::error::{Error, Result};
-use exif::{In, Tag};
+use exif::{In, Tag, Value};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::fs::File;
@@ -120,7 +120,12 @@ fn exif_orientation(bytes: &[u8]) -> Orientation {
         .or_else(|error| error.distill_partial_result(|_| {}));
     let exif = exif.ok();
     let field = exif.as_ref().and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY));
-    let number = field.and_then(|field| field.value.get_uint(0)).and_then(|it| it.try_into().ok());
+    // Of other types, it is not one for Pillow either.
+    let number = field.and_then(|field| match &field.value {
+        Value::Short(values) => values.first().and_then(|value| (*value).try_into().ok()),
+        Value::Long(values) => values.first().and_then(|value| (*value).try_into().ok()),
+        _ => None,
+    });
     number.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
