@@ -15,6 +15,8 @@ use alexnet_vgg::{Error, Metadata};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ParamId};
 use burn::optim::{GradientsParams, Optimizer};
+#[cfg(feature = "ndarray")]
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::TrainStep;
@@ -136,11 +138,15 @@ fn difference_of(scale: f64, ours: &[f32], theirs: &[f32]) -> f64 {
 }
 
 /// Of a parameter, all rows.
-fn gradient(gradients: &GradientsParams, parameter: &Parameter, ids: &[ParamId]) -> Vec<f32> {
+fn gradient<B: Backend>(
+    gradients: &GradientsParams,
+    parameter: &Parameter,
+    ids: &[ParamId],
+) -> Vec<f32> {
     let of = |id: &ParamId| match parameter.shape.len() {
-        1 => gradients.get::<Flex, 1>(*id).map(floats),
-        2 => gradients.get::<Flex, 2>(*id).map(floats),
-        _ => gradients.get::<Flex, 4>(*id).map(floats),
+        1 => gradients.get::<B, 1>(*id).map(floats),
+        2 => gradients.get::<B, 2>(*id).map(floats),
+        _ => gradients.get::<B, 4>(*id).map(floats),
     };
     ids.iter().flat_map(|id| of(id).unwrap_or_default()).collect()
 }
@@ -160,8 +166,29 @@ fn all_rows(parameter: &Parameter) -> std::ops::Range<usize> {
     0..parameter.shape[0]
 }
 
+/// In f64: the roundings of f32 add up to 1.1e-5 of a bias's gradient, or not, by the machine.
+#[cfg(feature = "ndarray")]
 #[test]
 fn a_step_is_that_of_one_device() {
+    step_is_that_of_one_device::<Exact>(TOLERANCE);
+}
+
+/// The kernels of Flex have shapes of their own in halves.
+#[test]
+fn logits_on_flex_are_those_of_one_device() {
+    for table in tables() {
+        let whole = network::<B>(&table);
+        let theirs = TrainStep::step(&whole, batch(&table, 4)).item;
+        let ours = TrainStep::step(&split(&whole), batch(&table, 4)).item;
+        let apart = difference(&floats(ours.output), &floats(theirs.output));
+        assert!(apart < TOLERANCE, "{}: logits {apart:.1e}", table.name);
+        let apart = difference(&floats(ours.loss), &floats(theirs.loss));
+        assert!(apart < TOLERANCE, "{}: loss {apart:.1e}", table.name);
+    }
+}
+
+#[cfg(feature = "ndarray")]
+fn step_is_that_of_one_device<B: AutodiffBackend>(tolerance: f64) {
     for table in tables() {
         let name = format!("{} {:?}", table.name, table.features.first());
         let whole = network::<B>(&table);
@@ -169,18 +196,19 @@ fn a_step_is_that_of_one_device() {
         let theirs = TrainStep::step(&whole, batch(&table, 4));
         let ours = TrainStep::step(&two_gpu, batch(&table, 4));
         let apart = difference(&floats(ours.item.output), &floats(theirs.item.output));
-        assert!(apart < TOLERANCE, "{name}: logits {apart:.1e}");
+        assert!(apart < tolerance, "{name}: logits {apart:.1e}");
         let apart = difference(&floats(ours.item.loss), &floats(theirs.item.loss));
-        assert!(apart < TOLERANCE, "{name}: loss {apart:.1e}");
+        assert!(apart < tolerance, "{name}: loss {apart:.1e}");
 
         let (of_halves, of_whole) = (two_gpu.trainable_parameters(), whole.trainable_parameters());
-        let of_whole_parameter =
-            |it: &TrainableParameter| gradient(&theirs.grads, &it.parameter, &it.ids);
+        let of_whole_parameter = |it: &TrainableParameter| {
+            gradient::<B::InnerBackend>(&theirs.grads, &it.parameter, &it.ids)
+        };
         let of_all = of_whole.iter().map(|it| largest(&of_whole_parameter(it))).fold(0.0, f64::max);
         let mut worst = 0f64;
         for (half, whole) in of_halves.iter().zip(&of_whole) {
             assert_eq!(half.parameter, whole.parameter);
-            let ours = gradient(&ours.grads, &half.parameter, &half.ids);
+            let ours = gradient::<B::InnerBackend>(&ours.grads, &half.parameter, &half.ids);
             let theirs = of_whole_parameter(whole);
             assert_eq!(
                 ours.len() as u64,
@@ -191,7 +219,7 @@ fn a_step_is_that_of_one_device() {
             let scale = if is_idle(&table, &half.parameter) { of_all } else { largest(&theirs) };
             let apart = difference_of(scale, &ours, &theirs);
             worst = worst.max(apart);
-            assert!(apart < TOLERANCE, "{name} {}: {apart:.1e}", half.parameter.key);
+            assert!(apart < tolerance, "{name} {}: {apart:.1e}", half.parameter.key);
         }
         assert_eq!(of_halves.len(), of_whole.len());
         eprintln!("{name}: {worst:.1e}");
@@ -202,12 +230,12 @@ fn a_step_is_that_of_one_device() {
             weights(|p| whole.values(p, all_rows(p)).expect("its own"), &table),
         ];
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            assert!(difference(ours, theirs) < TOLERANCE, "{name}");
+            assert!(difference(ours, theirs) < tolerance, "{name}");
         }
-        let images = batch::<Flex>(&table, 3).images;
+        let images = batch::<B::InnerBackend>(&table, 3).images;
         let ours = floats(two_gpu.valid().forward(images.clone()));
         let apart = difference(&ours, &floats(whole.valid().forward(images)));
-        assert!(apart < TOLERANCE, "{name}: without dropout {apart:.1e}");
+        assert!(apart < tolerance, "{name}: without dropout {apart:.1e}");
     }
 }
 
