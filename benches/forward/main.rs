@@ -11,9 +11,8 @@
 //!   `compiled-int16` are the engine with all of the machine's threads. wgpu runs where there is an adapter.
 //! - `growth/<network>/<batch>x<height>x<width>`: the engine's pixels per second.
 //! - In pairs, `overhead/...`: the module and burn's own layers, called by hand; `module/...`: the module
-//!   and the engine; `lrn/...`: the 2012
-//!   network with and without its normalization; and, on the engine, `dense/...` and `dropout/...`: dense
-//!   evaluation and Monte Carlo dropout against a plain pass.
+//!   and the engine; `lrn/...`: the 2012 network with and without its normalization; and, on the engine,
+//!   `dense/...` and `dropout/...`: dense evaluation and Monte Carlo dropout against a plain pass.
 #![recursion_limit = "256"]
 
 mod bare_network;

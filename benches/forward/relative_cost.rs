@@ -1,6 +1,6 @@
 //! What one pass costs relative to another, measured in pairs: our module and burn's own layers called by
-//! hand; our module and the engine; the 2012 network with and without LRN; and on the engine, dense evaluation of 512×512 pixels, and
-//! twenty passes with dropout, against one plain pass.
+//! hand; our module and the engine; the 2012 network with and without LRN; and on the engine, dense evaluation
+//! of 512×512 pixels, and twenty passes with dropout, against one plain pass.
 
 use super::bare_network::BareNetwork;
 use super::paired::{Case, Outcome, time};

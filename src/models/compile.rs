@@ -20,9 +20,12 @@ impl<B: Backend> Network<B> {
     /// # Errors
     /// As for [`Compiled::from_values`].
     pub fn compile(self, options: impl Into<CompileOptions>) -> Result<Compiled> {
+        Ok(self.packed(options.into())?.with_metadata(self.metadata().clone()))
+    }
+
+    fn packed(&self, options: CompileOptions) -> Result<Compiled> {
         let values = |parameter: &Parameter, rows| self.values(parameter, rows);
-        let compiled = Compiled::from_values(self.architecture(), options, values)?;
-        Ok(compiled.with_metadata(self.metadata().clone()))
+        Compiled::from_values(self.architecture(), options, values)
     }
 
     /// The network as the engine has it. `None` where the layers have to do the pass: for images on a backend that is
@@ -34,9 +37,7 @@ impl<B: Backend> Network<B> {
         }
         self.last_compiled.get_or_compile(self, || {
             let threads = Threads::of_rayon();
-            let options = CompileOptions { threads, ..CompileOptions::default() };
-            let values = |parameter: &Parameter, rows| self.values(parameter, rows);
-            Compiled::from_values(self.architecture(), options, values).ok()
+            self.packed(CompileOptions { threads, ..CompileOptions::default() }).ok()
         })
     }
 

@@ -5,7 +5,7 @@ use super::heat_map::HeatMap;
 use super::model::{Model, unexpected_output};
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::vision::{Crop, Orientation, Preset, RgbImage, View, Views, WholeImage};
+use crate::vision::{Crop, Orientation, Preset, RgbImage, View, Views, WholeImage, classes_of};
 
 /// The class scores of a whole image, averaged over all positions: `[num_classes]`.
 pub(super) fn mean_scores(model: &dyn Model, image: &WholeImage) -> Result<Vec<f32>> {
@@ -27,7 +27,7 @@ pub(super) fn heat_map(
 ) -> Result<HeatMap> {
     let architecture = model.architecture();
     let outputs = architecture.num_classes();
-    let classes = if outputs == 1 { 2 } else { outputs };
+    let classes = classes_of(outputs);
     if class >= classes {
         return Err(Error::Setting {
             place: "class of a heat map".into(),

@@ -80,6 +80,7 @@ impl Labels {
     }
 }
 
-fn classes_of(outputs: usize) -> usize {
+/// The classes that a network with this many outputs distinguishes: two with the single one of a sigmoid.
+pub(crate) fn classes_of(outputs: usize) -> usize {
     if outputs == 1 { 2 } else { outputs }
 }

@@ -34,6 +34,7 @@ mod view_names;
 
 pub use decode::{decode, decode_file};
 pub use image::RgbImage;
+pub(crate) use labels::classes_of;
 pub use labels::{Labels, imagenet_labels};
 pub use orientation::Orientation;
 pub use preprocess::{NormalizedViews, WholeImage};

@@ -68,15 +68,20 @@ fn shared_photos_equal_pillows() {
     }
 }
 
-/// JPEGs of every sampling and order of scans, with and without restarts, from libjpeg-turbo's cjpeg; and orientations
-/// wherever cameras and programs write them (tests/golden/odd_files.py).
-#[test]
-fn unusual_files_equal_pillows() {
+/// Files as tests/golden/odd_files.py describes them, and their pixels.
+fn odd_files() -> SafeTensors<'static> {
     let golden = include_bytes!(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../tests/golden/odd_files.safetensors"
     ));
-    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    SafeTensors::deserialize(golden).expect("the fixture")
+}
+
+/// JPEGs of every sampling and order of scans, with and without restarts, from libjpeg-turbo's cjpeg; and orientations
+/// wherever cameras and programs write them (tests/golden/odd_files.py).
+#[test]
+fn unusual_files_equal_pillows() {
+    let golden = odd_files();
     let cases: Vec<&str> =
         golden.names().iter().filter_map(|it| it.strip_suffix("/file")).collect();
     assert_eq!(cases.len(), 44 + 26);
@@ -119,11 +124,7 @@ fn jpegs_of_other_processes_are_refused_by_name() {
 /// A kilobyte whose header claims gigapixels, for the decoder that counts late.
 #[test]
 fn an_unusual_jpeg_of_a_huge_size_costs_nothing() {
-    let golden = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/golden/odd_files.safetensors"
-    ));
-    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    let golden = odd_files();
     for kind in ["jpeg 3x1 one", "jpeg 3x1 progressive", "jpeg 2x2 three"] {
         let names = golden.names();
         let name = names.iter().find(|name| name.starts_with(kind) && name.ends_with("/file"));
