@@ -44,9 +44,9 @@ struct Args {
     /// be repeated.
     #[arg(long, value_name = "LAYER")]
     tap: Vec<String>,
-    /// Number of classes.
-    #[arg(long, default_value_t = 1000, conflicts_with = "features_only")]
-    num_classes: usize,
+    /// Number of classes. Default: as many as the weights have.
+    #[arg(long, conflicts_with = "features_only")]
+    num_classes: Option<usize>,
     /// Load only the convolutional part, for a weights file without this classifier. Writes only taps.
     #[arg(long, requires = "tap")]
     features_only: bool,
@@ -88,37 +88,42 @@ fn compute(args: &Args, images: &Array) -> Result<Vec<Array>, Box<dyn Error>> {
         return Err(format!("input: expected [N, 3, H, W], found {:?}", images.shape).into());
     };
     let shape = [batch, channels, height, width];
-    let config = args.model.clone().with_num_classes(args.num_classes).for_input([height, width]);
+    let weights = Weights::open(&args.weights)?;
+    let load = LoadOptions { features_only: args.features_only };
+    let mut config = weights.network(Some(&args.model), load)?.for_input([height, width]);
+    if let Some(classes) = args.num_classes {
+        config = config.with_num_classes(classes);
+    }
     let mut architecture = config.architecture()?;
     if args.features_only {
         architecture = architecture.without_classifier();
     }
-    // Wrong names are reported before any weights are read.
+    // Wrong names are reported before any values are read.
     let mut layers: Vec<&str> = args.tap.iter().map(String::as_str).collect();
     layers.iter().try_for_each(|layer| architecture.find(layer).map(drop))?;
     if !args.features_only {
         // The logits are the output of the last layer.
         layers.extend(architecture.steps().last().map(|last| last.key.as_str()));
     }
-    Ok(load(args, &architecture, shape)?.taps(&images.values, shape, &layers)?)
+    Ok(load(args, &architecture, &weights, shape)?.taps(&images.values, shape, &layers)?)
 }
 
 fn load(
     args: &Args,
     architecture: &Architecture,
+    weights: &Weights,
     shape: [usize; 4],
 ) -> Result<Box<dyn Model>, Box<dyn Error>> {
-    let weights = Weights::open(&args.weights)?;
     let options = LoadOptions { features_only: args.features_only };
     if args.engine == "compiled" {
         let compile_options = args.options.options();
-        let model = Compiled::from_weights(architecture, &weights, options, compile_options)?;
+        let model = Compiled::from_weights(architecture, weights, options, compile_options)?;
         return Ok(Box::new(model));
     }
     if args.options.are_given() {
         return Err("--linear-weights, --threads and --isa need --engine compiled".into());
     }
-    let model = load_on(args.backend, architecture, &weights, options)?;
+    let model = load_on(args.backend, architecture, weights, options)?;
     model.check(shape)?;
     Ok(model)
 }

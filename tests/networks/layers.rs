@@ -332,12 +332,7 @@ fn what_is_not_a_number_reaches_every_output() {
     for (config, value) in
         NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(5))
     {
-        let table = match config {
-            NetworkConfig::AlexNet(config) => {
-                config.with_width(0.05).architecture().expect("valid")
-            }
-            NetworkConfig::Vgg(config) => config.with_width(0.05).architecture().expect("valid"),
-        };
+        let table = config.with_width(0.05).architecture().expect("valid");
         let name = table.name.clone();
         let network: Network<B> = formula::network(table, &device);
         let mut x = formula::fill("input", &[2, 3, 64, 64], 0..2);

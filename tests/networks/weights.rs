@@ -169,7 +169,7 @@ fn a_network_is_saved_in_every_naming_and_type() {
                 let options = SaveOptions { dtype, naming, ..SaveOptions::default() };
                 network.save_as(&path, &options).expect("a writable folder");
                 let weights = Weights::open(&path).expect("ours");
-                assert_eq!(weights.naming(&small()).expect("this network's"), naming);
+                assert_eq!(weights.naming(&small()).expect("this network's"), Some(naming));
                 let place = format!("{naming} {dtype} {extension}");
                 expect_formula(&load(&small(), &path).expect("ours"), &place, stored);
             }

@@ -201,6 +201,7 @@ fn narrow(config: NetworkConfig) -> Architecture {
     let architecture = match config {
         NetworkConfig::AlexNet(config) => config.with_dropout(0.0).architecture(),
         NetworkConfig::Vgg(config) => config.with_dropout(0.0).architecture(),
+        NetworkConfig::Custom(table) => Architecture::new(table),
     };
     architecture.expect("a published network")
 }

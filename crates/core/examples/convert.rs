@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let weights = Weights::open(&args.input)?;
     let architecture = architecture(&weights, args.model.as_ref())?;
-    let from = weights.naming(&architecture)?;
+    let from = cli::names(weights.naming(&architecture)?);
     let dtype = match args.dtype {
         Some(Type::F32) => Dtype::F32,
         Some(Type::F16) => Dtype::F16,
@@ -69,7 +69,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let (name, from_format) = (&architecture.name, weights.format());
     let (to_format, to) = (format_of(&args.output), args.to);
     cli::print(format!(
-        "{input}: {name}, {from_format}, names as in {from}\n{output}: {to_format}, {dtype}, names as in {to}\n",
+        "{input}: {name}, {from_format}, {from}\n{output}: {to_format}, {dtype}, names as in {to}\n",
     ))?;
     if to_format != Format::Safetensors {
         warn_about_lost(&options.metadata);

@@ -7,6 +7,7 @@
 
 mod cli;
 
+use alexnet_vgg_core::architecture::{Head, NetworkConfig};
 use alexnet_vgg_core::printable;
 use alexnet_vgg_core::weights::{Dtype, Identity, Weights};
 use clap::Parser;
@@ -104,6 +105,25 @@ fn network(identity: Option<Identity>) -> Result<String, Box<dyn Error>> {
         if config.width() != 1.0 {
             text += &format!(", width {:.3}", config.width());
         }
+        text += &own_layers(config);
     }
-    Ok(text + &format!(", names as in {naming}"))
+    Ok(format!("{text}, {}", cli::names(naming)))
+}
+
+/// In which layers the network differs from the published one, apart from its width.
+fn own_layers(config: &NetworkConfig) -> String {
+    let head = match config {
+        NetworkConfig::AlexNet(config) => &config.head,
+        NetworkConfig::Vgg(config) => &config.head,
+        NetworkConfig::Custom(_) => return ", with channels of its own".into(),
+    };
+    match head {
+        Head::Published => String::new(),
+        Head::Custom { pool: [height, width], hidden } if hidden.is_empty() => {
+            format!(", a single linear layer on a {height}x{width} map")
+        }
+        Head::Custom { pool: [height, width], hidden } => {
+            format!(", hidden layers of {hidden:?} on a {height}x{width} map")
+        }
+    }
 }

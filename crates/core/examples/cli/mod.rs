@@ -9,6 +9,7 @@ pub mod views;
 use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};
 use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Threads};
 use alexnet_vgg_core::printable;
+use alexnet_vgg_core::weights::Naming;
 use clap::Args;
 use std::error::Error;
 use std::fmt::Display;
@@ -21,6 +22,11 @@ pub fn networks(what: &str) -> String {
     let names: Vec<String> =
         NetworkConfig::all().iter().map(|config| config.table().name).collect();
     format!("{what}: {}", names.join(", "))
+}
+
+/// Whose names the tensors of a file have.
+pub fn names(naming: Option<Naming>) -> String {
+    naming.map_or("names of its own".into(), |naming| format!("names as in {naming}"))
 }
 
 /// Options of the compiled engine.

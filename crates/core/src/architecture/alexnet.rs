@@ -8,6 +8,7 @@
 //! Both have the same structure, so each technique of the 2012 paper can be switched on or off in either.
 
 use super::checked_table::Architecture;
+use super::head::Head;
 use super::init::{BiasInit, Init, WeightInit};
 use super::layer::Layer;
 use super::paper_names::Numbering;
@@ -71,6 +72,9 @@ pub struct AlexNetConfig {
     pub activation: Activation,
     /// Probability of dropping a hidden feature (section 4.2), 0 <= p < 1.
     pub dropout: f64,
+    /// The pool and the hidden layers that follow the features.
+    #[serde(default)]
+    pub head: Head,
     /// Number of classes, at least 1.
     pub num_classes: usize,
     /// Channels of the input, at least 1.
@@ -168,6 +172,7 @@ impl AlexNetConfig {
             overlapping_pools: true,
             activation: Activation::Relu,
             dropout: 0.5,
+            head: Head::Published,
             num_classes: 1000,
             in_channels: 3,
             input_size: 224,
@@ -183,6 +188,7 @@ impl AlexNetConfig {
         with_overlapping_pools(overlapping_pools: bool),
         with_activation(activation: Activation),
         with_dropout(dropout: f64),
+        with_head(head: Head),
         with_num_classes(num_classes: usize),
         with_in_channels(in_channels: usize),
         with_input_size(input_size: usize),
@@ -229,12 +235,13 @@ impl AlexNetConfig {
                 features.push(Layer::MaxPool { kernel, stride: 2 });
             }
         }
+        let (pool, hidden) = self.head.sizes(6, [scaled_channels(HIDDEN, self.width); 2]);
         Table {
             name: self.name(row).into(),
             input: [self.in_channels, self.input_size, self.input_size],
             features,
-            pool: [6, 6],
-            classifier: self.classifier(row),
+            pool,
+            classifier: self.classifier(row, &hidden),
             numbering: Numbering::Sequential,
         }
     }
@@ -244,14 +251,17 @@ impl AlexNetConfig {
         if own { "alexnet_two_gpu" } else { row.name }
     }
 
-    fn classifier(&self, row: &Row) -> Vec<Layer> {
+    fn classifier(&self, row: &Row, hidden: &[usize]) -> Vec<Layer> {
         let dropout = Layer::Dropout { p: self.dropout };
-        let mut hidden = vec![
-            Layer::Linear { out: scaled_channels(HIDDEN, self.width), init: row.hidden },
-            self.activation(),
-        ];
-        hidden.insert(if row.dropout_first { 0 } else { 2 }, dropout);
-        let mut layers = hidden.repeat(2);
+        let hidden = hidden.iter().flat_map(|&out| {
+            let linear = Layer::Linear { out, init: row.hidden };
+            if row.dropout_first {
+                [dropout, linear, self.activation()]
+            } else {
+                [linear, self.activation(), dropout]
+            }
+        });
+        let mut layers = Vec::from_iter(hidden);
         layers.push(Layer::Linear { out: self.num_classes, init: row.last });
         layers
     }

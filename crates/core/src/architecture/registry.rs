@@ -2,12 +2,15 @@
 
 use super::alexnet::AlexNetConfig;
 use super::checked_table::Architecture;
+use super::head::Head;
+use super::layer::Layer;
 use super::table::Table;
 use super::vgg::{self, VggConfig};
+use super::width::scaled_channels;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The config of any AlexNet or VGG.
+/// The config of any AlexNet or VGG, or any other chain of layers.
 ///
 /// ```
 /// use alexnet_vgg_core::architecture::NetworkConfig;
@@ -22,6 +25,8 @@ pub enum NetworkConfig {
     AlexNet(AlexNetConfig),
     /// Any VGG.
     Vgg(VggConfig),
+    /// A table that no config describes, such as a network some of whose channels were removed (pruned).
+    Custom(Table),
 }
 
 impl NetworkConfig {
@@ -57,6 +62,12 @@ impl NetworkConfig {
         match self {
             Self::AlexNet(config) => Self::AlexNet(config.with_num_classes(num_classes)),
             Self::Vgg(config) => Self::Vgg(config.with_num_classes(num_classes)),
+            Self::Custom(mut table) => {
+                if let Some(Layer::Linear { out, .. }) = table.classifier.last_mut() {
+                    *out = num_classes;
+                }
+                Self::Custom(table)
+            }
         }
     }
 
@@ -65,15 +76,21 @@ impl NetworkConfig {
         match self {
             Self::AlexNet(config) => Self::AlexNet(config.with_in_channels(in_channels)),
             Self::Vgg(config) => Self::Vgg(config.with_in_channels(in_channels)),
+            Self::Custom(table) => {
+                let [_, height, width] = table.input;
+                Self::Custom(Table { input: [in_channels, height, width], ..table })
+            }
         }
     }
 
     /// The same network with its channels and hidden features scaled by another factor:
-    /// [`VggConfig::width`].
+    /// [`VggConfig::width`]. A custom table is scaled as it stands.
     pub fn with_width(self, width: f64) -> Self {
         match self {
             Self::AlexNet(config) => Self::AlexNet(config.with_width(width)),
             Self::Vgg(config) => Self::Vgg(config.with_width(width)),
+            Self::Custom(table) if width == 1.0 => Self::Custom(table),
+            Self::Custom(table) => Self::Custom(scaled(table, width)),
         }
     }
 
@@ -82,6 +99,23 @@ impl NetworkConfig {
         match self {
             Self::AlexNet(config) => config.width,
             Self::Vgg(config) => config.width,
+            Self::Custom(_) => 1.0,
+        }
+    }
+
+    /// The same network with another pool and other hidden layers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a custom table, whose classifier is written out.
+    pub fn with_head(self, head: Head) -> Result<Self> {
+        match self {
+            Self::AlexNet(config) => Ok(Self::AlexNet(config.with_head(head))),
+            Self::Vgg(config) => Ok(Self::Vgg(config.with_head(head))),
+            Self::Custom(table) => Err(Error::Setting {
+                place: table.name,
+                expected: "a config, to set its head".into(),
+                found: "a custom table".into(),
+            }),
         }
     }
 
@@ -105,6 +139,7 @@ impl NetworkConfig {
         match self {
             Self::AlexNet(config) => config.table(),
             Self::Vgg(config) => config.table(),
+            Self::Custom(table) => table.clone(),
         }
     }
 
@@ -117,6 +152,24 @@ impl NetworkConfig {
     }
 }
 
+/// The table with all channels and hidden features scaled.
+fn scaled(table: Table, width: f64) -> Table {
+    let scale = |layer| match layer {
+        Layer::Conv { out, kernel, stride, padding, groups, init } => {
+            Layer::Conv { out: scaled_channels(out, width), kernel, stride, padding, groups, init }
+        }
+        Layer::Linear { out, init } => Layer::Linear { out: scaled_channels(out, width), init },
+        other => other,
+    };
+    let last = table.classifier.last().copied();
+    let mut classifier: Vec<Layer> = table.classifier.into_iter().map(scale).collect();
+    // The last layer has a feature for each class.
+    if let (Some(slot), Some(last)) = (classifier.last_mut(), last) {
+        *slot = last;
+    }
+    Table { features: table.features.into_iter().map(scale).collect(), classifier, ..table }
+}
+
 impl From<AlexNetConfig> for NetworkConfig {
     fn from(config: AlexNetConfig) -> Self {
         Self::AlexNet(config)
@@ -126,5 +179,11 @@ impl From<AlexNetConfig> for NetworkConfig {
 impl From<VggConfig> for NetworkConfig {
     fn from(config: VggConfig) -> Self {
         Self::Vgg(config)
+    }
+}
+
+impl From<Table> for NetworkConfig {
+    fn from(table: Table) -> Self {
+        Self::Custom(table)
     }
 }

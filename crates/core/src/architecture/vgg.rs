@@ -7,6 +7,7 @@
 
 use super::alexnet::LRN;
 use super::checked_table::Architecture;
+use super::head::Head;
 use super::init::{BiasInit, Init, WeightInit};
 use super::layer::Layer;
 use super::paper_names::Numbering;
@@ -61,6 +62,9 @@ pub struct VggConfig {
     pub batch_norm: bool,
     /// Probability of dropping a hidden feature, 0 <= p < 1.
     pub dropout: f64,
+    /// The pool and the hidden layers that follow the features.
+    #[serde(default)]
+    pub head: Head,
     /// Number of classes, at least 1.
     pub num_classes: usize,
     /// Channels of the input, at least 1.
@@ -136,6 +140,7 @@ impl VggConfig {
             configuration,
             batch_norm: false,
             dropout: 0.5,
+            head: Head::Published,
             num_classes: 1000,
             in_channels: 3,
             width: 1.0,
@@ -147,6 +152,7 @@ impl VggConfig {
         with_configuration(configuration: VggConfiguration),
         with_batch_norm(batch_norm: bool),
         with_dropout(dropout: f64),
+        with_head(head: Head),
         with_num_classes(num_classes: usize),
         with_in_channels(in_channels: usize),
         with_width(width: f64),
@@ -220,12 +226,13 @@ impl VggConfig {
             }
             features.push(Layer::MaxPool { kernel: 2, stride: 2 });
         }
+        let (pool, hidden) = self.head.sizes(7, [scaled_channels(HIDDEN, self.width); 2]);
         Table {
             name: format!("{}{}", column.name, if self.batch_norm { "_bn" } else { "" }),
             input: [self.in_channels, 224, 224],
             features,
-            pool: [7, 7],
-            classifier: self.classifier(),
+            pool,
+            classifier: self.classifier(&hidden),
             numbering: Numbering::Blocks,
         }
     }
@@ -246,17 +253,15 @@ impl VggConfig {
         }
     }
 
-    fn classifier(&self) -> Vec<Layer> {
+    fn classifier(&self, hidden: &[usize]) -> Vec<Layer> {
         let init = match self.initialization {
             VggInit::Torchvision => zero_bias(WeightInit::Normal { std: 0.01 }),
             VggInit::Paper => PAPER,
         };
-        let hidden = [
-            Layer::Linear { out: scaled_channels(HIDDEN, self.width), init },
-            Layer::Relu,
-            Layer::Dropout { p: self.dropout },
-        ];
-        let mut layers = hidden.repeat(2);
+        let hidden = hidden.iter().flat_map(|&out| {
+            [Layer::Linear { out, init }, Layer::Relu, Layer::Dropout { p: self.dropout }]
+        });
+        let mut layers = Vec::from_iter(hidden);
         layers.push(Layer::Linear { out: self.num_classes, init });
         layers
     }

@@ -1,6 +1,8 @@
 //! Which network a weights file is loaded into, if the caller does not say or only says its name.
 
 use super::description::{describe, listed};
+use super::matched_tensors::NetworkPart;
+use super::name_prefixes::prefixes_of_several;
 use super::{LoadOptions, Weights};
 use crate::architecture::NetworkConfig;
 use crate::error::{Error, Result};
@@ -43,25 +45,35 @@ impl Weights {
         hint: Option<&NetworkConfig>,
         options: LoadOptions,
     ) -> Result<NetworkConfig> {
+        let Some(hint) = hint else { return self.only_network(options) };
+        let parts = if options.features_only {
+            // The classifier is the hint's, whatever the file has.
+            &[NetworkPart::Features][..]
+        } else {
+            &[NetworkPart::Whole]
+        };
+        let identity = self.identify_among(std::slice::from_ref(hint), parts);
+        let found = identity.and_then(|identity| identity.networks.into_iter().next());
+        let config = found.unwrap_or_else(|| self.with_sizes_of_file(hint));
+        self.reader(&config.architecture()?, options).map(|_| config)
+    }
+
+    fn only_network(&self, options: LoadOptions) -> Result<NetworkConfig> {
         let identity = self.identify();
         let is_usable =
             options.features_only || !identity.as_ref().is_some_and(|it| it.features_only);
-        let networks = identity.map_or(Vec::new(), |it| it.networks);
-        match (hint, networks.as_slice()) {
-            (Some(hint), networks) => {
-                let found = networks.first().filter(|_| is_usable);
-                let config =
-                    found.map_or(Ok(hint.clone()), |found| resized(hint, found, options))?;
-                self.reader(&config.architecture()?, options).map(|_| config)
-            }
-            (None, [network]) if is_usable => Ok(network.clone()),
-            (None, networks) => Err(self.not_one_network(networks, is_usable)),
+        match identity.map_or(Vec::new(), |it| it.networks).as_slice() {
+            [network] if is_usable => Ok(network.clone()),
+            networks => Err(self.not_one_network(networks, is_usable)),
         }
     }
 
     fn not_one_network(&self, networks: &[NetworkConfig], is_usable: bool) -> Error {
         let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
-        let found = if names.is_empty() {
+        let several = prefixes_of_several(&self.contents);
+        let found = if names.is_empty() && !several.is_empty() {
+            format!("several, whose tensors begin with {}", several.join(" and "))
+        } else if names.is_empty() {
             let held = describe(&self.contents.tensors);
             let nearest = self.nearest_network().map_or(String::new(), |(network, differences)| {
                 let first = differences.iter().take(MAX_DIFFERENCES).cloned().collect::<Vec<_>>();
@@ -97,20 +109,6 @@ impl Weights {
             found,
         }
     }
-}
-
-/// `hint` with the sizes that were found in a file.
-fn resized(
-    hint: &NetworkConfig,
-    found: &NetworkConfig,
-    options: LoadOptions,
-) -> Result<NetworkConfig> {
-    let architecture = found.architecture()?;
-    let config = hint.clone().with_in_channels(architecture.input[0]).with_width(found.width());
-    if options.features_only {
-        return Ok(config);
-    }
-    Ok(config.with_num_classes(architecture.num_classes()))
 }
 
 #[cfg(test)]

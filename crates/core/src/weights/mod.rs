@@ -16,7 +16,7 @@
 //! })?;
 //!
 //! let weights = Weights::open(&path)?;
-//! assert_eq!(weights.naming(&vgg)?, Naming::Torchvision);
+//! assert_eq!(weights.naming(&vgg)?, Some(Naming::Torchvision));
 //! assert_eq!(weights.preset()?, Some(Preset::imagenet()));
 //! assert_eq!(weights.values("classifier.6.bias")?, [0.5; 10]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,8 +29,9 @@
 //! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format) |
 //! | types | f32, f16, bf16 and f64, or a mix of them; all become f32 |
 //! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; a whole pickled module of any class |
-//! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; with torchvision's, the linear layers may have other numbers, which depend on where the dropouts are |
-//! | prefixes | `module.` (DataParallel), `_orig_mod.` (torch.compile), and up to three that all names share |
+//! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; any others if the order and the shapes of the layers leave no doubt |
+//! | classifiers | any number of linear layers of any size: see [`Head`](crate::architecture::Head) |
+//! | prefixes | those of DataParallel, torch.compile, FSDP and activation checkpointing, anywhere; up to four others |
 //! | layouts | any strides and offsets, and several tensors in one storage |
 //!
 //! The format is found from the first bytes of the file, the naming from the names of its tensors.
@@ -63,7 +64,8 @@
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
 //   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry, file_contents
 //   safetensors::reader and pytorch (readers of the formats), format_detection
-//   file_metadata, naming, tensor_matching
+//   file_metadata, naming, natural_order, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
+//   tensor_matching
 //   weights_file (`Weights`), weights_metadata, network_identification, parameter_reader, choose_network
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
 mod checksum;
@@ -71,13 +73,20 @@ mod choose_network;
 mod description;
 mod file_contents;
 mod file_format;
+mod file_layers;
 mod file_metadata;
 mod file_source;
 mod format_detection;
 mod format_error;
 mod limits;
+mod matched_tensors;
+mod name_matching;
+mod name_prefixes;
 mod naming;
+mod natural_order;
 mod network_identification;
+mod network_sizes;
+mod order_matching;
 mod parameter_reader;
 mod pytorch;
 mod safetensors;

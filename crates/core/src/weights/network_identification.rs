@@ -2,26 +2,29 @@
 
 use super::file_contents::FileContents;
 use super::file_metadata::NETWORK;
+use super::matched_tensors::{MatchedTensors, NetworkPart};
+use super::name_matching::{BestNaming, best_naming, match_names};
+use super::name_prefixes::{Candidate, candidates};
 use super::naming::{NamedTensor, Naming};
-use super::tensor_matching::{
-    BestNaming, IndexByName, NetworkPart, best_naming, match_names, names_without_prefixes,
-};
+use super::network_sizes::{with_channels, with_sizes};
+use super::order_matching::match_in_order;
 use super::weights_file::Weights;
 use crate::architecture::{Layer, NetworkConfig, Section, Table};
 
 /// What a file was identified as.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
-    /// The networks that have exactly these tensors, with the file's number of classes, input channels
-    /// and width.
+    /// The networks that have exactly these tensors, with the file's number of classes, input channels, width and
+    /// head.
     ///
-    /// There are several if the networks differ only in layers without parameters and the naming does not
+    /// There are several if the networks differ only in layers without parameters and the names do not
     /// count layers: `vgg11` and `vgg11_lrn` under the papers' names. Files written by this crate state
     /// their network, so there is only one. `alexnet_two_gpu`, which differs from `alexnet_paper` only in
     /// the groups of its LRN, is listed only if the file states it.
     pub networks: Vec<NetworkConfig>,
-    /// The naming of the tensors.
-    pub naming: Naming,
+    /// The naming of the tensors; `None` if the layers have names of their own, and were recognized by their order
+    /// and shapes.
+    pub naming: Option<Naming>,
     /// Whether only the convolutional part belongs to the network: the file has no classifier, or a
     /// different one. Such a file can be loaded with
     /// [`LoadOptions::features`](super::LoadOptions::features).
@@ -29,24 +32,37 @@ pub struct Identity {
 }
 
 impl Weights {
-    /// Which of the [registered networks](NetworkConfig::all) this file is for, with any number of
-    /// classes and input channels, and of any width. `None` if it is for none of them.
+    /// Which of the [registered networks](NetworkConfig::all) this file is for, with any number of classes and input
+    /// channels, of any width, with any [`Head`](crate::architecture::Head). `None` if it is for none of them.
+    ///
+    /// The names of the tensors decide; if they are of no [`Naming`], the order of the layers and their shapes. A
+    /// network some of whose channels were removed (pruned) has to have the names of one.
     pub fn identify(&self) -> Option<Identity> {
-        let candidates = names_without_prefixes(&self.contents);
-        [NetworkPart::Whole, NetworkPart::Features]
-            .into_iter()
-            .find_map(|part| identify(&self.contents, &candidates, part))
+        self.identify_among(&NetworkConfig::all(), &[NetworkPart::Whole, NetworkPart::Features])
     }
-}
 
-impl Weights {
+    /// Which of these networks, at the sizes of the file, this file is for.
+    pub(super) fn identify_among(
+        &self,
+        configs: &[NetworkConfig],
+        parts: &[NetworkPart],
+    ) -> Option<Identity> {
+        let file = File::new(&self.contents);
+        parts.iter().find_map(|&part| file.identify(configs, part))
+    }
+
+    /// This network at the sizes of the file, as far as its layers are this network's.
+    pub(super) fn with_sizes_of_file(&self, config: &NetworkConfig) -> NetworkConfig {
+        let sized = File::new(&self.contents).with_sizes(config);
+        sized.unwrap_or_else(|| config.clone())
+    }
+
     /// The registered network that has most in common with this file, and how they differ.
     pub(super) fn nearest_network(&self) -> Option<(String, Vec<String>)> {
-        let candidates = names_without_prefixes(&self.contents);
-        let differences = |config| {
-            let config = with_sizes_of_file(&self.contents, config, &candidates)?;
-            let table = config.architecture().ok()?;
-            let best = best_naming(&table, &candidates)?;
+        let file = File::new(&self.contents);
+        let differences = |config: NetworkConfig| {
+            let table = file.with_sizes(&config)?.architecture().ok()?;
+            let best = best_naming(&table, &file.candidates)?;
             let attempt = match_names(&self.contents, &table, NetworkPart::Whole, best);
             let (same, different) = (attempt.matched.parameters.len(), attempt.differences.len());
             let share = same as f64 / (same + different).max(1) as f64;
@@ -54,48 +70,99 @@ impl Weights {
         };
         let all = NetworkConfig::all().into_iter().filter_map(differences);
         let all = all.filter(|(share, ..)| *share > 0.0);
-        // Of equals the first, which is the simplest.
-        let nearest = all.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-        Some((nearest.1, nearest.2))
+        // `max_by` returns the last maximum; reversed, that is the first one.
+        let nearest = Vec::from_iter(all).into_iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+        nearest.map(|(_, name, differences)| (name, differences))
     }
 }
 
-fn identify(
-    contents: &FileContents,
-    candidates: &[IndexByName],
-    part: NetworkPart,
-) -> Option<Identity> {
-    let mut identity: Option<Identity> = None;
-    for config in NetworkConfig::all() {
-        let Some(config) = with_sizes_of_file(contents, config, candidates) else { continue };
-        // The sizes of a file that is not of this network may make no valid table.
-        let Ok(table) = config.architecture() else { continue };
-        let Some(best) = best_naming(&table, candidates) else { continue };
-        let attempt = match_names(contents, &table, part, best);
-        if attempt.differences.is_empty() {
-            let naming = attempt.matched.naming;
+/// A file and the tensors in it that may be a network's.
+struct File<'a> {
+    contents: &'a FileContents,
+    candidates: Vec<Candidate>,
+}
+
+impl<'a> File<'a> {
+    fn new(contents: &'a FileContents) -> Self {
+        Self { contents, candidates: candidates(contents) }
+    }
+
+    fn with_sizes(&self, config: &NetworkConfig) -> Option<NetworkConfig> {
+        let by_name = || sizes_by_name(self.contents, config.clone(), &self.candidates);
+        self.sized(config, NetworkPart::Whole).or_else(by_name)
+    }
+
+    fn identify(&self, configs: &[NetworkConfig], part: NetworkPart) -> Option<Identity> {
+        let sized = configs.iter().filter_map(|config| self.sized(config, part));
+        let sized = Vec::from_iter(sized);
+        let pruned = || configs.iter().filter_map(|config| self.pruned(config));
+        let by_name = |config: &NetworkConfig| self.match_names(config, part);
+        let in_order = |config: &NetworkConfig| self.match_in_order(config, part);
+        self.matching(sized.clone(), part, by_name)
+            .or_else(|| self.matching(pruned().collect(), part, by_name))
+            .or_else(|| self.matching(sized, part, in_order))
+    }
+
+    /// The networks among these that match the file.
+    fn matching(
+        &self,
+        configs: Vec<NetworkConfig>,
+        part: NetworkPart,
+        matched: impl Fn(&NetworkConfig) -> Option<MatchedTensors>,
+    ) -> Option<Identity> {
+        let mut identity: Option<Identity> = None;
+        for config in configs {
+            let Some(MatchedTensors { naming, .. }) = matched(&config) else { continue };
             let features_only = part == NetworkPart::Features;
             let new = || Identity { networks: Vec::new(), naming, features_only };
             identity.get_or_insert_with(new).networks.push(config);
         }
+        let mut identity = identity?;
+        let stated = self.contents.metadata.get(NETWORK);
+        let is_stated = |config: &NetworkConfig| stated == Some(&config.table().name);
+        if identity.networks.iter().any(is_stated) {
+            identity.networks.retain(is_stated);
+        } else {
+            identity.networks.dedup_by_key(|config| features_without_lrn_groups(config.table()));
+        }
+        Some(identity)
     }
-    let mut identity = identity?;
-    let stated = contents.metadata.get(NETWORK);
-    let is_stated = |config: &NetworkConfig| stated == Some(&config.table().name);
-    if identity.networks.iter().any(is_stated) {
-        identity.networks.retain(is_stated);
-    } else {
-        identity.networks.dedup_by_key(|config| features_without_lrn_groups(config.table()));
+
+    /// The network at the sizes of the file's layers.
+    fn sized(&self, config: &NetworkConfig, part: NetworkPart) -> Option<NetworkConfig> {
+        let tensors = &self.contents.tensors;
+        if let NetworkConfig::Custom(_) = config {
+            return Some(config.clone());
+        }
+        self.candidates.iter().find_map(|it| with_sizes(config, &it.layers, tensors, part))
     }
-    Some(identity)
+
+    fn pruned(&self, config: &NetworkConfig) -> Option<NetworkConfig> {
+        let tensors = &self.contents.tensors;
+        self.candidates.iter().find_map(|it| with_channels(config, &it.layers, tensors))
+    }
+
+    // The sizes of a file that is not of this network may make no valid table.
+    fn match_names(&self, config: &NetworkConfig, part: NetworkPart) -> Option<MatchedTensors> {
+        let table = config.architecture().ok()?;
+        let best = best_naming(&table, &self.candidates)?;
+        let attempt = match_names(self.contents, &table, part, best);
+        attempt.differences.is_empty().then_some(attempt.matched)
+    }
+
+    fn match_in_order(&self, config: &NetworkConfig, part: NetworkPart) -> Option<MatchedTensors> {
+        let table = config.architecture().ok()?;
+        let matched = |it: &Candidate| match_in_order(self.contents, &it.layers, &table, part).ok();
+        self.candidates.iter().find_map(matched)
+    }
 }
 
-/// The network with the number of classes, input channels and the width that the shapes of the tensors
-/// with its names suggest.
-fn with_sizes_of_file(
+/// The network with the number of classes, input channels and the width that the shapes of the tensors with its
+/// names suggest, for a file that does not have all of its layers.
+fn sizes_by_name(
     contents: &FileContents,
     mut config: NetworkConfig,
-    candidates: &[IndexByName],
+    candidates: &[Candidate],
 ) -> Option<NetworkConfig> {
     let architecture = config.architecture().ok()?;
     let BestNaming { expected, index_by_name, .. } = best_naming(&architecture, candidates)?;

@@ -1,9 +1,10 @@
 //! Reads the values of a weights file: those of a network's parameters, or of tensors by name.
 
 use super::checksum::HashedRanges;
+use super::matched_tensors::{MatchedTensors, NetworkPart, ParameterSource};
 use super::naming::Naming;
 use super::tensor_entry::is_float;
-use super::tensor_matching::{MatchedTensors, NetworkPart, match_network};
+use super::tensor_matching::match_network;
 use super::weights_file::Weights;
 use crate::architecture::{Architecture, Parameter, Role};
 #[cfg(doc)]
@@ -114,12 +115,15 @@ impl Weights {
         Ok(ParameterReader { weights: self, matched, metadata, hashed: HashedRanges::default() })
     }
 
-    /// The naming of this file's tensors.
+    /// The naming of this file's tensors; `None` if the layers have names of their own, and were recognized by their
+    /// order and shapes.
     ///
     /// # Errors
-    /// [`Error::WeightsMismatch`] if they are not those of this network.
-    pub fn naming(&self, architecture: &Architecture) -> Result<Naming> {
-        self.match_network(architecture, NetworkPart::Whole).map(|matched| matched.naming)
+    /// [`Error::WeightsMismatch`] if they are not those of this network. If it has no classifier, the file may have
+    /// any.
+    pub fn naming(&self, architecture: &Architecture) -> Result<Option<Naming>> {
+        let part = NetworkPart::of(architecture);
+        self.match_network(architecture, part).map(|matched| matched.naming)
     }
 
     /// All values of a tensor, by its name in the file, flat, in PyTorch's order. f16, bf16 and f64 are
@@ -179,7 +183,11 @@ impl Weights {
         hashed: &mut HashedRanges,
     ) -> Result<Vec<f32>> {
         let missing = || self.format_error(parameter.key.as_str(), "no such tensor");
-        let &index = matched.parameters.get(&parameter.key).ok_or_else(missing)?;
+        let index = match matched.parameters.get(&parameter.key).ok_or_else(missing)? {
+            ParameterSource::Tensor(index) => *index,
+            // Of a bias, so a row is a single value.
+            ParameterSource::Zeros => return Ok(vec![0.0; rows.len()]),
+        };
         let tensor = &self.contents.tensors[index];
         let values = tensor.rows(&self.source, rows, hashed)?;
         // Its square root would be NaN, which the next ReLU would turn into 0.

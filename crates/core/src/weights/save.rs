@@ -2,8 +2,8 @@
 
 use super::checksum::HashedRanges;
 use super::file_format::Format;
+use super::matched_tensors::{MatchedTensors, NetworkPart};
 use super::save_plan::{RowSource, SaveOptions, SavePlan};
-use super::tensor_matching::{MatchedTensors, NetworkPart};
 use super::weights_file::Weights;
 use super::{pytorch, safetensors};
 use crate::architecture::{Architecture, Parameter};
@@ -53,9 +53,10 @@ impl Weights {
         path: impl AsRef<Path>,
         options: &SaveOptions,
     ) -> Result<()> {
-        let matched = self.match_network(architecture, NetworkPart::Whole)?;
+        let part = NetworkPart::of(architecture);
+        let matched = self.match_network(architecture, part)?;
         let counter = |key: &str| self.counter_value(&matched, key);
-        let metadata = self.metadata_for(architecture, NetworkPart::Whole)?.or(&options.metadata);
+        let metadata = self.metadata_for(architecture, part)?.or(&options.metadata);
         let plan = SavePlan::new(architecture, options, metadata, &counter)?;
         let path = path.as_ref();
         let format = format_of_extension(path)?;

@@ -14,6 +14,9 @@ use std::ops::Range;
 /// Values that are converted at once: enough to keep a thread busy, few enough to stay in its cache.
 const CHUNK: usize = 1 << 16;
 
+/// The counters of batch norms, and of PyTorch's `AveragedModel`.
+const COUNTERS: [&str; 2] = ["num_batches_tracked", "n_averaged"];
+
 /// What a file states about one of its tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorInfo<'a> {
@@ -56,6 +59,14 @@ impl TensorEntry {
 
     pub fn info(&self) -> TensorInfo<'_> {
         TensorInfo { name: &self.name, dtype: self.dtype, shape: self.shape() }
+    }
+
+    /// Whether no network could need it: it is empty, or a counter. (A batch counter may have any type, because
+    /// scripts that convert all tensors to f16 convert it, too. Other single numbers may be a scale.)
+    pub fn is_negligible(&self) -> bool {
+        let is_single = matches!(self.shape(), [] | [1]);
+        let is_counter = || COUNTERS.iter().any(|counter| self.name.ends_with(counter));
+        self.shape().contains(&0) || (is_single && (!is_float(self.dtype) || is_counter()))
     }
 
     /// Bytes of an element.

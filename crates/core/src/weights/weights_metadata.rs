@@ -3,7 +3,7 @@
 use super::file_metadata::{
     self, LABELS, PRESET, check_labels, labels_from_json, preset_from_text,
 };
-use super::tensor_matching::NetworkPart;
+use super::matched_tensors::NetworkPart;
 use super::weights_file::Weights;
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};

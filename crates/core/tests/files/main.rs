@@ -9,5 +9,6 @@ mod golden_weights;
 mod hostile;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod own_names;
 mod pickles;
 mod weights;

@@ -1,0 +1,101 @@
+//! The tensors of a file, without the prefixes that wrappers add to their names.
+
+use super::file_contents::FileContents;
+use super::file_layers::FileLayers;
+use super::tensor_entry::TensorEntry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What wrappers add: DataParallel, torch.compile, FSDP and activation checkpointing. They may be anywhere in a name.
+const WRAPPERS: [&str; 4] =
+    ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
+
+/// What is in the names of tensors beside the network: class weights and the like.
+const LOSSES: [&str; 3] = ["loss", "criterion", "metric"];
+
+/// How many components (`model.`, `net.backbone.`) may be before the names of the network.
+const MAX_COMPONENTS: usize = 4;
+/// How many prefixes are tried.
+const MAX_PREFIXES: usize = 16;
+/// A prefix is that of a network only if there are as many convolutions behind it as AlexNet has.
+const MIN_CONVOLUTIONS: usize = 5;
+
+/// Indices of the file's tensors by their names without some prefixes.
+pub(super) type IndexByName = HashMap<String, usize>;
+
+/// The tensors that may be a network's.
+pub(super) struct Candidate {
+    pub names: IndexByName,
+    pub layers: FileLayers,
+}
+
+/// All tensors, without the prefixes of wrappers, and for each further prefix the tensors that have it, if the
+/// others are not of any network. Those in which two names are the same are left out.
+pub(super) fn candidates(contents: &FileContents) -> Vec<Candidate> {
+    let names = names_without_wrappers(contents);
+    let prefixes = network_prefixes(&names, contents);
+    let prefixes = std::iter::once(String::new()).chain(prefixes);
+    prefixes.filter_map(|prefix| candidate(contents, &names, prefix)).collect()
+}
+
+/// The prefixes of the networks in a file that has several; otherwise none.
+pub(super) fn prefixes_of_several(contents: &FileContents) -> Vec<String> {
+    let prefixes = network_prefixes(&names_without_wrappers(contents), contents);
+    let depth = |prefix: &String| prefix.matches('.').count();
+    let side_by_side = prefixes.chunk_by(|a, b| depth(a) == depth(b));
+    side_by_side.filter(|prefixes| prefixes.len() > 1).flatten().cloned().collect()
+}
+
+fn names_without_wrappers(contents: &FileContents) -> Vec<String> {
+    let names = contents.tensors.iter().map(|tensor| {
+        let components = tensor.name.split('.').filter(|part| !WRAPPERS.contains(part));
+        components.collect::<Vec<_>>().join(".")
+    });
+    names.collect()
+}
+
+/// The prefixes behind which there are enough convolutions for a network, the shortest ones first.
+fn network_prefixes(names: &[String], contents: &FileContents) -> Vec<String> {
+    let mut convolutions: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    for (name, _) in names.iter().zip(&contents.tensors).filter(|(_, it)| it.shape().len() == 4) {
+        for (components, (end, _)) in name.match_indices('.').take(MAX_COMPONENTS).enumerate() {
+            *convolutions.entry((components, &name[..=end])).or_default() += 1;
+        }
+    }
+    let prefixes = convolutions.into_iter().filter(|(_, count)| *count >= MIN_CONVOLUTIONS);
+    prefixes.map(|((_, prefix), _)| prefix.to_string()).take(MAX_PREFIXES).collect()
+}
+
+fn candidate<'a>(
+    contents: &'a FileContents,
+    names: &[String],
+    prefix: String,
+) -> Option<Candidate> {
+    let mut index_by_name = IndexByName::new();
+    let mut beside = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match name.strip_prefix(&prefix) {
+            Some(name) => {
+                if index_by_name.insert(name.to_string(), index).is_some() {
+                    return None;
+                }
+            }
+            None => beside.push(&contents.tensors[index]),
+        }
+    }
+    let place =
+        |tensor: &'a TensorEntry| (tensor.first_byte(), tensor.shape(), tensor.dtype.bitsize());
+    let inside = index_by_name.values().map(|&index| place(&contents.tensors[index]));
+    let inside: HashSet<_> = inside.collect();
+    // A counter, the weights of a loss, or the same network once more.
+    let is_unrelated = |tensor: &'a TensorEntry| {
+        let name = tensor.name.to_lowercase();
+        tensor.is_negligible()
+            || LOSSES.iter().any(|loss| name.contains(loss))
+            || inside.contains(&place(tensor))
+    };
+    if index_by_name.is_empty() || !beside.into_iter().all(is_unrelated) {
+        return None;
+    }
+    let layers = FileLayers::new(contents, &index_by_name);
+    Some(Candidate { names: index_by_name, layers })
+}
