@@ -23,6 +23,7 @@ mod fusion;
 mod heat_map;
 mod heat_map_overlay;
 mod localization;
+mod lpips;
 mod mc_dropout;
 mod model;
 mod perceptual;

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// LPIPS takes pixels from -1 to 1, and shifts and scales them by (-0.030, -0.088, -0.188) and
 /// (0.458, 0.448, 0.450). [`Preset::imagenet`](crate::vision::Preset::imagenet) gives the same values, so
-/// images are preprocessed as for torchvision's weights. Without [weights](Self::with_weights) this is the
-/// variant without learned ones (`lpips=False` in the authors' code).
+/// images are preprocessed as for torchvision's weights. [`lpips`](Self::lpips) reads the learned weights; without
+/// them this is the variant that the authors' code calls `lpips=False`.
 ///
 /// ```
 /// use alexnet_vgg_core::architecture::{FreshWeights, VggConfig};
@@ -66,8 +66,8 @@ impl PerceptualDistance {
     }
 
     /// The same layers with weights for their channels: for each layer as many weights as it has channels,
-    /// none of them negative. LPIPS publishes weights that were learned from human judgments (`lin0` ..
-    /// `lin4` in its files). [`validate`](Self::validate) checks them against a network.
+    /// none of them negative. [`lpips`](Self::lpips) reads those that were learned from human judgments.
+    /// [`validate`](Self::validate) checks them against a network.
     pub fn with_weights(self, weights: impl Into<Option<Vec<Vec<f32>>>>) -> Self {
         Self { weights: weights.into(), ..self }
     }

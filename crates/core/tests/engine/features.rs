@@ -5,8 +5,10 @@ use crate::formula;
 use alexnet_vgg_core::architecture::*;
 use alexnet_vgg_core::engine::{CompileOptions, Compiled};
 use alexnet_vgg_core::predict::*;
+use alexnet_vgg_core::weights::Weights;
 use alexnet_vgg_core::{Error, Result};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 /// Share of the largest value, from PyTorch in f64.
 const TOLERANCE: f64 = 1e-5;
@@ -148,6 +150,41 @@ fn perceptual_distance_equals_torch() -> Result<()> {
 
         let json = serde_json::to_string(&learned).expect("JSON");
         assert_eq!(serde_json::from_str::<PerceptualDistance>(&json).expect("JSON"), learned);
+    }
+    Ok(())
+}
+
+/// A file as the authors of LPIPS write them.
+fn lpips_file(layers: &[(&str, Vec<f32>)]) -> Weights {
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let bytes: Vec<Vec<u8>> = layers.iter().map(|(_, values)| bytes(values)).collect();
+    let views = layers.iter().zip(&bytes).map(|((name, values), bytes)| {
+        let shape = vec![1, values.len(), 1, 1];
+        (*name, TensorView::new(Dtype::F32, shape, bytes).expect("its size"))
+    });
+    let bytes = safetensors::serialize(views, None).expect("a file");
+    Weights::from_bytes("lpips", bytes).expect("a weights file")
+}
+
+#[test]
+fn lpips_takes_its_weights_from_a_file() -> Result<()> {
+    let names: Vec<String> = (0..7).map(|i| format!("lin{i}.model.1.weight")).collect();
+    let layers = |channels: &[usize]| -> Vec<(&str, Vec<f32>)> {
+        let values = channels.iter().enumerate();
+        let values = values.map(|(i, &c)| formula::fill(&format!("lin{i}.weight"), &[c], 0..c));
+        names.iter().map(String::as_str).zip(values).collect()
+    };
+    for (name, channels) in [("vgg16", [8, 16, 32, 64, 64]), ("alexnet", [8, 24, 48, 32, 32])] {
+        let (_, network, size) = cases().into_iter().find(|case| case.0 == name).expect("a case");
+        let distance = PerceptualDistance::lpips_from_weights(&lpips_file(&layers(&channels)))?;
+        let ([a, b], shape) = pairs(size);
+        let ours = distance.between(&network, &a, &b, shape)?;
+        expect_equal(name, &ours, &fixture(&format!("{name}/lpips/learned")));
+    }
+    for wrong in [&[64, 128, 256, 384, 384, 512, 512][..], &[8, 16, 32, 64], &[]] {
+        let error = PerceptualDistance::lpips_from_weights(&lpips_file(&layers(wrong)));
+        let error = error.expect_err("SqueezeNet, or a layer is missing").to_string();
+        assert!(error.contains("lin0.model.1.weight to lin4.model.1.weight"), "{error}");
     }
     Ok(())
 }
