@@ -46,6 +46,9 @@ struct Args {
     /// vote.
     #[arg(long, default_value_t)]
     fusion: Fusion,
+    /// The outputs are labels, of which a photo may have any number: the probability of each is its sigmoid.
+    #[arg(long)]
+    multi_label: bool,
     /// Monte Carlo dropout: the mean probabilities of this many passes with dropout, and their standard
     /// deviations.
     #[arg(long, value_name = "PASSES", value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -150,6 +153,9 @@ fn classify(
         .fusion(args.fusion)
         .labels(labels.clone())
         .top_k(args.top_k.get());
+    if args.multi_label {
+        builder = builder.multi_label();
+    }
     if let Some(passes) = args.mc_dropout {
         builder = builder.dropout(McDropout { passes: passes.into(), seed: args.seed });
     }

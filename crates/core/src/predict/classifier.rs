@@ -6,7 +6,7 @@ use super::fusion::Fusion;
 use super::heat_map::HeatMap;
 use super::mc_dropout::{McDropout, mean_and_std_dev};
 use super::model::{Model, unexpected_output};
-use super::softmax::{of_classes, softmax};
+use super::softmax::{Outputs, of_classes};
 use crate::error::Result;
 use crate::vision::{Crop, Labels, NormalizedViews, Preset, RgbImage, Views, decode_file};
 use std::path::Path;
@@ -52,6 +52,7 @@ pub(super) struct ClassifierOptions {
     /// Weights of the views, with a sum of 1.
     pub weights: Vec<f64>,
     pub fusion: Fusion,
+    pub outputs: Outputs,
     pub labels: Labels,
     pub top_k: usize,
     pub dropout: Option<McDropout>,
@@ -182,13 +183,15 @@ impl ClassifierOptions {
         // The probabilities of each view in each pass; computed once, for the fusion, the tie
         // breakers and the views.
         let of_pass = |logits: &Vec<&[f32]>| {
-            logits.iter().map(|logits| softmax(logits)).collect::<Result<_>>()
+            let of_view = |logits: &&[f32]| self.outputs.probabilities_of_logits(logits);
+            logits.iter().map(of_view).collect::<Result<_>>()
         };
         let probabilities: Vec<Vec<Vec<f64>>> =
             passes.iter().map(of_pass).collect::<Result<_>>()?;
         let fuse = |fusion: Fusion| {
             let passes = passes.iter().zip(&probabilities);
-            let fused = passes.map(|(logits, of)| fusion.fuse(logits, of, &self.weights));
+            let fused =
+                passes.map(|(logits, of)| fusion.fuse(self.outputs, logits, of, &self.weights));
             mean_and_std_dev(&fused.collect::<Vec<_>>())
         };
         let (mean, std_dev) = fuse(self.fusion);

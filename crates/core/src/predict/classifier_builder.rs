@@ -4,6 +4,7 @@ use super::classifier::{Classifier, ClassifierOptions};
 use super::fusion::Fusion;
 use super::mc_dropout::McDropout;
 use super::model::Model;
+use super::softmax::Outputs;
 use crate::error::{Error, Result};
 use crate::vision::{Crop, Labels, Preset, Views};
 
@@ -14,6 +15,7 @@ pub struct ClassifierBuilder {
     preset: Option<Preset>,
     views: Views,
     fusion: Fusion,
+    outputs: Outputs,
     labels: Option<Labels>,
     top_k: usize,
     dropout: Option<McDropout>,
@@ -28,6 +30,7 @@ impl Classifier {
             preset: None,
             views: Views::center(),
             fusion: Fusion::default(),
+            outputs: Outputs::Classes,
             labels: None,
             top_k: 5,
             dropout: None,
@@ -52,6 +55,13 @@ impl ClassifierBuilder {
         Self { fusion, ..self }
     }
 
+    /// For a network whose outputs are labels, of which a photo may have any number, trained with a sigmoid for each:
+    /// the probability of a label is the sigmoid of its output, and the probabilities do not sum to 1. Default:
+    /// classes, of which a photo has one.
+    pub fn multi_label(self) -> Self {
+        Self { outputs: Outputs::Labels, ..self }
+    }
+
     /// The names of the classes. Default: the labels in the weights' metadata, or else
     /// [`Labels::for_classes`].
     pub fn labels(self, labels: Labels) -> Self {
@@ -74,8 +84,9 @@ impl ClassifierBuilder {
     /// # Errors
     /// [`Error::PresetMismatch`] for a preset other than the one that the weights were trained
     /// with; [`Error::LabelsMismatch`] if there is not one label for each class; [`Error::Setting`]
-    /// for views that do not fit the preset, a `top_k` of 0, and dropout combined with dense
-    /// evaluation.
+    /// for views that do not fit the preset, a `top_k` of 0, dropout combined with dense evaluation, and
+    /// [labels](Self::multi_label) combined with a fusion that is neither of the means, or with a single output
+    /// (which distinguishes two classes).
     pub fn build(self) -> Result<Classifier> {
         let metadata = self.model.metadata();
         if let Some(preset) = &self.preset {
@@ -87,6 +98,9 @@ impl ClassifierBuilder {
         let labels = self.labels.or(metadata.labels.clone());
         let labels = labels.unwrap_or_else(|| Labels::for_classes(classes));
         labels.expect_classes(classes)?;
+        if self.outputs == Outputs::Labels {
+            expect_labels(classes, self.fusion)?;
+        }
         if self.top_k == 0 {
             return Err(Error::Setting {
                 place: "top_k".into(),
@@ -106,7 +120,23 @@ impl ClassifierBuilder {
         }
         let (weights, views) = (self.views.normalized_weights(), self.views);
         let (fusion, top_k, dropout) = (self.fusion, self.top_k, self.dropout);
-        let options = ClassifierOptions { preset, views, weights, fusion, labels, top_k, dropout };
+        let outputs = self.outputs;
+        let options =
+            ClassifierOptions { preset, views, weights, fusion, outputs, labels, top_k, dropout };
         Ok(Classifier { model: self.model, options })
     }
+}
+
+/// Checks that a network with so many outputs can have labels that are combined in this way.
+fn expect_labels(outputs: usize, fusion: Fusion) -> Result<()> {
+    let wrong = |expected: &str, found: String| {
+        Err(Error::Setting { place: "several labels".into(), expected: expected.into(), found })
+    };
+    if outputs == 1 {
+        return wrong("a network with an output for each label", "a single output".into());
+    }
+    if !fusion.takes_labels() {
+        return wrong("the fusion mean-probability or mean-logit", fusion.to_string());
+    }
+    Ok(())
 }

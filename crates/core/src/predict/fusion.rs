@@ -1,7 +1,7 @@
 //! Fusion: combining the predictions for several views into one.
 
 use super::ranking::argmax;
-use super::softmax::softmax_f64;
+use super::softmax::{Outputs, softmax_f64};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -52,10 +52,16 @@ impl std::str::FromStr for Fusion {
 }
 
 impl Fusion {
-    /// The combined probabilities of all classes, with a sum of 1. `logits` (finite) and `probabilities`
-    /// are those of each view, and `weights` must sum to 1.
+    /// Whether it can combine the probabilities of labels, whose sum is not 1.
+    pub(super) fn takes_labels(self) -> bool {
+        matches!(self, Self::MeanProbability | Self::MeanLogit)
+    }
+
+    /// The combined probabilities of all outputs. `logits` (finite) and `probabilities` are those of each view,
+    /// and `weights` must sum to 1.
     pub(super) fn fuse(
         self,
+        outputs: Outputs,
         logits: &[&[f32]],
         probabilities: &[Vec<f64>],
         weights: &[f64],
@@ -69,7 +75,9 @@ impl Fusion {
         };
         match self {
             Fusion::MeanProbability => mean(&|view, class| probabilities[view][class]),
-            Fusion::MeanLogit => softmax_f64(&mean(&|view, class| f64::from(logits[view][class]))),
+            Fusion::MeanLogit => {
+                outputs.probabilities(&mean(&|view, class| f64::from(logits[view][class])))
+            }
             Fusion::GeometricMean => {
                 // Clamped to the smallest positive number, because ln(0) is infinite.
                 let logarithm = |p: f64| p.max(f64::MIN_POSITIVE).ln();
@@ -101,7 +109,7 @@ mod tests {
     fn fuse(fusion: Fusion, logits: &[&[f32]], weights: &[f64]) -> Result<Vec<f64>> {
         let probabilities =
             logits.iter().map(|logits| softmax(logits)).collect::<Result<Vec<_>>>()?;
-        Ok(fusion.fuse(logits, &probabilities, weights))
+        Ok(fusion.fuse(Outputs::Classes, logits, &probabilities, weights))
     }
 
     /// Two views of two classes: probabilities 0.8 and 0.2, then 0.4 and 0.6.

@@ -1,4 +1,4 @@
-//! Softmax, in f64.
+//! From logits to probabilities, in f64.
 
 use crate::error::{Result, expect_finite};
 
@@ -7,9 +7,36 @@ use crate::error::{Result, expect_finite};
 /// # Errors
 /// [`Error::NotFinite`](crate::Error::NotFinite) if a logit is NaN or infinite.
 pub(super) fn softmax(logits: &[f32]) -> Result<Vec<f64>> {
-    expect_finite("logits", logits)?;
-    let wide: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
-    Ok(softmax_f64(&wide))
+    Outputs::Classes.probabilities_of_logits(logits)
+}
+
+/// What the outputs of a network are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outputs {
+    /// Classes, of which a photo has one: the softmax.
+    Classes,
+    /// Labels, of which a photo has any number: the sigmoid of each.
+    Labels,
+}
+
+impl Outputs {
+    /// The probabilities that belong to logits that are known to be finite.
+    pub fn probabilities(self, logits: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Classes => softmax_f64(logits),
+            Self::Labels => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+        }
+    }
+
+    /// The probabilities that belong to the logits of one image.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if a logit is NaN or infinite.
+    pub fn probabilities_of_logits(self, logits: &[f32]) -> Result<Vec<f64>> {
+        expect_finite("logits", logits)?;
+        let wide: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+        Ok(self.probabilities(&wide))
+    }
 }
 
 /// The logits of both classes for each output of a network with a single one: its probability is the sigmoid of the

@@ -27,6 +27,33 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     exponentials.iter().map(|e| e / sum).collect()
 }
 
+/// A photo of a cat and a dog has both labels.
+#[test]
+fn labels_have_a_sigmoid_each() -> Result<()> {
+    let photo = decode_file(photo("cat.jpg"))?;
+    let model = narrow(VggConfig::vgg11());
+    let views = "center+hflip".parse::<Views>()?;
+    let squares = Preset::imagenet().views(&photo, &views)?.squares;
+    let logits = Model::logits(&model, &squares, [2, 3, 224, 224])?;
+    let sigmoid = |logit: f32| 1.0 / (1.0 + f64::from(-logit).exp());
+    let builder = || Classifier::builder(model.clone()).views(views.clone()).multi_label();
+    let mean = builder().build()?.classify(&photo)?;
+    let of_mean = builder().fusion(Fusion::MeanLogit).build()?.classify(&photo)?;
+    for label in 0..12 {
+        let [a, b] = [logits[label], logits[12 + label]];
+        let close = |found: f32, wanted: f64| (f64::from(found) - wanted).abs() < TOLERANCE;
+        assert!(close(mean.probabilities[label], f64::midpoint(sigmoid(a), sigmoid(b))));
+        assert!(close(of_mean.probabilities[label], sigmoid(f32::midpoint(a, b))));
+    }
+    for wrong in [Fusion::Vote, Fusion::GeometricMean] {
+        assert!(builder().fusion(wrong).build().is_err());
+    }
+    let one = VggConfig::vgg11().with_width(0.1).with_num_classes(1);
+    let one = formula::compiled(one, CompileOptions::default());
+    assert!(Classifier::builder(one).multi_label().build().is_err());
+    Ok(())
+}
+
 /// Cat or dog by a sigmoid: the softmax of one logit would be 1 for every photo.
 #[test]
 fn one_output_is_the_probability_of_the_second_of_two_classes() -> Result<()> {
