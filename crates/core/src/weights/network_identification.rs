@@ -60,19 +60,20 @@ impl Weights {
     /// The registered network that has most in common with this file, and how they differ.
     pub(super) fn nearest_network(&self) -> Option<(String, Vec<String>)> {
         let file = File::new(&self.contents);
-        let differences = |config: NetworkConfig| {
-            let table = file.with_sizes(&config)?.architecture().ok()?;
-            let best = best_naming(&table, &file.candidates)?;
-            let attempt = match_names(&self.contents, &table, NetworkPart::Whole, best);
-            let (same, different) = (attempt.matched.parameters.len(), attempt.differences.len());
-            let share = same as f64 / (same + different).max(1) as f64;
-            Some((share, table.name.clone(), attempt.differences))
-        };
-        let all = NetworkConfig::all().into_iter().filter_map(differences);
-        let all = all.filter(|(share, ..)| *share > 0.0);
+        let by_name = NetworkConfig::all().into_iter().filter_map(|it| file.name_differences(&it));
         // `max_by` returns the last maximum; reversed, that is the first one.
-        let nearest = Vec::from_iter(all).into_iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
-        nearest.map(|(_, name, differences)| (name, differences))
+        let by_name = Vec::from_iter(by_name).into_iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+        let by_name = by_name.filter(|(share, ..)| *share > 0.0);
+        if let Some((share, name, differences)) = &by_name
+            && *share > 0.5
+        {
+            return Some((name.clone(), differences.clone()));
+        }
+        // Names of its own: a network with the same number of layers of the same proportions.
+        let mut in_order = NetworkConfig::all().into_iter();
+        let in_order = in_order.find_map(|config| file.order_difference(&config));
+        let in_order = in_order.map(|(name, difference)| (name, vec![difference]));
+        in_order.or(by_name.map(|(_, name, differences)| (name, differences)))
     }
 }
 
@@ -90,6 +91,25 @@ impl<'a> File<'a> {
     fn with_sizes(&self, config: &NetworkConfig) -> Option<NetworkConfig> {
         let by_name = || sizes_by_name(self.contents, config.clone(), &self.candidates);
         self.sized(config, NetworkPart::Whole).or_else(by_name)
+    }
+
+    /// Which share of the tensors are this network's by their names, and how the others differ.
+    fn name_differences(&self, config: &NetworkConfig) -> Option<(f64, String, Vec<String>)> {
+        let table = self.with_sizes(config)?.architecture().ok()?;
+        let best = best_naming(&table, &self.candidates)?;
+        let attempt = match_names(self.contents, &table, NetworkPart::Whole, best);
+        let (same, different) = (attempt.matched.parameters.len(), attempt.differences.len());
+        let share = same as f64 / (same + different).max(1) as f64;
+        Some((share, table.name.clone(), attempt.differences))
+    }
+
+    /// How the layers of the file differ from those of this network, if they have its proportions.
+    fn order_difference(&self, config: &NetworkConfig) -> Option<(String, String)> {
+        let part = NetworkPart::Whole;
+        let table = self.sized(config, part)?.architecture().ok()?;
+        let difference =
+            |it: &Candidate| match_in_order(self.contents, &it.layers, &table, part).err();
+        Some((table.name.clone(), self.candidates.iter().find_map(difference)?))
     }
 
     fn identify(&self, configs: &[NetworkConfig], part: NetworkPart) -> Option<Identity> {

@@ -265,6 +265,10 @@ fn what_the_layers_do_not_show_is_not_guessed() {
     // A pool elsewhere moves the numbers.
     let moved = tensors(&vgg16, |key, _, _| key.replace("features.28", "layers.29"));
     refused(&moved, "a section of its own");
+    let moved = tensors(&vgg16, |key, _, _| key.replace("features", "f").replace("f.28", "f.29"));
+    let error = file(&moved).network(None, LoadOptions::default()).expect_err("a layer more");
+    let nearest = "the nearest is vgg16, from which it differs: f.26 and f.29: the layers between";
+    assert!(error.to_string().contains(nearest), "{error}");
     let moved = tensors(&vgg16, |key, _, _| {
         key.replace("features.28", "features.29").replace("classifier.0", "classifier.1")
     });
