@@ -89,8 +89,8 @@ fn compute(args: &Args, images: &Array) -> Result<Vec<Array>, Box<dyn Error>> {
     };
     let shape = [batch, channels, height, width];
     let weights = Weights::open(&args.weights)?;
-    let load = LoadOptions { features_only: args.features_only };
-    let mut config = weights.network(Some(&args.model), load)?.for_input([height, width]);
+    let part = LoadOptions { features_only: args.features_only };
+    let mut config = weights.network(Some(&args.model), part)?.for_input([height, width]);
     if let Some(classes) = args.num_classes {
         config = config.with_num_classes(classes);
     }

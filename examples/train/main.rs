@@ -13,10 +13,11 @@ mod job;
 mod progress;
 
 use alexnet_vgg::backend::{BackendName, Devices};
-use alexnet_vgg::models::NetworkConfig;
+use alexnet_vgg::models::{AlexNetConfig, NetworkConfig};
 use alexnet_vgg::train::{
     BrokenPicture, FolderOptions, Recipe, RecipeOverrides, TrainOptions, train_folder_on,
 };
+use alexnet_vgg::weights::{LoadOptions, Weights};
 use burn::train::Interrupter;
 use clap::Parser;
 use job::Job;
@@ -37,8 +38,8 @@ struct Args {
     /// A folder with a subfolder for each class; a folder with such folders named train and val (or valid,
     /// validation, test); or a CSV file with lines of path,label.
     data: PathBuf,
-    #[arg(long, help = cli::networks("The network"), default_value = "alexnet", value_parser = NetworkConfig::by_name)]
-    model: NetworkConfig,
+    #[arg(long, help = cli::networks("The network. Default: that of --weights, or alexnet"), value_parser = NetworkConfig::by_name)]
+    model: Option<NetworkConfig>,
     /// alexnet-2012, vgg-2014, torchvision, finetune, small, or the TOML file of a recipe.
     #[arg(long, default_value = "torchvision")]
     recipe: String,
@@ -57,9 +58,10 @@ struct Args {
     /// Short side that validation pictures are resized to. Default: 8/7 of --input.
     #[arg(long)]
     resize: Option<u32>,
-    /// Factor by which the network's channels and hidden features are scaled.
-    #[arg(long, default_value_t = 1.0)]
-    width: f64,
+    /// Factor by which the network's channels and hidden features are scaled. Default: 1, or that of --weights
+    /// without --model.
+    #[arg(long)]
+    width: Option<f64>,
     /// Passes over the training set. Default: the recipe's.
     #[arg(long)]
     epochs: Option<usize>,
@@ -166,17 +168,27 @@ impl Args {
         })
     }
 
+    /// The network of --model, or else of --weights.
+    fn network(&self) -> alexnet_vgg::Result<NetworkConfig> {
+        match (&self.model, &self.weights) {
+            (Some(model), _) => Ok(model.clone()),
+            (None, Some(path)) => Weights::open(path)?.network(None, LoadOptions::features()),
+            (None, None) => Ok(AlexNetConfig::torchvision().into()),
+        }
+    }
+
     fn folder(&self) -> alexnet_vgg::Result<FolderOptions> {
+        let network = self.network()?;
         Ok(FolderOptions {
             weights: self.weights.clone(),
             input: self.input,
             resize: self.resize,
-            width: self.width,
+            width: self.width.unwrap_or(network.width()),
             validation_fraction: self.validation_fraction,
             per_class: self.per_class,
             devices: self.devices.clone(),
             two_gpu: self.two_gpu,
-            ..FolderOptions::new(self.model.clone(), self.recipe()?)
+            ..FolderOptions::new(network, self.recipe()?)
         })
     }
 
