@@ -36,6 +36,9 @@ impl<B: Backend> Network<B> {
             return None;
         }
         self.last_compiled.get_or_compile(self, || {
+            // The steps of training before it are over.
+            #[cfg(feature = "flex")]
+            super::kernels::free_idle_memory();
             let threads = Threads::of_rayon();
             self.packed(CompileOptions { threads, ..CompileOptions::default() }).ok()
         })

@@ -45,6 +45,8 @@ pub use lrn::lrn;
 #[cfg(feature = "flex")]
 pub use max_pool::max_pool;
 #[cfg(feature = "flex")]
+pub use pooled_memory::free_idle_memory;
+#[cfg(feature = "flex")]
 pub use relu::relu;
 #[cfg(feature = "flex")]
 pub use scale_and_shift::scale_and_shift;

@@ -6,7 +6,7 @@
 use burn::tensor::{AllocationProperty, Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Fewer values come from the allocator, which keeps them itself.
 const FEWEST_VALUES: usize = 1 << 16;
@@ -46,9 +46,64 @@ pub fn try_computed<const D: usize, E>(
 ) -> Result<FlexTensor, E> {
     let mut values = take(shape.iter().product());
     compute(values.as_mut_slice())?;
+    Ok(tensor(shape, values))
+}
+
+/// [`try_computed`] that also gives a handle of the values.
+///
+/// # Errors
+/// Those of `compute`.
+pub fn try_computed_shared<const D: usize, E>(
+    shape: [usize; D],
+    compute: impl FnOnce(&mut [f32]) -> Result<(), E>,
+) -> Result<(FlexTensor, SharedValues), E> {
+    let mut values = take(shape.iter().product());
+    compute(values.as_mut_slice())?;
+    let values = SharedValues(Arc::new(values));
+    Ok((tensor(shape, values.clone()), values))
+}
+
+fn tensor<const D: usize, V>(shape: [usize; D], values: V) -> FlexTensor
+where
+    V: AsRef<[u8]> + Send + 'static,
+{
     let bytes = bytes::Bytes::from_owner(values);
     let bytes = Bytes::from_shared(bytes, AllocationProperty::Other);
-    Ok(FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32))
+    FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32)
+}
+
+/// The values of a tensor, which can be overwritten when nothing else uses them any more.
+#[derive(Clone)]
+pub struct SharedValues(Arc<Pooled>);
+
+impl SharedValues {
+    /// A tensor of as many values, in this memory if nothing else uses it: `compute` gets the values that are there
+    /// and writes others in their place.
+    pub fn replaced<const D: usize>(
+        self,
+        shape: [usize; D],
+        compute: impl FnOnce(&mut [f32]),
+    ) -> FlexTensor {
+        let mut values = Arc::try_unwrap(self.0).unwrap_or_else(|shared| {
+            let mut copy = take(shared.len);
+            copy.as_mut_slice().copy_from_slice(&shared.memory[..shared.len]);
+            copy
+        });
+        compute(values.as_mut_slice());
+        tensor(shape, values)
+    }
+}
+
+impl std::fmt::Debug for SharedValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} values", self.0.len)
+    }
+}
+
+impl AsRef<[u8]> for SharedValues {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().as_ref()
+    }
 }
 
 /// The same.
@@ -128,6 +183,17 @@ impl Pool {
         }
         unused
     }
+}
+
+/// Gives the memory that no tensor uses back to the system: something else needs it now.
+pub fn free_idle_memory() {
+    let idle = {
+        let mut pool = pool();
+        pool.idle_len = 0;
+        std::mem::take(&mut pool.idle)
+    };
+    // Outside the lock, as it takes long.
+    drop(idle);
 }
 
 fn take(len: usize) -> Pooled {

@@ -1,6 +1,6 @@
 //! ReLU.
 
-use super::pooled_memory::{computed, try_computed};
+use super::pooled_memory::{SharedValues, try_computed_shared};
 use super::unary::{Unary, apply};
 use alexnet_vgg_core::engine::training;
 use burn::tensor::Tensor;
@@ -17,26 +17,22 @@ pub fn relu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, D>,
 }
 
 impl Unary for Relu {
-    /// The output.
-    type Saved = FlexTensor;
+    /// The output. The gradient takes its place.
+    type Saved = SharedValues;
 
-    fn forward(&self, x: &FlexTensor) -> Option<(FlexTensor, FlexTensor)> {
+    fn forward(&self, x: &FlexTensor) -> Option<(FlexTensor, SharedValues)> {
         let x = x.to_contiguous();
         let input = x.as_slice()?;
-        let Ok(y) = try_computed([input.len()], |output| {
+        let Ok((y, values)) = try_computed_shared([input.len()], |output| {
             training::relu(input, output);
             Ok::<(), Infallible>(())
         });
-        let y = y.reshape(x.layout().shape().clone());
-        Some((y.clone(), y))
+        Some((y.reshape(x.layout().shape().clone()), values))
     }
 
-    fn backward(&self, output: FlexTensor, gradient: &FlexTensor) -> FlexTensor {
-        let [y, dy] = [&output, gradient].map(|tensor| tensor.as_slice().unwrap_or_default());
-        let dx = computed([y.len()], |values| {
-            training::relu_gradient(y, dy, values);
-            Ok(())
-        });
-        dx.reshape(output.layout().shape().clone())
+    fn backward(&self, output: SharedValues, gradient: &FlexTensor) -> FlexTensor {
+        let dy = gradient.as_slice().unwrap_or_default();
+        let dx = output.replaced([dy.len()], |values| training::relu_gradient(dy, values));
+        dx.reshape(gradient.layout().shape().clone())
     }
 }

@@ -18,17 +18,17 @@ pub fn relu(input: &[f32], output: &mut [f32]) {
     });
 }
 
-/// The gradient of the input of [`relu`]: that of the output, where the output is above 0 or NaN.
+/// The gradient of the input of [`relu`], in place of its output: that of the output, where the output is above 0 or
+/// NaN.
 ///
 /// # Panics
 /// If the slices have different lengths.
-pub fn relu_gradient(output: &[f32], output_gradient: &[f32], input_gradient: &mut [f32]) {
+pub fn relu_gradient(output_gradient: &[f32], output: &mut [f32]) {
     assert_eq!(output.len(), output_gradient.len(), "gradients of ReLU");
-    assert_eq!(output.len(), input_gradient.len(), "gradients of ReLU");
-    let from = output.par_chunks(CHUNK).zip(output_gradient.par_chunks(CHUNK));
-    input_gradient.par_chunks_mut(CHUNK).zip(from).for_each(|(to, (output, gradient))| {
-        for ((to, &output), &gradient) in to.iter_mut().zip(output).zip(gradient) {
-            *to = if output <= 0.0 { 0.0 } else { gradient };
+    let from = output_gradient.par_chunks(CHUNK);
+    output.par_chunks_mut(CHUNK).zip(from).for_each(|(output, gradient)| {
+        for (value, &gradient) in output.iter_mut().zip(gradient) {
+            *value = if *value <= 0.0 { 0.0 } else { gradient };
         }
     });
 }
