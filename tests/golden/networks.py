@@ -23,9 +23,9 @@ def fill(name: str, shape) -> torch.Tensor:
     return torch.from_numpy(values_of(name, shape)).double()
 
 
-def alexnet_paper(padding: int = 2) -> nn.Module:
+def alexnet_paper(padding: int = 2, lrn=None) -> nn.Module:
     """Written down from the paper; torch's LRN divides alpha by the size, the paper does not."""
-    lrn = lambda: nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    lrn = lrn or (lambda: nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))
     net = nn.Module()
     net.features = nn.Sequential(
         nn.Conv2d(3, 96, 11, stride=4, padding=padding), nn.ReLU(), lrn(), nn.MaxPool2d(3, 2),
@@ -40,6 +40,20 @@ def alexnet_paper(padding: int = 2) -> nn.Module:
         nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(),
         nn.Linear(4096, 1000),
     )
+    return net
+
+
+def alexnet_caffe() -> nn.Module:
+    """bvlc_alexnet/deploy.prototxt; Caffe's LRN divides alpha by the size, as torch's does."""
+    return alexnet_paper(0, lambda: nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0))
+
+
+def caffenet() -> nn.Module:
+    """bvlc_reference_caffenet/deploy.prototxt: conv, ReLU, pool, LRN."""
+    net = alexnet_caffe()
+    layers = list(net.features)
+    layers[2], layers[3], layers[6], layers[7] = layers[3], layers[2], layers[7], layers[6]
+    net.features = nn.Sequential(*layers)
     return net
 
 
@@ -72,6 +86,8 @@ NETWORKS = {
     for name in ["alexnet", *(f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn"))]
 } | {
     "alexnet_paper": alexnet_paper,
+    "alexnet_caffe": alexnet_caffe,
+    "caffenet": caffenet,
     "vgg11_lrn": lambda: vgg(A, lrn=True),
     "vgg11_lrn_bn": lambda: vgg(A, lrn=True, batch_norm=True),
     "vgg16_c": lambda: vgg(C),
@@ -79,7 +95,7 @@ NETWORKS = {
 }
 
 # Every network at its own size, and some at sizes where the adaptive pool has work to do.
-CASES = [(name, (224, 224)) for name in NETWORKS] + [
+CASES = [(name, (227, 227) if "caffe" in name else (224, 224)) for name in NETWORKS] + [
     ("alexnet_paper", (227, 227)),
     ("alexnet", (256, 320)),
     ("alexnet_paper", (199, 231)),

@@ -37,7 +37,7 @@ pub fn compare<B: Backend>(case: &str, device: &B::Device, tolerance: f64) {
     torch::check_layers(case, &steps, &outputs, &B::name(device), tolerance);
 }
 
-/// `vgg16@224x224`, ...: 14 networks at their own size, and five at others.
+/// `vgg16@224x224`, ...: 16 networks at their own size, and five at others.
 #[test]
 fn every_layer_of_every_network_equals_torch_on_flex() {
     let cases = torch::cases();

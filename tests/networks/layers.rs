@@ -330,14 +330,14 @@ fn wrong_batches_are_errors_before_any_kernel() {
 fn what_is_not_a_number_reaches_every_output() {
     let device = Default::default();
     for (config, value) in
-        NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(5))
+        NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].repeat(6))
     {
         let table = config.with_width(0.05).architecture().expect("valid");
         let name = table.name.clone();
         let network: Network<B> = formula::network(table, &device);
-        let mut x = formula::fill("input", &[2, 3, 64, 64], 0..2);
-        x[64 * 64 + 32 * 64 + 32] = value;
-        let x = tensor::<B>([2, 3, 64, 64], x);
+        let mut x = formula::fill("input", &[2, 3, 67, 67], 0..2);
+        x[67 * 67 + 32 * 67 + 32] = value;
+        let x = tensor::<B>([2, 3, 67, 67], x);
         let mut outputs = vec![
             values(network.forward(x.clone())),
             values(network.features(x.clone()).expect("features")),

@@ -1,11 +1,14 @@
-//! AlexNet: the 2012 network and torchvision's.
+//! AlexNet: the 2012 network, Caffe's two versions of it, and torchvision's.
 //!
 //! - *ImageNet Classification with Deep Convolutional Neural Networks*, Krizhevsky, Sutskever and
 //!   Hinton, 2012: [`AlexNetVariant::Paper`].
 //! - *One weird trick for parallelizing convolutional neural networks*, Krizhevsky, 2014: a single
 //!   tower, different widths, no LRN; [`AlexNetVariant::Torchvision`].
+//! - *Caffe: Convolutional Architecture for Fast Feature Embedding*, Jia et al., 2014: the 2012 network with other
+//!   constants of LRN, as `bvlc_alexnet` ([`AlexNetVariant::Caffe`]) and as the reference network, which pools before it
+//!   normalizes ([`AlexNetVariant::CaffeNet`]).
 //!
-//! Both have the same structure, so each technique of the 2012 paper can be switched on or off in either.
+//! All have the same structure, so each technique of the 2012 paper can be switched on or off in any of them.
 
 use super::checked_table::Architecture;
 use super::head::Head;
@@ -25,6 +28,10 @@ pub enum AlexNetVariant {
     Paper,
     /// torchvision's: 64-192-384-256-256.
     Torchvision,
+    /// The 2012 network as Caffe trains it (`bvlc_alexnet`), with Caffe's constants of LRN.
+    Caffe,
+    /// Caffe's reference network (`bvlc_reference_caffenet`): the same with each pool before its LRN.
+    CaffeNet,
 }
 
 /// The non-linearity between the layers.
@@ -80,7 +87,8 @@ pub struct AlexNetConfig {
     /// Channels of the input, at least 1.
     pub in_channels: usize,
     /// Height and width that the network is designed for: 224, or 227 as in Caffe. The first convolution of
-    /// the paper's network has no padding for 227, and a padding of 2 for 224; its output is 55×55 for both.
+    /// the paper's and Caffe's networks has no padding for 227, and a padding of 2 for 224; its output is
+    /// 55×55 for both.
     pub input_size: usize,
     /// Factor by which the numbers of channels and hidden features are scaled; the results are
     /// rounded to even numbers of at least 2. Use a factor below 1 for small experiments.
@@ -95,6 +103,11 @@ struct Row {
     last: Init,
     /// Whether dropout comes before each hidden linear layer, as in torchvision, or after it, as in the paper.
     dropout_first: bool,
+    /// LRN, if the config has it.
+    lrn: Layer,
+    /// Whether a pool comes before the LRN of its convolution.
+    pool_first: bool,
+    input_size: usize,
 }
 
 struct Conv {
@@ -117,20 +130,43 @@ const fn gaussian(bias: f64) -> Init {
 
 const TORCH: Init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
 
+/// The convolutions of the 2012 network; `bias` is the initial bias of those that have one other than 0.
+const fn convs_of_2012(bias: f64) -> [Conv; 5] {
+    [
+        conv(96, 11, 4, 2, gaussian(0.0)),
+        conv(256, 5, 1, 2, gaussian(bias)),
+        conv(384, 3, 1, 1, gaussian(0.0)),
+        conv(384, 3, 1, 1, gaussian(bias)),
+        conv(256, 3, 1, 1, gaussian(bias)),
+    ]
+}
+
+/// A network of Caffe, as its `train_val.prototxt` defines it.
+const fn caffe(name: &'static str, bias: f64, pool_first: bool) -> Row {
+    Row {
+        name,
+        convs: convs_of_2012(bias),
+        hidden: Init { weight: WeightInit::Normal { std: 0.005 }, bias: BiasInit::Constant(bias) },
+        last: gaussian(0.0),
+        dropout_first: false,
+        // Caffe's alpha of 1e-4 is divided by the size of the window, 5.
+        lrn: Layer::Lrn { size: 5, alpha: 2e-5, beta: 0.75, k: 1.0, groups: 1 },
+        pool_first,
+        input_size: 227,
+    }
+}
+
 /// The published networks, in the order of [`AlexNetVariant`].
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 4] = [
     Row {
         name: "alexnet_paper",
-        convs: [
-            conv(96, 11, 4, 2, gaussian(0.0)),
-            conv(256, 5, 1, 2, gaussian(1.0)),
-            conv(384, 3, 1, 1, gaussian(0.0)),
-            conv(384, 3, 1, 1, gaussian(1.0)),
-            conv(256, 3, 1, 1, gaussian(1.0)),
-        ],
+        convs: convs_of_2012(1.0),
         hidden: gaussian(1.0),
         last: gaussian(0.0),
         dropout_first: false,
+        lrn: LRN,
+        pool_first: false,
+        input_size: 224,
     },
     Row {
         name: "alexnet",
@@ -144,7 +180,12 @@ const ROWS: [Row; 2] = [
         hidden: TORCH,
         last: TORCH,
         dropout_first: true,
+        lrn: LRN,
+        pool_first: false,
+        input_size: 224,
     },
+    caffe("alexnet_caffe", 0.1, false),
+    caffe("caffenet", 1.0, true),
 ];
 
 /// Convolutions in two groups: only conv3 takes input from the kernel maps of both GPUs.
@@ -154,12 +195,8 @@ const NORMALIZED: [bool; 5] = [true, true, false, false, false];
 /// Convolutions followed by a pool.
 const POOLED: [bool; 5] = [true, true, false, false, true];
 /// LRN with the constants of section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. VGG's A-LRN uses the same.
-pub(super) const LRN: Layer = lrn(1);
+pub(super) const LRN: Layer = Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, groups: 1 };
 const HIDDEN: usize = 4096;
-
-const fn lrn(groups: usize) -> Layer {
-    Layer::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, groups }
-}
 
 impl AlexNetConfig {
     /// A variant with 1000 classes, ReLU, overlapping pools and dropout of 0.5, but without LRN and groups.
@@ -175,7 +212,7 @@ impl AlexNetConfig {
             head: Head::Published,
             num_classes: 1000,
             in_channels: 3,
-            input_size: 224,
+            input_size: ROWS[variant as usize].input_size,
             width: 1.0,
         }
     }
@@ -206,6 +243,17 @@ impl AlexNetConfig {
         Self::paper().with_lrn_within_groups(true)
     }
 
+    /// The 2012 network as Caffe trains it: LRN with k = 1, and an alpha of a fifth of the paper's, which Caffe
+    /// divides by the size of the window. Designed for 227×227.
+    pub fn caffe() -> Self {
+        Self::new(AlexNetVariant::Caffe).with_lrn(true).with_groups(true)
+    }
+
+    /// Caffe's reference network: [`caffe`](Self::caffe) with each pool before its LRN.
+    pub fn caffenet() -> Self {
+        Self::new(AlexNetVariant::CaffeNet).with_lrn(true).with_groups(true)
+    }
+
     /// The network whose weights torchvision publishes.
     pub fn torchvision() -> Self {
         Self::new(AlexNetVariant::Torchvision)
@@ -217,7 +265,7 @@ impl AlexNetConfig {
         let mut features = Vec::new();
         for (i, conv) in row.convs.iter().enumerate() {
             let unpadded =
-                i == 0 && self.variant == AlexNetVariant::Paper && self.input_size == 227;
+                i == 0 && self.variant != AlexNetVariant::Torchvision && self.input_size == 227;
             features.push(Layer::Conv {
                 out: scaled_channels(conv.out, self.width),
                 kernel: conv.kernel,
@@ -227,13 +275,11 @@ impl AlexNetConfig {
                 init: conv.init,
             });
             features.push(self.activation());
-            if self.lrn && NORMALIZED[i] {
-                features.push(lrn(if self.lrn_within_groups { 2 } else { 1 }));
-            }
-            if POOLED[i] {
-                let kernel = if self.overlapping_pools { 3 } else { 2 };
-                features.push(Layer::MaxPool { kernel, stride: 2 });
-            }
+            let kernel = if self.overlapping_pools { 3 } else { 2 };
+            let pool = POOLED[i].then_some(Layer::MaxPool { kernel, stride: 2 });
+            let lrn = (self.lrn && NORMALIZED[i]).then(|| self.lrn(row));
+            let after = if row.pool_first { [pool, lrn] } else { [lrn, pool] };
+            features.extend(after.into_iter().flatten());
         }
         let (pool, hidden) = self.head.sizes(6, [scaled_channels(HIDDEN, self.width); 2]);
         Table {
@@ -243,6 +289,15 @@ impl AlexNetConfig {
             pool,
             classifier: self.classifier(row, &hidden),
             numbering: Numbering::Sequential,
+        }
+    }
+
+    fn lrn(&self, row: &Row) -> Layer {
+        match row.lrn {
+            Layer::Lrn { size, alpha, beta, k, .. } if self.lrn_within_groups => {
+                Layer::Lrn { size, alpha, beta, k, groups: 2 }
+            }
+            lrn => lrn,
         }
     }
 

@@ -35,16 +35,19 @@ impl NetworkConfig {
         let vggs = vgg::configurations().flat_map(|column| {
             [false, true].map(|bn| VggConfig::new(column).with_batch_norm(bn).into())
         });
-        [AlexNetConfig::torchvision(), AlexNetConfig::paper(), AlexNetConfig::two_gpu()]
-            .map(NetworkConfig::from)
-            .into_iter()
-            .chain(vggs)
-            .collect()
+        let alexnets = [
+            AlexNetConfig::torchvision(),
+            AlexNetConfig::paper(),
+            AlexNetConfig::two_gpu(),
+            AlexNetConfig::caffe(),
+            AlexNetConfig::caffenet(),
+        ];
+        alexnets.map(NetworkConfig::from).into_iter().chain(vggs).collect()
     }
 
     /// The network with this name: `alexnet` (torchvision's), `alexnet_paper` (the 2012 network),
-    /// `alexnet_two_gpu` (the same as computed on two GPUs), `vgg11`, `vgg11_lrn`, `vgg13`,
-    /// `vgg16`, `vgg16_c`, `vgg19`, and each VGG with `_bn`.
+    /// `alexnet_two_gpu` (the same as computed on two GPUs), `alexnet_caffe` and `caffenet` (the same as
+    /// trained in Caffe), `vgg11`, `vgg11_lrn`, `vgg13`, `vgg16`, `vgg16_c`, `vgg19`, and each VGG with `_bn`.
     ///
     /// # Errors
     /// [`Error::UnknownNetwork`] with the list of names if there is no such network.
@@ -120,8 +123,8 @@ impl NetworkConfig {
     }
 
     /// The same network, designed for images of `[height, width]` pixels. This changes only the AlexNet of
-    /// 2012, whose first convolution has no padding at 227×227 ([`AlexNetConfig::input_size`]). Every network
-    /// takes images of any size above its minimum.
+    /// 2012 and Caffe's, whose first convolution has no padding at 227×227 ([`AlexNetConfig::input_size`]). Every
+    /// network takes images of any size above its minimum.
     pub fn for_input(self, size: [usize; 2]) -> Self {
         match self {
             Self::AlexNet(config) if size == [227, 227] => {

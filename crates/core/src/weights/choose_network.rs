@@ -87,7 +87,8 @@ impl Weights {
             });
             format!("{held}{nearest}")
         } else if is_usable {
-            format!("tensors that fit {}; choose one of them", names.join(" and "))
+            let names = names.join(", ");
+            format!("tensors that fit {names}; choose one with --model, or with a hint in Rust")
         } else {
             let classifier = self.contents.tensors.iter();
             let classifier = classifier.filter(|tensor| tensor.shape().len() == 2);
@@ -156,7 +157,10 @@ mod tests {
         let config = tiny(VggConfig::vgg11_lrn());
         let weights = file(&folder, &config.architecture().expect("valid"), Naming::Paper);
         let error = weights.network(None, LoadOptions::default()).expect_err("two networks");
-        assert!(error.to_string().contains("fit vgg11 and vgg11_lrn; choose"), "{error}");
+        assert!(
+            error.to_string().contains("fit vgg11, vgg11_lrn; choose one with --model"),
+            "{error}"
+        );
 
         let hint: NetworkConfig = VggConfig::vgg11_lrn().with_dropout(0.25).into();
         let found = weights.network(Some(&hint), LoadOptions::default()).expect("one network");

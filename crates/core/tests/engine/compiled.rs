@@ -55,7 +55,7 @@ pub fn difference_of(scale: f64, a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn every_layer_equals_torch_on_every_instruction_set() {
     let cases = torch::cases();
-    // 14 networks at 224x224, and five at other sizes. alexnet_two_gpu is alexnet_paper but for its LRN, which
+    // 16 networks at their own size, and five at others. alexnet_two_gpu is alexnet_paper but for its LRN, which
     // is compared with LRN of slices below.
     assert_eq!(cases.len(), NetworkConfig::all().len() - 1 + 5);
     for case in cases {
@@ -150,18 +150,18 @@ fn padding_that_no_memory_holds_is_an_error() {
 
 #[test]
 fn what_is_not_a_number_reaches_the_logits() {
-    for (config, value) in NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY].repeat(8))
+    for (config, value) in NetworkConfig::all().into_iter().zip([f32::NAN, f32::INFINITY].repeat(9))
     {
         let compiled = formula::compiled(config.with_width(0.05), CompileOptions::default());
-        let shape = [2, 3, 64, 64];
+        let shape = [2, 3, 67, 67];
         let mut images = formula::images(shape);
-        images[64 * 64 + 77] = value;
+        images[67 * 67 + 77] = value;
         let mut logits = vec![0.0; 2000];
         compiled.run(&images, shape, &mut logits).expect("valid");
         assert!(logits[..1000].iter().all(|logit| logit.is_nan()));
         assert!(logits[1000..].iter().all(|logit| logit.is_finite()), "the image beside it");
         // And nothing of it stays behind.
-        images[64 * 64 + 77] = 0.0;
+        images[67 * 67 + 77] = 0.0;
         compiled.run(&images, shape, &mut logits).expect("valid");
         assert!(logits.iter().all(|logit| logit.is_finite()));
     }

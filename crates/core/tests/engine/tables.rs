@@ -13,7 +13,9 @@ fn network(name: &str) -> Architecture {
 }
 
 fn summary(name: &str) -> Summary {
-    Summary::new(&network(name), 1, [224, 224]).expect("a valid table")
+    let network = network(name);
+    let [_, height, width] = network.input;
+    Summary::new(&network, 1, [height, width]).expect("a valid table")
 }
 
 #[test]
@@ -24,6 +26,8 @@ fn parameters_and_multiply_adds_are_the_published_ones() {
         ("alexnet", 61_100_840, 0.714),
         ("alexnet_paper", 60_965_224, 0.724),
         ("alexnet_two_gpu", 60_965_224, 0.724),
+        ("alexnet_caffe", 60_965_224, 0.724),
+        ("caffenet", 60_965_224, 0.724),
         ("vgg11", 132_863_336, 7.609),
         ("vgg11_bn", 132_868_840, 7.609),
         ("vgg13", 133_047_848, 11.308),
@@ -85,6 +89,11 @@ fn the_papers_names_are_theirs() {
         assert!(vgg16_c.iter().any(|known| known == name), "{name} in {vgg16_c:?}");
     }
     assert_eq!(names("alexnet_two_gpu"), names("alexnet_paper"));
+    assert!(
+        names("caffenet")
+            .join(" ")
+            .starts_with("conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3")
+    );
     let vgg16 = network("vgg16");
     assert_eq!(vgg16.find("conv3_1").ok(), vgg16.find("features.10").ok());
     let error = vgg16.find("conv3_9").expect_err("no such layer").to_string();
@@ -94,13 +103,15 @@ fn the_papers_names_are_theirs() {
 #[test]
 fn both_inputs_of_the_2012_network_make_55x55() {
     for (before, size, padding) in [(224, 224, 2), (224, 227, 0), (227, 224, 2), (227, 227, 0)] {
-        let config = NetworkConfig::from(AlexNetConfig::paper().with_input_size(before));
-        let alexnet = config.for_input([size, size]).architecture().expect("a valid table");
-        assert_eq!(alexnet.input, [3, size, size]);
-        let steps = alexnet.steps();
-        assert_eq!(steps[0].output, Shape::Map([96, 55, 55]));
-        assert!(matches!(steps[0].layer, Layer::Conv { padding: p, .. } if p == padding));
-        assert_eq!(steps[14].output, Shape::Map([256, 6, 6]));
+        for config in [AlexNetConfig::paper(), AlexNetConfig::caffe(), AlexNetConfig::caffenet()] {
+            let config = NetworkConfig::from(config.with_input_size(before));
+            let alexnet = config.for_input([size, size]).architecture().expect("a valid table");
+            assert_eq!(alexnet.input, [3, size, size]);
+            let steps = alexnet.steps();
+            assert_eq!(steps[0].output, Shape::Map([96, 55, 55]));
+            assert!(matches!(steps[0].layer, Layer::Conv { padding: p, .. } if p == padding));
+            assert_eq!(steps[14].output, Shape::Map([256, 6, 6]));
+        }
     }
 }
 

@@ -119,13 +119,30 @@ fn every_file_is_identified() {
         let weights = Weights::open(folder().join(&case.file)).expect("a golden file");
         let identity = weights.identify().expect(&case.file);
         let names: Vec<String> = identity.networks.iter().map(name).collect();
-        assert_eq!(names, [case.network.as_str()], "{}", case.file);
+        // Only LRN distinguishes Caffe's networks from the paper's, and it has no tensors.
+        let expected = match case.network.as_str() {
+            "alexnet_paper" => vec!["alexnet_paper", "alexnet_caffe", "caffenet"],
+            network => vec![network],
+        };
+        assert_eq!(names, expected, "{}", case.file);
         let naming = identity.naming.expect(&case.file).to_string();
         assert!(naming.starts_with(&case.naming), "{}: {naming}", case.file);
         assert!(!identity.features_only);
         let identified = identity.networks[0].architecture().expect("valid");
         assert!(identified.parameters().eq(architecture(&case.network).parameters()));
     }
+}
+
+/// They are the weights of another network if LRN has other constants, or comes after the pool.
+#[test]
+fn an_alexnet_of_2012_that_does_not_state_its_lrn_must_be_named() {
+    let weights = Weights::open(folder().join("paper_alexnet.pth")).expect("a golden file");
+    let error = weights.network(None, LoadOptions::default()).expect_err("three networks");
+    let expected = "fit alexnet_paper, alexnet_caffe, caffenet; choose one with --model";
+    assert!(error.to_string().contains(expected), "{error}");
+    let caffenet = AlexNetConfig::caffenet().into();
+    let network = weights.network(Some(&caffenet), LoadOptions::default()).expect("of its shapes");
+    assert_eq!(name(&network), "caffenet");
 }
 
 /// Also for a network that has none, where torchvision's and timm's names are the same.
