@@ -10,8 +10,6 @@ use jpeg_decoder::{Decoder, PixelFormat};
 const PROGRESSIVE: u8 = 2;
 /// The process of frames that build on each other.
 const HIERARCHICAL: u8 = 5;
-/// Those of photos have about ten.
-const MAX_SCANS: usize = 100;
 
 /// What the headers say up to the first scan.
 struct Headers {
@@ -115,10 +113,6 @@ pub(super) fn decode_unusual(
     let samples: u64 = size.iter().map(|side| u64::from(side.next_multiple_of(32))).product();
     let bytes_per_sample = if headers.process == PROGRESSIVE { 5 } else { 2 };
     expect_memory(size, samples * (bytes_per_sample * headers.sampling.len() as u64 + 3))?;
-    // Each may take as long as all pixels do.
-    if bytes.windows(2).filter(|pair| *pair == [0xff, 0xda]).count() > MAX_SCANS {
-        return Err(format!("a JPEG of more than {MAX_SCANS} scans"));
-    }
     let mut decoder = Decoder::new(bytes);
     decoder.read_info().map_err(|error| error.to_string())?;
     let found = decoder.info().map(|info| [info.width, info.height].map(u32::from));
@@ -138,26 +132,4 @@ pub(super) fn decode_unusual(
         }
     };
     image.ok_or_else(|| "a JPEG with fewer pixels than its header says".into())
-}
-
-/// Whether a JPEG has its end marker. (Whatever follows it, such as the video of a motion photo, is
-/// ignored.) The decoder would silently fill the missing part of a truncated file with gray.
-pub(super) fn is_whole(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xd9;
-    let mut rest = bytes;
-    loop {
-        // In scan data 0xff is followed by 0. The others are markers without a segment: restart markers,
-        // fill bytes, and the start of the image.
-        let marker = rest
-            .windows(2)
-            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff | 0xd8));
-        let Some(at) = marker else { return false };
-        if rest[at + 1] == END_OF_IMAGE {
-            return true;
-        }
-        let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let Some(after) = rest.get(at + 2 + length..) else { return false };
-        rest = after;
-    }
 }

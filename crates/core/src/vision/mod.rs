@@ -1,8 +1,9 @@
 //! From image files to normalized batches.
 //!
 //! - Decoding: [`decode_file`] and [`decode`] (`decode`) give an upright RGB image of any supported file,
-//!   within limits on its size; `jpeg` is about the JPEGs that take another decoder, `other_formats` about
-//!   files that are no pictures.
+//!   within limits on its size; `jpeg` is about the JPEGs that take another decoder, `jpeg_scans` about
+//!   damaged ones, `tiff`, `gif` and `webp` about files that `image` does not read as Pillow does, and
+//!   `other_formats` about files that are no pictures.
 //! - Preprocessing: a [`Preset`] (`preset`) belongs to a set of weights and says how images are resized,
 //!   cropped and normalized; `preprocess` does it. `resize` and `rotate` are Pillow's, bit for bit;
 //!   `orientation` flips without a copy; `level_table` normalizes by table lookup.
@@ -16,8 +17,14 @@
 pub mod augment;
 mod color_statistics;
 mod decode;
+#[cfg(feature = "gif")]
+mod gif;
 #[cfg(feature = "jpeg")]
 mod jpeg;
+#[cfg(feature = "jpeg")]
+mod jpeg_bits;
+#[cfg(feature = "jpeg")]
+mod jpeg_scans;
 mod labels;
 mod labels_file;
 mod level_table;
@@ -30,7 +37,11 @@ mod resize;
 mod rotate;
 mod test_time_augmentation;
 mod thumbnail;
+#[cfg(feature = "tiff")]
+mod tiff;
 mod view_names;
+#[cfg(feature = "webp")]
+mod webp;
 
 pub use decode::{decode, decode_file};
 pub use image::RgbImage;

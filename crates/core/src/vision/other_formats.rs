@@ -22,6 +22,7 @@ pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
         _ if starts(b"\0\0\0\x0cjP  ") || starts(b"\xff\x4f\xff\x51") => {
             "a JPEG 2000 picture; convert it to PNG or JPEG"
         }
+        _ if starts(b"II*\0\x10\0\0\0CR") => "a raw photo; develop it to JPEG",
         _ if starts(b"8BPS") => "a Photoshop document; export it as PNG or JPEG",
         _ if starts(b"%PDF") => "a PDF document",
         _ if starts(b"\0\0\x01\0") => "an icon (ICO); convert it to PNG",

@@ -77,14 +77,10 @@ fn odd_files() -> SafeTensors<'static> {
     SafeTensors::deserialize(golden).expect("the fixture")
 }
 
-/// JPEGs of every sampling and order of scans, with and without restarts, from libjpeg-turbo's cjpeg; and orientations
-/// wherever cameras and programs write them (tests/golden/odd_files.py).
-#[test]
-fn unusual_files_equal_pillows() {
-    let golden = odd_files();
+fn expect_equals_pillows(golden: &SafeTensors, count: usize) {
     let cases: Vec<&str> =
         golden.names().iter().filter_map(|it| it.strip_suffix("/file")).collect();
-    assert_eq!(cases.len(), 44 + 26);
+    assert_eq!(cases.len(), count);
     for case in cases {
         let tensor = |what: &str| golden.tensor(&format!("{case}/{what}")).expect("in the fixture");
         let ours = decode(tensor("file").data()).unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -94,6 +90,90 @@ fn unusual_files_equal_pillows() {
         let (largest, _) = difference(ours.as_raw(), pixels.data());
         let allowed = if case.starts_with("jpeg") { SMALL_JPEG_LEVELS } else { EXACT };
         assert!(largest <= allowed, "{case}: differs by {largest} levels");
+    }
+}
+
+/// JPEGs of every sampling and order of scans, with and without restarts, from libjpeg-turbo's cjpeg; and orientations
+/// wherever cameras and programs write them (tests/golden/odd_files.py).
+#[test]
+fn unusual_files_equal_pillows() {
+    expect_equals_pillows(&odd_files(), 44 + 26);
+}
+
+/// TIFFs of all kinds, GIFs of a part of the screen, and files that end in an unusual way
+/// (tests/golden/odd_pictures.py).
+#[test]
+fn pictures_as_people_have_them_equal_pillows() {
+    let golden = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/odd_pictures.safetensors"
+    ));
+    let golden = SafeTensors::deserialize(golden).expect("the fixture");
+    expect_equals_pillows(&golden, 39);
+    for (case, tensor) in golden.iter().filter(|(name, _)| name.ends_with("/file")) {
+        let whole = tensor.data();
+        for at in 0..whole.len() {
+            let _ = decode(&whole[..at]);
+            let mut damaged = whole.to_vec();
+            damaged[at] ^= 0xff;
+            if let Ok(image) = decode(&damaged) {
+                assert!(image.width() > 0, "{case}");
+            }
+        }
+    }
+}
+
+/// Floats and integers on no scale that a picture has.
+#[test]
+fn tiffs_of_unknown_scales_are_refused() {
+    let floats = |numbers: [f32; 4]| {
+        let mut tiff = b"II*\0\x08\0\0\0\x07\0".to_vec();
+        let tags = [(256, 2), (257, 2), (258, 32), (262, 1), (273, 98), (279, 16), (339, 3)];
+        for (tag, value) in
+            tags.map(|(tag, value): (u16, u32)| (tag.to_le_bytes(), value.to_le_bytes()))
+        {
+            tiff.extend([&tag[..], &[4, 0, 1, 0, 0, 0], &value].concat());
+        }
+        tiff.extend([0; 4]);
+        tiff.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        decode(&tiff).map(|image| image.get_pixel(1, 1).0[0]).map_err(|error| error.to_string())
+    };
+    assert_eq!(floats([0.0, 0.25, 1.0, 0.5]), Ok(128));
+    assert_eq!(floats([0.0, 0.25, 16.0, 0.5]), Ok(1));
+    for wrong in
+        [[0.0, 1.5, 0.0, 0.0], [0.0, 300.0, 0.0, 0.0], [-0.1, 1.0, 0.0, 0.0], [f32::NAN; 4]]
+    {
+        let error = floats(wrong).expect_err("no levels");
+        assert!(error.contains("0 to 1 nor 0 to 255"), "{error}");
+    }
+}
+
+/// Of damage that a decoder would pass over, each in its own way.
+#[test]
+fn damaged_jpegs_are_refused() {
+    let golden = odd_files();
+    for kind in ["jpeg 1x1 one", "jpeg 2x2 progressive", "jpeg 1x1 three"] {
+        let names = golden.names();
+        let name = names.iter().find(|name| name.starts_with(kind) && name.ends_with("/file"));
+        let whole = golden.tensor(name.expect("a case")).expect("a tensor").data();
+        let scan = whole.windows(2).position(|pair| pair == [0xff, 0xda]).expect("a scan") + 14;
+        for (what, damaged) in [
+            ("without its second half", [&whole[..scan + 60], &[0xff, 0xd9]].concat()),
+            ("without its end", whole[..whole.len() - 12].to_vec()),
+        ] {
+            let error = decode(&damaged).expect_err("damage").to_string();
+            let is_named = error.contains("a damaged JPEG") || error.contains("a truncated JPEG");
+            assert!(is_named && error.contains("download it again"), "{kind} {what}: {error}");
+        }
+        // The rest is read alike by all decoders, for all that they can know.
+        let refused = |at: &usize| {
+            let mut damaged = whole.to_vec();
+            damaged[*at] ^= 0x10;
+            decode(&damaged).is_err()
+        };
+        let share =
+            (scan..whole.len()).filter(refused).count() as f64 / (whole.len() - scan) as f64;
+        assert!(share > 0.25, "{kind}: {share} of single bits are noticed");
     }
 }
 
@@ -143,11 +223,15 @@ fn an_unusual_jpeg_of_a_huge_size_costs_nothing() {
         let hidden = [&[0xff, 0xd8, 0xff, 0], &length[..], &file[2..], &small[2..]].concat();
         assert!(decode(&hidden).is_err(), "{kind}");
         // As many scans as a megabyte has room for.
-        let end = small.len() - 2;
-        let scan = [0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0];
-        let scans = [&small[..end], &scan.repeat(101), &small[end..]].concat();
-        let error = decode(&scans).expect_err("scans").to_string();
-        assert!(error.contains("more than 100 scans"), "{kind}: {error}");
+        let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
+        let scan = small.windows(2).position(|pair| pair == [0xff, 0xda]).expect("a scan");
+        let length = small[scan + 2..].windows(2).position(is_marker).expect("an end") + 2;
+        let (before, rest) = small.split_at(scan);
+        let many = [before, &rest[..length].repeat(101), &rest[length..]].concat();
+        if kind.ends_with("progressive") {
+            let error = decode(&many).expect_err("scans").to_string();
+            assert!(error.contains("more than 100 scans"), "{kind}: {error}");
+        }
     }
 }
 
