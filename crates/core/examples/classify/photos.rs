@@ -2,16 +2,10 @@
 
 use crate::cli;
 use alexnet_vgg_core::printable;
-use std::collections::BTreeMap;
+use alexnet_vgg_core::vision::photo_files::{LeftOut, is_hidden, is_photo};
 use std::error::Error;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// The extensions of photos in folders.
-const EXTENSIONS: &[&str] = &[
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "pnm", "pbm", "pgm",
-    "ppm",
-];
 
 /// The photos in the order of the arguments; those of a folder and its subfolders by name. Says which files of a
 /// folder are left out.
@@ -39,27 +33,14 @@ fn in_folder(argument: &str, folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Erro
     let depth = names(folder).count();
     files.retain(|file| !names(file).skip(depth).any(is_hidden));
     let (photos, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        files.into_iter().partition(|file| EXTENSIONS.contains(&extension(file).as_str()));
-    if !others.is_empty() {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        others.iter().for_each(|file| *counts.entry(extension(file)).or_default() += 1);
-        let counts: Vec<String> =
-            counts.iter().map(|(kind, count)| describe(kind, *count)).collect();
-        cli::warn(printable(&format!(
-            "{argument}: left out {}; read are JPEG, PNG, WebP, GIF, BMP, TIFF and PNM",
-            counts.join(", ")
-        )));
+        files.into_iter().partition(|file| is_photo(file));
+    let mut left_out = LeftOut::default();
+    others.iter().for_each(|file| left_out.add(file));
+    if !left_out.is_empty() {
+        cli::warn(printable(&format!("{argument}: {left_out}")));
         cli::warn("\n");
     }
     Ok(photos)
-}
-
-fn describe(extension: &str, count: usize) -> String {
-    match extension {
-        "" => format!("{count} without an extension"),
-        "heic" | "heif" | "avif" => format!("{count} .{extension} (convert them to JPEG)"),
-        _ => format!("{count} .{extension}"),
-    }
 }
 
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -68,16 +49,7 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(found.flatten().filter(|path| path.is_file()).collect())
 }
 
-/// What editors and systems put beside photos: names that begin with a dot, and the folder that macOS adds to archives.
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
-}
-
 /// The parts of a path. (`glob` drops `./`.)
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
     path.iter().filter(|name| *name != ".")
-}
-
-fn extension(path: &Path) -> String {
-    path.extension().map(|it| it.to_string_lossy().to_lowercase()).unwrap_or_default()
 }

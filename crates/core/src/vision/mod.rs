@@ -3,7 +3,7 @@
 //! - Decoding: [`decode_file`] and [`decode`] (`decode`) give an upright RGB image of any supported file,
 //!   within limits on its size; `jpeg` is about the JPEGs that take another decoder, `jpeg_scans` about
 //!   damaged ones, `tiff`, `gif` and `webp` about files that `image` does not read as Pillow does, and
-//!   `other_formats` about files that are no pictures.
+//!   `other_formats` about files that are no pictures. [`photo_files`] is about the names of files in folders.
 //! - Preprocessing: a [`Preset`] (`preset`) belongs to a set of weights and says how images are resized,
 //!   cropped and normalized; `preprocess` does it. `resize` and `rotate` are Pillow's, bit for bit;
 //!   `orientation` flips without a copy; `level_table` normalizes by table lookup.
@@ -31,6 +31,7 @@ mod level_table;
 mod orientation;
 mod other_formats;
 mod pca_color;
+pub mod photo_files;
 mod preprocess;
 mod preset;
 mod resize;

@@ -5,6 +5,7 @@ mod formula;
 
 mod augment;
 mod classifier;
+mod photo_files;
 mod photos;
 mod views;
 
