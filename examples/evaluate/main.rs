@@ -9,6 +9,8 @@
 
 #[path = "../../crates/core/examples/cli/mod.rs"]
 mod cli;
+#[path = "../train/csv_args.rs"]
+mod csv_args;
 mod files;
 mod pictures;
 mod tally;
@@ -32,6 +34,8 @@ struct Args {
     /// A folder with a subfolder of pictures for each class, or a folder that contains such a folder named
     /// test, val, valid, or validation, or a CSV file.
     data: PathBuf,
+    #[command(flatten)]
+    csv: csv_args::CsvArgs,
     /// The trained weights: safetensors or PyTorch's (.pth, old or new format).
     #[arg(long)]
     weights: PathBuf,
@@ -75,7 +79,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Some(path) => Some(Labels::read(path)?),
         None => weights.labels()?,
     };
-    let pictures = Pictures::find(&args.data)?.of_network(stated, network.num_classes())?;
+    let pictures = Pictures::find(&args.data, &args.csv.options())?
+        .of_network(stated, network.num_classes())?;
     let views = args.views.of(&network)?;
     let compile_options = args.engine.options();
     let model =

@@ -2,13 +2,11 @@
 
 use crate::cli;
 use alexnet_vgg::printable;
-use alexnet_vgg::train::PictureList;
+use alexnet_vgg::train::{CsvOptions, PictureList};
 use alexnet_vgg::vision::Labels;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Usual names, in any case, of folders with pictures that a network was not trained on.
-const TEST_FOLDERS: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
 /// Names listed in a message.
 const MAX_NAMES: usize = 10;
 
@@ -24,29 +22,9 @@ pub struct Pictures {
 impl Pictures {
     /// The pictures of a folder with a subfolder for each class, of a test folder like that inside
     /// `data`, or of a CSV file.
-    pub fn find(data: &Path) -> alexnet_vgg::Result<Self> {
-        // A folder `test` without subfolders does not tell the classes of its pictures.
-        let mut entries: Vec<PathBuf> =
-            data.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        entries.sort();
-        let is_named = |entry: &Path, name: &str| {
-            entry.is_dir()
-                && entry.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name))
-        };
-        let find = |name: &&str| entries.iter().find(|entry| is_named(entry, name));
-        let folders = TEST_FOLDERS.iter().filter_map(find);
-        let mut lists =
-            folders.filter_map(|folder| Some((PictureList::folder(folder).ok()?, folder)));
-        let list = match lists.next() {
-            Some((list, folder)) => {
-                cli::warn(format!("evaluating on {}\n", folder.display()));
-                list
-            }
-            None => {
-                let (list, valid) = PictureList::open(data)?;
-                valid.unwrap_or(list)
-            }
-        };
+    pub fn find(data: &Path, csv: &CsvOptions) -> alexnet_vgg::Result<Self> {
+        let list = PictureList::open_test(data, csv)?;
+        list.notes().iter().for_each(|note| cli::warn(printable(note) + "\n"));
         let (labels, classes) = (Labels::new(list.labels().to_vec()), list.classes().to_vec());
         Ok(Self { labels, files: list.paths().collect(), classes })
     }

@@ -9,6 +9,7 @@
 
 #[path = "../../crates/core/examples/cli/mod.rs"]
 mod cli;
+mod csv_args;
 mod job;
 mod progress;
 
@@ -36,8 +37,10 @@ use std::time::Duration;
 #[command(args_override_self = true)]
 struct Args {
     /// A folder with a subfolder for each class; a folder with such folders named train and val (or valid,
-    /// validation, test); or a CSV file with lines of path,label.
+    /// validation, test); or a CSV file with a column of paths and a column of labels.
     data: PathBuf,
+    #[command(flatten)]
+    csv: csv_args::CsvArgs,
     #[arg(long, help = cli::networks("The network. Default: that of --weights, or alexnet"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
     /// alexnet-2012, vgg-2014, torchvision, finetune, small, or the TOML file of a recipe.
@@ -184,6 +187,7 @@ impl Args {
             input: self.input,
             resize: self.resize,
             width: self.width.unwrap_or(network.width()),
+            csv: self.csv.options(),
             validation_fraction: self.validation_fraction,
             per_class: self.per_class,
             devices: self.devices.clone(),

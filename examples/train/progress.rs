@@ -1,6 +1,7 @@
 //! A line for each epoch, and one now and then within an epoch.
 
 use crate::cli;
+use alexnet_vgg::printable;
 use alexnet_vgg::train::{Epoch, Event, Progress, RunResult, StopReason};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ impl ProgressLines {
     pub fn on_event(&self) -> Arc<dyn Fn(Event) + Send + Sync> {
         let lines = self.clone();
         Arc::new(move |event| match event {
+            Event::DataNote(note) => lines.print(printable(note)),
             Event::Starting(summary) => lines.print(summary.to_string()),
             Event::KeptRandomWeights(path, keys) => cli::warn(format!(
                 "initialized at random, because {} has no weights that fit: {}\n",

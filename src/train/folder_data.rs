@@ -14,14 +14,23 @@ pub(super) struct FolderLists {
     pub train: PictureList,
     pub valid: PictureList,
     pub preset: Preset,
+    /// What people should know about the data, a line each.
+    pub notes: Vec<String>,
 }
 
 impl FolderLists {
     pub fn open(data: &Path, folder: &FolderOptions) -> Result<Self> {
         let seed = folder.recipe.seed;
-        let (train, valid) = match PictureList::open(data)? {
-            (train, Some(valid)) => (train, valid),
-            (all, None) => all.split(folder.validation_fraction, seed)?,
+        let (all, valid) = PictureList::open_with(data, &folder.csv)?;
+        let mut notes: Vec<String> = all.notes().to_vec();
+        let (train, valid) = match valid {
+            Some(valid) => {
+                notes.extend(
+                    valid.notes().iter().filter(|note| !all.notes().contains(note)).cloned(),
+                );
+                (all, valid)
+            }
+            None => all.split(folder.validation_fraction, seed)?,
         };
         let train = match folder.per_class {
             Some(count) => train.limit_per_class(count, seed)?,
@@ -31,7 +40,7 @@ impl FolderLists {
             Some(path) => Weights::open(path)?.preset()?,
             None => None,
         };
-        Ok(Self { train, valid, preset: folder.preset(stored)? })
+        Ok(Self { train, valid, preset: folder.preset(stored)?, notes })
     }
 }
 

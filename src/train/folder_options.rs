@@ -1,5 +1,6 @@
 //! The options of [`train_on_folder`](super::train_on_folder).
 
+use super::CsvOptions;
 use super::recipe::Recipe;
 use crate::Result;
 use crate::backend::Devices;
@@ -24,6 +25,8 @@ pub struct FolderOptions {
     pub resize: Option<u32>,
     /// The factor by which the network's channels and hidden features are scaled.
     pub width: f64,
+    /// How the CSV files of the data list pictures, where the files themselves do not tell.
+    pub csv: CsvOptions,
     /// The fraction of every class that is used for validation, if the data has no validation set.
     pub validation_fraction: f64,
     /// The number of pictures of each class to train on, instead of all of them.
@@ -46,6 +49,7 @@ impl FolderOptions {
             input: 224,
             resize: None,
             width: 1.0,
+            csv: CsvOptions::default(),
             validation_fraction: 0.1,
             per_class: None,
             devices: None,

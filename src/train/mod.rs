@@ -126,8 +126,8 @@ mod validation;
 
 pub use batch::Batch;
 pub use data::{
-    BrokenPicture, Loader, LoaderOptions, MicroBatch, MicroBatches, Order, PictureList, Pictures,
-    Shard,
+    BrokenPicture, CsvOptions, Loader, LoaderOptions, MicroBatch, MicroBatches, Order, PictureList,
+    Pictures, Shard,
 };
 pub use devices::fit_on;
 pub use examples::Examples;

@@ -104,6 +104,8 @@ impl Default for TrainOptions {
 /// What happens in a training run.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// What people should know about how the data was read: a line of [`PictureList::notes`](super::PictureList::notes).
+    DataNote(&'a str),
     /// The parameters with these keys keep their random values, because the weights file has none that fit.
     KeptRandomWeights(&'a Path, &'a [String]),
     /// [`train_on_folder`](super::train_on_folder) has prepared everything, and begins to train.

@@ -59,6 +59,9 @@ pub fn train_on_folder<B: Backend>(
     let opened = expect_startable(data.as_ref(), &options)
         .and_then(|()| FolderLists::open(data.as_ref(), folder));
     let lists = processes.expect_all_ok(opened)?;
+    if processes.rank() == 0 {
+        lists.notes.iter().for_each(|note| (options.on_event)(Event::DataNote(note)));
+    }
     let recipe = use_colors_of(&lists.train, folder, &options)?;
     let labels = Labels::new(lists.train.labels().to_vec());
     let network = initial_network::<Autodiff<B>>(folder, &recipe, &labels, &options, device);

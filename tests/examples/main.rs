@@ -238,6 +238,21 @@ fn train_leaves_a_network_that_names_its_classes_or_says_why_not() {
     let said = succeeds("evaluate", &[text(&data), "--weights", text(&best)]);
     assert!(said.contains("of 16)"), "{said}");
 
+    // The same pictures as a list, which does not tell what its columns are.
+    let (list, mut lines) = (file("list.csv"), "id;shade;side\n".to_string());
+    for (class, index) in (0..16).map(|index| (["dark", "light"][index % 2], index / 2)) {
+        lines += &format!("data/{class}/{index};{class};{}\n", ["left", "right"][index % 2]);
+    }
+    std::fs::write(&list, lines).expect("written");
+    let evaluate = [text(&list), "--weights", text(&best)];
+    fails("evaluate", &evaluate, "--label-column");
+    let said = succeeds("evaluate", &[&evaluate[..], &["--label-column", "shade"]].concat());
+    assert!(said.contains("of 16)"), "{said}");
+    let by_list = [text(&list), "--label-column", "2", "--recipe", "small", "--epochs", "1"];
+    let output = file("by_list");
+    let said = succeeds("train", &[&by_list[..], &model, &["--output", text(&output)]].concat());
+    assert!(said.contains("ignored: column 3 `side`"), "{said}");
+
     // Its recipe is one to begin with, and its weights are, too.
     let recipe = run_folder.join("recipe.toml");
     let again = [text(&data), "--recipe", text(&recipe), "--weights", text(&best)];

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A picture of many colors, another one for each seed.
-fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
+pub fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb([seed * 17 + 5 * x, seed * 3 + 11 * y, seed + x * y].map(|level| level as u8))
     })
 }
 
-fn save(picture: impl Into<DynamicImage>, path: impl AsRef<Path>) {
+pub fn save(picture: impl Into<DynamicImage>, path: impl AsRef<Path>) {
     let path = path.as_ref();
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     picture.into().save(path).expect("a picture");
@@ -94,13 +94,13 @@ fn epoch(loader: &Loader<Cpu>, epoch: u64, from: u64) -> Vec<Plain> {
 }
 
 #[track_caller]
-fn expect_error<T>(result: Result<T>, parts: &[&str]) {
+pub fn expect_error<T>(result: Result<T>, parts: &[&str]) {
     let Err(error) = result else { panic!("no error, where one with {parts:?} is expected") };
     let text = error.to_string();
     parts.iter().for_each(|part| assert!(text.contains(part), "{text:?} without {part:?}"));
 }
 
-fn names(list: &PictureList, folder: &Path) -> Vec<String> {
+pub fn names(list: &PictureList, folder: &Path) -> Vec<String> {
     let relative = |path: std::path::PathBuf| path.strip_prefix(folder).map(Path::to_path_buf);
     list.paths().map(|path| relative(path).expect("inside").display().to_string()).collect()
 }
@@ -121,7 +121,16 @@ fn a_folder_of_classes_is_read_in_torchvisions_order() {
     for file in torchvision {
         save(picture(1, 4, 4), folder.path().join(file));
     }
-    for passed_over in ["a/notes.txt", "a/.hidden.png", "b/.hidden/x.png", ".git/x.png", "c.png"] {
+    for passed_over in [
+        "a/notes.txt",
+        "a/IMG_1.HEIC",
+        "a/._2.png",
+        "b/.ipynb_checkpoints/x.png",
+        "b/Thumbs.db",
+        "__MACOSX/a/x.png",
+        ".git/x.png",
+        "c.png",
+    ] {
         save(picture(1, 4, 4), folder.path().join(passed_over).with_extension("png"));
         let path = folder.path().join(passed_over);
         fs::rename(path.with_extension("png"), path).expect("a file");
@@ -131,6 +140,19 @@ fn a_folder_of_classes_is_read_in_torchvisions_order() {
     assert_eq!(list.classes(), [0, 1, 1, 1, 1, 1, 1]);
     assert_eq!(list.per_class(), [1, 6]);
     assert_eq!(names(&list, folder.path()), torchvision);
+    let [note] = list.notes() else { panic!("{:?}", list.notes()) };
+    assert!(note.contains("left out 1 .heic (convert them to JPEG), 1 .txt; read are"), "{note}");
+}
+
+#[test]
+fn folders_named_by_numbers_are_sorted_as_text_as_by_torchvision() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for class in ["2", "10", "0"] {
+        save(picture(1, 4, 4), folder.path().join(class).join("1.png"));
+    }
+    fs::rename(folder.path().join("0/1.png"), folder.path().join("0/1.jpe")).expect("a file");
+    let list = PictureList::folder(folder.path()).expect("a list");
+    assert_eq!((list.labels(), list.notes().len()), (&["0", "10", "2"].map(String::from)[..], 0));
 }
 
 #[test]
@@ -166,7 +188,8 @@ fn what_is_wrong_with_a_list_is_said() {
     expect_error(PictureList::csv(write(b"bee/00.png,bee\n,cat\n")), &["line 2"]);
     expect_error(PictureList::csv(write(b"bee/00.png,b\xe9e\n")), &["table.csv", "UTF-8"]);
     expect_error(PictureList::csv(write(b"bee/00.png,bee\nbee/77.png,cat\n")), &["bee/77.png"]);
-    expect_error(PictureList::csv(write(b"path,label\n")), &["table.csv", "no picture"]);
+    expect_error(PictureList::csv(write(b"path,label\n")), &["table.csv", "`path`", "no file"]);
+    expect_error(PictureList::csv(write(b"\n \r\n")), &["table.csv", "no picture"]);
     expect_error(PictureList::open(write(b"bee/00.png,bee\n")), &["table.csv", "`bee`", "two"]);
     expect_error(PictureList::open(folder.path().join("nowhere")), &["nowhere"]);
     expect_error(PictureList::open(folder.path().join("bee/00.png")), &["00.png", "UTF-8"]);

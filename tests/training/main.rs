@@ -6,6 +6,7 @@ mod core_formula;
 #[path = "../networks/formula.rs"]
 mod formula;
 
+mod csv_lists;
 mod data;
 #[cfg(feature = "ndarray")]
 mod finite_differences;

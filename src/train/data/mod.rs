@@ -4,7 +4,13 @@
 mod broken_picture;
 mod burn_data_loader;
 mod class_folders;
+mod csv_columns;
 mod csv_list;
+mod csv_options;
+mod csv_parts;
+mod csv_paths;
+mod csv_table;
+mod label_order;
 mod loader;
 mod micro_batches;
 mod order;
@@ -15,6 +21,7 @@ mod split_folders;
 mod subsets;
 
 pub use broken_picture::BrokenPicture;
+pub use csv_options::CsvOptions;
 pub use loader::{Loader, LoaderOptions, Shard};
 pub use micro_batches::{MicroBatch, MicroBatches};
 pub use order::Order;

@@ -1,13 +1,15 @@
 //! Lists of picture files and their classes.
 
 use super::broken_picture::BrokenPicture;
-use super::{class_folders, csv_list, split_folders};
+use super::csv_options::CsvOptions;
+use super::{class_folders, split_folders};
 use crate::train::hex_digest::hex_digest;
 use crate::vision::augment::{ColorPca, ColorStatistics};
 use crate::vision::decode_file;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,7 @@ pub struct PictureList {
     pub(super) files: Vec<File>,
     /// The class of each file, an index into `labels`.
     pub(super) classes: Vec<usize>,
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ impl PictureList {
     /// - A folder with `train` or `training`, and with `val`, `valid`, `validation`, `test` or `testing` (the first
     ///   that exists), in any case, has both. Each is a [folder of classes](Self::folder) or, with the extension
     ///   `.csv`, a [CSV file](Self::csv). Both lists have the classes of the training set.
+    /// - A CSV file with a column that says `train`, `val` or `test` (or the other names above) of each picture has
+    ///   both too. With `val` and `test`, the pictures of `test` are left out.
     /// - Otherwise `path` is one folder of classes or CSV file, without a validation set: see
     ///   [`split`](Self::split).
     ///
@@ -55,20 +60,57 @@ impl PictureList {
     /// As for [`folder`](Self::folder) and [`csv`](Self::csv), and [`Error::Setting`] for a class that only the
     /// validation set has, and for a folder in which a training set or a validation set seems to be missing.
     pub fn open(path: impl AsRef<Path>) -> Result<(Self, Option<Self>)> {
+        Self::open_with(path, &CsvOptions::default())
+    }
+
+    /// Like [`open`](Self::open), with options for CSV files.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`Error::Setting`] for options where no CSV file is read.
+    pub fn open_with(path: impl AsRef<Path>, csv: &CsvOptions) -> Result<(Self, Option<Self>)> {
         let path = path.as_ref();
+        if !path.is_dir() {
+            return Self::open_csv(path, csv);
+        }
         match split_folders::parts(path)? {
             Some((train, valid)) => {
-                let train = Self::read(&train)?.expect_two_classes()?;
-                let valid = Self::read(&valid)?.with_labels(train.labels())?;
+                let train = Self::read(&train, csv)?.expect_two_classes()?;
+                let valid = Self::read(&valid, csv)?.with_labels(train.labels())?;
                 Ok((train, Some(valid)))
             }
-            None => Ok((Self::read(path)?.expect_two_classes()?, None)),
+            None => Ok((Self::read(path, csv)?.expect_two_classes()?, None)),
         }
     }
 
+    /// The pictures to test a trained network on: in a folder, the folder of classes or CSV file `test`, `testing`,
+    /// `val`, `valid` or `validation` (the first that exists), and likewise the part of a CSV file;
+    /// otherwise all pictures at `path`.
+    ///
+    /// # Errors
+    /// As for [`open_with`](Self::open_with).
+    pub fn open_test(path: impl AsRef<Path>, csv: &CsvOptions) -> Result<Self> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Self::test_part_of_csv(path, csv);
+        }
+        for part in split_folders::to_test_on(path)? {
+            let list = match Self::read(&part, csv) {
+                // A folder `test` without subfolders does not tell the classes of its pictures.
+                Err(_) if part.is_dir() => continue,
+                list => list?,
+            };
+            if !part.is_dir() || list.labels.len() > 1 {
+                let note = format!("testing on {}", part.display());
+                return Ok(Self { notes: [vec![note], list.notes].concat(), ..list });
+            }
+        }
+        Self::open_with(path, csv).map(|(all, valid)| valid.unwrap_or(all))
+    }
+
     /// A folder with one folder per class, as torchvision's `ImageFolder` reads it. The classes are the names of
-    /// the folders, sorted. The pictures of a class are all files in its folder, at any depth, whose extension
-    /// is of a format that [`decode_file`] supports. Names that begin with a dot are ignored.
+    /// the folders, sorted as text, as by torchvision: `0`, `1`, `10`, `2`. The pictures of a class are all files in
+    /// its folder, at any depth, whose extension is of a format that [`decode_file`] supports. What systems put beside
+    /// pictures is [passed over](crate::vision::photo_files::is_hidden).
     ///
     /// # Errors
     /// [`Error::Io`] if a folder cannot be read, [`Error::Setting`] for fewer than two classes, a class without
@@ -77,17 +119,22 @@ impl PictureList {
         Self::read_folder(path.as_ref())?.expect_two_classes()
     }
 
-    /// A CSV file of two columns: the path of a picture, relative to the folder of the CSV file, and the name of
-    /// its class. The classes are sorted by name.
+    /// A CSV file with a line for each picture, separated by commas, semicolons or tabs.
     ///
-    /// The first line is a header if its columns are `path`, `file`, `filename` or `image`, and `label` or
-    /// `class`, in any case, unless there is a picture with that name.
+    /// - The paths are in the column whose values name files, in the folder of the CSV file or in one of the folders
+    ///   in it. An ending such as `.jpg` may be missing.
+    /// - The first line is a header if it names no file.
+    /// - The labels are in the other column, or in the one named `label`, `labels`, `class`, `category` or `target`.
+    ///   The classes are sorted by name, or by number if all are whole numbers: `0`, `1`, `2`, `10`.
+    /// - Other columns are ignored, and named in the [`notes`](Self::notes).
+    ///
+    /// All pictures are listed, also if a column divides them: see [`open`](Self::open).
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read or a listed picture does not exist, [`Error::Setting`] for other
-    /// columns or fewer than two classes.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Setting`] if the columns cannot be told apart (choose them by
+    /// [`CsvOptions`]), a picture does not exist, a picture has two labels, or there are fewer than two classes.
     pub fn csv(path: impl AsRef<Path>) -> Result<Self> {
-        Self::read_csv(path.as_ref())?.expect_two_classes()
+        Self::read(path.as_ref(), &CsvOptions::default())?.expect_two_classes()
     }
 
     /// A list of `(path, label)`: files, relative to `folder`, and the names of their classes, which are sorted.
@@ -103,40 +150,60 @@ impl PictureList {
         if names.is_empty() {
             return Err(wrong(folder.display(), "pictures", "none"));
         }
-        let mut labels: Vec<_> = of.iter().collect();
+        let mut labels = of.clone();
         labels.sort();
         labels.dedup();
+        Self::of_files(folder, names, &of, labels)
+    }
+
+    pub(super) fn of_files(
+        folder: PathBuf,
+        names: Vec<String>,
+        of: &[String],
+        labels: Vec<String>,
+    ) -> Result<Self> {
+        let class_of: HashMap<&String, usize> = labels.iter().zip(0..).collect();
         // The search always succeeds.
-        let class = |label| labels.binary_search(&label).unwrap_or_default();
+        let class = |label| class_of.get(label).copied().unwrap_or_default();
         let classes = of.iter().map(class).collect();
-        let labels = labels.into_iter().cloned().collect();
         let file = |name: String| {
             let path = folder.join(&name);
             let bytes = path.metadata().map_err(Error::io(&path))?.len();
             Ok(File { name, bytes })
         };
         let files = names.into_iter().map(file).collect::<Result<_>>()?;
-        Ok(Self { source: folder.clone(), folder, labels, files, classes })
+        Ok(Self { source: folder.clone(), folder, labels, files, classes, notes: Vec::new() })
     }
 
-    fn read(path: &Path) -> Result<Self> {
-        if path.is_dir() { Self::read_folder(path) } else { Self::read_csv(path) }
+    fn read(path: &Path, csv: &CsvOptions) -> Result<Self> {
+        if !path.is_dir() {
+            return Self::read_csv(path, csv);
+        }
+        if *csv != CsvOptions::default() {
+            return Err(wrong(
+                path.display(),
+                "a CSV file, for which there are options",
+                "a folder",
+            ));
+        }
+        Self::read_folder(path)
     }
 
     fn read_folder(path: &Path) -> Result<Self> {
-        Self::new(path, class_folders::pictures(path)?)
+        let (pictures, left_out) = class_folders::pictures(path)?;
+        let mut list = Self::new(path, pictures)?;
+        if !left_out.is_empty() {
+            list.notes.push(format!("{}: {left_out}", path.display()));
+        }
+        Ok(list)
     }
 
-    fn read_csv(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let list = Self::new(folder, csv_list::pictures(path, folder)?)?;
-        Ok(Self { source: path.into(), ..list })
-    }
-
-    fn expect_two_classes(self) -> Result<Self> {
+    pub(super) fn expect_two_classes(self) -> Result<Self> {
         match &self.labels[..] {
             [only] => {
-                let found = format!("only `{only}`");
+                let list = "if a CSV file lists the pictures, pass the path of that file";
+                let hint = if self.source.is_dir() { format!("; {list}") } else { String::new() };
+                let found = format!("only `{only}`{hint}");
                 Err(wrong(self.source.display(), "at least two classes", found))
             }
             _ => Ok(self),
@@ -156,6 +223,12 @@ impl PictureList {
     /// The names of the classes.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// What people should know about how the list was read, a line each: what the columns of a CSV file are taken for,
+    /// and which files are left out.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The class of each picture, an index into [`labels`](Self::labels).

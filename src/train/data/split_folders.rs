@@ -1,6 +1,6 @@
 //! Folders with a training set and a validation set.
 
-use super::class_folders::is_hidden;
+use crate::vision::photo_files::is_hidden;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,37 @@ use std::path::{Path, PathBuf};
 const TRAINING: [&str; 2] = ["train", "training"];
 /// The first that exists is taken.
 const VALIDATION: [&str; 5] = ["val", "valid", "validation", "test", "testing"];
+/// Those to test on.
+const TEST: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Training,
+    Validation,
+    Test,
+}
+
+impl Part {
+    /// By the names that the folders have.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let is_in = |names: &[&str]| names.contains(&&name[..]);
+        if is_in(&TRAINING) {
+            return Some(Self::Training);
+        }
+        if is_in(&["test", "testing"]) {
+            return Some(Self::Test);
+        }
+        is_in(&VALIDATION).then_some(Self::Validation)
+    }
+}
+
+/// The folders in `folder`, or CSV files, that may be a test set, the first choice first.
+pub(super) fn to_test_on(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = entries(folder)?;
+    Ok(TEST.iter().filter_map(|name| named(&entries, name)).collect())
+}
 
 /// The training set and the validation set in `folder`, each a folder of classes or a CSV file; `None` if `folder` has
 /// classes itself, or is a file.
@@ -15,12 +46,7 @@ pub(super) fn parts(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     if !folder.is_dir() {
         return Ok(None);
     }
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        entries.push(entry.map_err(Error::io(folder))?.path());
-    }
-    // Of `train` and `TRAIN`, always the same.
-    entries.sort();
+    let entries = entries(folder)?;
     let find = |names: &[&str]| names.iter().find_map(|name| named(&entries, name));
     match (find(&TRAINING), find(&VALIDATION)) {
         (Some(training), Some(validation)) => Ok(Some((training, validation))),
@@ -43,6 +69,16 @@ pub(super) fn parts(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
         }
         _ => Ok(None),
     }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        entries.push(entry.map_err(Error::io(folder))?.path());
+    }
+    // Of `train` and `TRAIN`, always the same.
+    entries.sort();
+    Ok(entries)
 }
 
 /// The folder of this name, or the CSV file.

@@ -71,6 +71,7 @@ impl PictureList {
             labels: self.labels.clone(),
             files: indices.iter().map(|&index| self.files[index].clone()).collect(),
             classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            notes: self.notes.clone(),
         }
     }
 }
