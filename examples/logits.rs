@@ -14,7 +14,7 @@ use alexnet_vgg::backend::BackendName;
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::{Architecture, NetworkConfig, load_on};
 use alexnet_vgg::predict::{Model, expect_finite};
-use alexnet_vgg::weights::{LoadOptions, Weights};
+use alexnet_vgg::weights::LoadOptions;
 use clap::Parser;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -58,6 +58,8 @@ struct Args {
     backend: BackendName,
     #[command(flatten)]
     options: cli::EngineArgs,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 fn main() -> ExitCode {
@@ -88,7 +90,7 @@ fn compute(args: &Args, images: &Array) -> Result<Vec<Array>, Box<dyn Error>> {
         return Err(format!("input: expected [N, 3, H, W], found {:?}", images.shape).into());
     };
     let shape = [batch, channels, height, width];
-    let weights = Weights::open(&args.weights)?;
+    let weights = args.key.open(&args.weights)?;
     let part = LoadOptions { features_only: args.features_only };
     let mut config = weights.network(Some(&args.model), part)?.for_input([height, width]);
     if let Some(classes) = args.num_classes {

@@ -19,7 +19,7 @@ use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::NetworkConfig;
 use alexnet_vgg::predict::{Classifier, Fusion};
 use alexnet_vgg::vision::{Labels, Preset};
-use alexnet_vgg::weights::{LoadOptions, Weights};
+use alexnet_vgg::weights::LoadOptions;
 use clap::Parser;
 use indicatif::ProgressBar;
 use pictures::Pictures;
@@ -66,6 +66,8 @@ struct Args {
     json: bool,
     #[command(flatten)]
     engine: cli::EngineArgs,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 fn main() -> ExitCode {
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let weights = Weights::open(&args.weights)?;
+    let weights = args.key.open(&args.weights)?;
     let network = weights.network(args.model.as_ref(), LoadOptions::default())?.architecture()?;
     let stated = match &args.labels {
         Some(path) => Some(Labels::read(path)?),

@@ -16,17 +16,21 @@ import contextlib
 import copy
 import datetime
 import decimal
+import enum
+import fractions
 import functools
 import io
 import json
 import math
 import pathlib
 import pickle
+import re
 import shutil
 import struct
 import sys
 import tarfile
 import types
+import uuid
 import warnings
 import zipfile
 
@@ -36,6 +40,7 @@ import timm.models.vgg
 import torch
 from networks import fill
 from torch import nn
+from torch.nn.utils import prune
 from torchvision.transforms import InterpolationMode
 
 WIDTH = 0.004
@@ -431,6 +436,90 @@ def wrappings():
              protocol=protocol, notes="beside a MultiStepLR and one of each kind of plain value")
 
 
+def beside_calls():
+    """Values whose pickles call what no weights need, and weights where no usual key is."""
+    weights, other = state("alexnet_paper"), prefixed(state("alexnet_paper"), "other.")
+    with placed("tiny_vgg", Mode, Stage, Settings):
+        values = [Mode.train, Stage.second, Settings(3), re.compile("a.*"), fractions.Fraction(1, 3),
+                  list[int], uuid.UUID(int=7)]
+        save("beside_calls.pth", {"state_dict": weights, "settings": values}, "alexnet_paper",
+             legacy=True, protocol=4, notes="beside enums, a pattern, a class with __reduce__, ...")
+    value, records = stored(weights)
+    system = call(name("posix", "system"), text("echo this must not run"))
+    beside = b"}(" + text("note") + system + text("state_dict") + value + b"u"
+    (FOLDER / "beside_system.pth").write_bytes(zipped(archive(beside, records)))
+    entry("beside_system.pth", "alexnet_paper", notes="beside a call of posix.system")
+
+    parameters = [nn.Parameter(torch.zeros(2))]
+    optimizer = torch.optim.Adam(parameters)
+    parameters[0].grad = torch.ones(2)
+    optimizer.step()
+    optimizer = optimizer.state_dict()
+    save("own_key.pth", {"best_wts": weights, "optimizer": optimizer, "epoch": 3, "loss": torch.tensor(0.5)},
+         "alexnet_paper", legacy=True, notes="a key that only this script has")
+    save("tuple.pth", (3, weights, optimizer), "alexnet_paper", legacy=True, notes="(epoch, state dict, optimizer)")
+    with placed("tiny_vgg", AlexNet):
+        net = network("alexnet_paper")
+        both = {"model": net, "state_dict": net.state_dict(), "criterion": nn.CrossEntropyLoss(torch.ones(3))}
+        save("module_and_state_dict.pth", both, "alexnet_paper", legacy=True,
+             notes="the same tensors under two keys")
+    flat = {**weights, "epoch": 3, "arch": "alexnet", "best": None, "notes": {}, "lr": 0.1,
+            "nothing": torch.zeros(0), "steps": torch.tensor(7)}
+    save("epoch_inside.pth", flat, "alexnet_paper", legacy=True, notes="an epoch among the tensors")
+
+    two = {"teacher": weights, "student": other}
+    save("two_by_key.pth", two, "alexnet_paper", legacy=True, key="teacher", notes="two networks")
+    averages = {"model": other, "ema": {"state_dict": weights, "decay": 0.99}}
+    save("average_by_key.pth", averages, "alexnet_paper", legacy=True, key="ema.state_dict",
+         notes="an average beside the weights")
+    inside = {"epoch": 3, "nets": [{**prefixed(weights, "teacher.net."), **other}]}
+    save("prefix_by_key.pth", inside, "alexnet_paper", legacy=True, key="nets.0.teacher",
+         notes="keys, then the beginning of names")
+    prefixes = {**prefixed(weights, "teacher."), **other}
+    safetensors.torch.save_file(prefixes, FOLDER / "prefix_by_key.safetensors")
+    entry("prefix_by_key.safetensors", "alexnet_paper", key="teacher", notes="two networks")
+
+
+class Mode(enum.Enum):
+    train = "train"
+
+
+class Stage(enum.IntEnum):
+    second = 2
+
+
+class Settings:
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return Settings, (self.value,), {"seen": True}
+
+
+def derived():
+    """Layers whose parameters are computed from others, and the parameters that they then have."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 5), nn.Conv2d(2, 3, 3), nn.Linear(4, 3), nn.Linear(4, 2))
+    prune.l1_unstructured(net[0], "weight", 0.4)
+    prune.l1_unstructured(net[1], "weight", 0.5)
+    prune.random_unstructured(net[1], "bias", 0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(net[2])
+    nn.utils.parametrizations.weight_norm(net[3])
+    with torch.no_grad():
+        net[2].weight_g.mul_(1.5)
+        net[3].parametrizations.weight.original0.mul_(0.7)
+        net[2](torch.zeros(1, 2, 5, 5))  # computes its weight
+    weights = net.state_dict()
+    weights["1.bias_mask"] = weights["1.bias_mask"].bool()
+    torch_save(FOLDER / "derived.pth", weights)
+    safetensors.torch.save_file(weights, FOLDER / "derived.safetensors")
+    right = {f"{i}.{key}": getattr(layer, key).detach().contiguous()
+             for i, layer in enumerate(net) for key in ("weight", "bias")}
+    safetensors.torch.save_file(right, FOLDER / "derived_right.safetensors")
+
+
 class Attributes(dict):
     """A dict whose items are attributes, too, as configurations often are."""
 
@@ -699,9 +788,6 @@ def refuse_calls():
     sets = mapping({"__setstate__": name("posix", "system")})
     pickled("calls_build.pth", name("tiny_vgg", "VGG") + b")\x81" + sets + b"b" + echo + b"b",
             "BUILD sets __setstate__, then uses it")
-    whole, records = stored(state("alexnet_paper"))
-    beside = b"}(" + text("note") + system + text("state_dict") + whole + b"u"
-    pickled("calls_beside_weights.pth", beside, "whole weights and a call of posix.system", records)
     bad = mapping({"classifier.6.bias": call(name("posix", "system"), storage("0", 3))})
     pickled("calls_with_storage.pth", bad, "posix.system in _rebuild_tensor's place",
             {"data/0": bytes(12)})
@@ -769,6 +855,20 @@ def refuse_tensors():
         warnings.simplefilter("ignore")
         quantized = torch.quantize_per_tensor(bias, 0.01, 0, torch.qint8)
         odd("torch_quantized.pth", "a quantized tensor", **{"classifier.6.bias": quantized})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        odd("torch_quantized_dynamic.pth", "dynamically quantized",
+            **{"classifier.6._packed_params.dtype": torch.qint8})
+    torch.manual_seed(0)
+    spectral = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)).state_dict()
+    torch_save(REFUSED / "torch_spectral_norm.pth", spectral)
+    refused.append(dict(file="refused/torch_spectral_norm.pth", why="spectral normalization"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spectral = nn.utils.spectral_norm(nn.Linear(3, 2)).state_dict()
+    torch_save(REFUSED / "torch_spectral_norm_old.pth", spectral)
+    refused.append(dict(file="refused/torch_spectral_norm_old.pth", why="spectral normalization, old"))
 
     one_value = mapping({"classifier.6.bias": tensor(storage("7", 3), [3])})
     refuse("legacy_storage_huge.pth", legacy(one_value, {"7": bytes(12)}, [1 << 60]),
@@ -949,7 +1049,7 @@ def lines(entries: list[dict]) -> str:
 if __name__ == "__main__":
     shutil.rmtree(FOLDER, ignore_errors=True)
     REFUSED.mkdir(parents=True)
-    for part in (formats, wrappings, layouts, modules, namings):
+    for part in (formats, wrappings, beside_calls, layouts, modules, namings, derived):
         part()
     for part in (refuse_calls, refuse_tensors, refuse_archives, refuse_pickles):
         part()

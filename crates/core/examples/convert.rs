@@ -39,6 +39,8 @@ struct Args {
     /// Only safetensors files can state them.
     #[arg(long)]
     labels: Option<PathBuf>,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let weights = Weights::open(&args.input)?;
+    let weights = args.key.open(&args.input)?;
     let architecture = architecture(&weights, args.model.as_ref())?;
     let from = cli::names(weights.naming(&architecture)?);
     let dtype = match args.dtype {

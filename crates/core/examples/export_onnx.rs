@@ -43,6 +43,8 @@ struct Args {
     /// Default: as stated in the weights file, if it is.
     #[arg(long, value_parser = Preset::by_name)]
     preset: Option<Preset>,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 fn main() -> ExitCode {
@@ -53,7 +55,7 @@ fn run(args: &Args) -> Result<()> {
     if let Some(weights) = &args.weights {
         cli::expect_no_input(&args.output, &[weights])?;
     }
-    let weights = args.weights.as_ref().map(Weights::open).transpose()?;
+    let weights = args.weights.as_ref().map(|path| args.key.open(path)).transpose()?;
     let architecture = architecture(args, weights.as_ref())?;
     let preset = match &weights {
         Some(weights) => preset(args, weights, &architecture.name)?,

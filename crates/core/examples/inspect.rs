@@ -24,6 +24,8 @@ struct Args {
     /// Also read all values, which must be finite, and check the checksums that PyTorch's zip files have.
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 fn main() -> ExitCode {
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut failed = 0;
     for path in &args.files {
-        match open(path, args.verify) {
+        match open(path, args) {
             Ok(weights) => {
                 describe(path, &weights)?;
                 if args.verify {
@@ -53,9 +55,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn open(path: &Path, verify: bool) -> alexnet_vgg_core::Result<Weights> {
-    let weights = Weights::open(path)?;
-    if verify {
+fn open(path: &Path, args: &Args) -> alexnet_vgg_core::Result<Weights> {
+    let weights = args.key.open(path)?;
+    if args.verify {
         let floats = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
         for tensor in weights.tensors().filter(|tensor| floats.contains(&tensor.dtype)) {
             weights.values(tensor.name)?;

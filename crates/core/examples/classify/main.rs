@@ -82,6 +82,8 @@ struct Args {
     json: bool,
     #[command(flatten)]
     engine: cli::EngineArgs,
+    #[command(flatten)]
+    key: cli::KeyArgs,
 }
 
 fn main() -> ExitCode {

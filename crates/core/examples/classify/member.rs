@@ -40,7 +40,7 @@ impl Member {
         path: &Path,
         hint: Option<&NetworkConfig>,
     ) -> Result<Self, Box<dyn Error>> {
-        let weights = Weights::open(path)?;
+        let weights = args.key.open(path)?;
         let mut config = weights.network(hint, LoadOptions::default())?;
         if let Some(classes) = args.num_classes {
             config = config.with_num_classes(classes);

@@ -9,7 +9,7 @@ pub mod views;
 use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};
 use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Threads};
 use alexnet_vgg_core::printable;
-use alexnet_vgg_core::weights::Naming;
+use alexnet_vgg_core::weights::{Naming, Weights};
 use clap::Args;
 use std::error::Error;
 use std::fmt::Display;
@@ -55,6 +55,27 @@ impl EngineArgs {
         self.linear_weights != LinearWeights::default()
             || self.threads.is_some()
             || self.isa.is_some()
+    }
+}
+
+/// Chooses a network in a weights file.
+#[derive(Args)]
+pub struct KeyArgs {
+    /// Which network, if the weights file has several: a path of keys in a checkpoint, such as model_ema or
+    /// ema.state_dict, or the beginning of tensors' names, such as teacher.
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+impl KeyArgs {
+    /// Opens a weights file, and prints what in it is not used.
+    pub fn open(&self, path: &Path) -> alexnet_vgg_core::Result<Weights> {
+        let weights = match &self.key {
+            Some(key) => Weights::open_at(path, key)?,
+            None => Weights::open(path)?,
+        };
+        weights.notices().iter().for_each(|notice| warn(format!("note: {}\n", printable(notice))));
+        Ok(weights)
     }
 }
 

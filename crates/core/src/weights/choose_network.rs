@@ -72,7 +72,10 @@ impl Weights {
         let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
         let several = prefixes_of_several(&self.contents);
         let found = if names.is_empty() && !several.is_empty() {
-            format!("several, whose tensors begin with {}", several.join(" and "))
+            let prefixes = several.join(" and ");
+            format!(
+                "several, whose tensors begin with {prefixes}; `--key` and `Weights::open_at` choose one of them"
+            )
         } else if names.is_empty() {
             let held = describe(&self.contents.tensors);
             let nearest = self.nearest_network().map_or(String::new(), |(network, differences)| {

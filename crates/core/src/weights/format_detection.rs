@@ -1,5 +1,6 @@
 //! Parses the header of a weights file, after finding out its format from its first bytes.
 
+use super::derived_tensors::combine;
 use super::file_contents::FileContents;
 use super::file_source::FileSource;
 use super::format_error::FormatError;
@@ -11,30 +12,34 @@ use crate::error::Result;
 const MAX_SHARING: u64 = 4;
 /// Where the JSON header of a safetensors file begins.
 const JSON_START: usize = 8;
+/// The first bytes of a file, with the magic number of a tar archive.
+const START: usize = 264;
 
-/// Parses the header of a file of any format, and checks it against the file's length.
-pub(super) fn parse(source: &FileSource) -> Result<FileContents> {
-    let mut start = [0; 32];
-    let length = source.length().min(start.len() as u64) as usize;
+/// Parses the header of a file of any format, and checks it against the file's length. `key` chooses some of
+/// the tensors.
+pub(super) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileContents> {
+    let mut start = [0; START];
+    let length = source.length().min(START as u64) as usize;
     source.read_into(0, &mut start[..length])?;
     let unknown =
         |found| source.error("weights", FormatError::new("a safetensors or PyTorch file", found));
-    let contents = if start.starts_with(b"PK\x03\x04") {
-        pytorch::zip_reader::parse(source)?
+    let mut contents = if start.starts_with(b"PK\x03\x04") {
+        pytorch::zip_reader::parse(source, key)?
     } else if pytorch::legacy_reader::is_legacy(&start) {
-        pytorch::legacy_reader::parse(source)?
+        pytorch::legacy_reader::parse(source, key)?
     } else if start[JSON_START - 4..=JSON_START] == *b"\0\0\0\0{" {
         // Before the check for other file types: the header length of 640 is the bytes 80 02, with
         // which a pickle begins, too.
-        safetensors::reader::parse(source)?
-    } else if let Some(found) = other_file_type(&start) {
+        safetensors::reader::parse(source, key)?
+    } else if let Some(found) = other_file_type(&start[..length]) {
         return Err(unknown(found));
     } else if length > JSON_START && start[JSON_START] != b'{' {
         return Err(unknown("neither, by its first bytes"));
     } else {
-        safetensors::reader::parse(source)?
+        safetensors::reader::parse(source, key)?
     };
     check_total_size(&contents.tensors, source.length())
+        .and_then(|()| combine(&mut contents.tensors))
         .map_err(|error| source.error(contents.format.name(), error))?;
     Ok(contents)
 }
@@ -54,17 +59,48 @@ fn check_total_size(tensors: &[TensorEntry], file: u64) -> Result<(), FormatErro
 
 /// The type of a file that is often mistaken for weights, by its first bytes.
 fn other_file_type(start: &[u8]) -> Option<&'static str> {
-    const SIGNATURES: [(&[u8], &str); 10] = [
-        (b"<!DOCTYPE", "a web page"),
-        (b"<!doctype", "a web page"),
-        (b"<html", "a web page"),
+    const SIGNATURES: [(&[u8], &str); 16] = [
         (b"version https:/", "a Git LFS pointer instead of the file that it stands for"),
         (b"\x80\x02", "a pickle that torch.save did not write"),
         (b"\x80\x03", "a pickle that torch.save did not write"),
         (b"\x80\x04", "a pickle that torch.save did not write"),
         (b"\x80\x05", "a pickle that torch.save did not write"),
-        (b"\x89HDF", "an HDF5 file"),
-        (b"\x1f\x8b", "a gzip file"),
+        (b"\x89HDF", "an HDF5 file, such as Keras writes"),
+        (b"\x93NUMPY", "an array of NumPy"),
+        (b"\x1f\x8b", "a gzip file, to be unpacked first"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive, to be unpacked first"),
+        (b"Rar!\x1a\x07", "a RAR archive, to be unpacked first"),
+        (b"BZh", "a bzip2 file, to be unpacked first"),
+        (b"\xfd7zXZ", "an xz file, to be unpacked first"),
+        (b"\x28\xb5\x2f\xfd", "a Zstandard file, to be unpacked first"),
+        (b"\xde\x00", "MessagePack, such as Flax writes"),
+        (b"\xdf\x00", "MessagePack, such as Flax writes"),
+        (b"PK\x05\x06", "an empty zip archive"),
     ];
-    SIGNATURES.iter().find(|(bytes, _)| start.starts_with(bytes)).map(|&(_, kind)| kind)
+    if start.is_empty() {
+        return Some("an empty file");
+    }
+    if start.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Some("a tar archive, to be unpacked first (or PyTorch 0.1.0's, to be saved again)");
+    }
+    let signature = SIGNATURES.iter().find(|(bytes, _)| start.starts_with(bytes));
+    signature.map(|&(_, kind)| kind).or_else(|| text_type(start))
+}
+
+/// Where the magic number of a tar archive is, and what it is.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
+/// The type of a text.
+fn text_type(start: &[u8]) -> Option<&'static str> {
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let begins_with = |prefix: &str| {
+        text.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    if begins_with("<!doctype") || begins_with("<html") || begins_with("<?xml") {
+        return Some("a web page (an error message in the place of a download?)");
+    }
+    let after = text.strip_prefix(b"{")?.trim_ascii_start();
+    after.starts_with(b"\"").then_some(
+        "JSON (if it is the index of a model in several files: the weights are in the files that it names)",
+    )
 }

@@ -28,9 +28,10 @@
 //! |---|---|
 //! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format) |
 //! | types | f32, f16, bf16 and f64, or a mix of them; all become f32 |
-//! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; a whole pickled module of any class |
+//! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; or the only one in a dict, tuple or list; a whole pickled module of any class. [`Weights::open_at`] chooses among several |
 //! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; any others if the order and the shapes of the layers leave no doubt |
 //! | classifiers | any number of linear layers of any size: see [`Head`](crate::architecture::Head) |
+//! | layers | pruned ones (`weight_orig`, `weight_mask`) and those with weight normalization, whose weights are computed |
 //! | prefixes | those of DataParallel, torch.compile, FSDP and activation checkpointing, anywhere; up to four others |
 //! | layouts | any strides and offsets, and several tensors in one storage |
 //!
@@ -47,7 +48,8 @@
 //! Files may come from untrusted sources:
 //!
 //! - Nothing in a file is executed or imported. A pickle is parsed into a tree of the calls that it *would*
-//!   make; a call that neither tensors nor plain values need is an error that names the function.
+//!   make. The result of a call that neither tensors nor plain values need is not known: if the weights are
+//!   in it, or the call has them among its arguments, that is an error that names the function.
 //! - Lengths, offsets, shapes and strides are checked against the file before anything is
 //!   allocated. There are limits on the size of a header, pickle or archive directory, on the
 //!   number of tensors, and on the length of their names. Compressed archives, tensors that repeat
@@ -56,13 +58,14 @@
 //! - Where two readers could disagree about a file (a key twice, bytes between the entries of an archive,
 //!   attributes that replace a tensor's values), it is an error.
 //! - TorchScript archives, big-endian and encrypted files are errors, and so are sparse, quantized, complex
-//!   and 8-bit tensors among the weights.
+//!   and 8-bit tensors among the weights, and layers with spectral normalization.
 //!
 //! PyTorch's zip archives have checksums, which are verified. safetensors and legacy files have none: a
 //! damaged value there is just another value.
 
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
-//   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry, file_contents
+//   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry and derived_tensors,
+//   file_contents, description, key_selection
 //   safetensors::reader and pytorch (readers of the formats), format_detection
 //   file_metadata, naming, natural_order, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
 //   tensor_matching
@@ -70,6 +73,7 @@
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
 mod checksum;
 mod choose_network;
+mod derived_tensors;
 mod description;
 mod file_contents;
 mod file_format;
@@ -78,6 +82,7 @@ mod file_metadata;
 mod file_source;
 mod format_detection;
 mod format_error;
+mod key_selection;
 mod limits;
 mod matched_tensors;
 mod name_matching;

@@ -162,7 +162,9 @@ impl Weights {
         }
         let mut hashed = HashedRanges::default();
         let values = tensor.rows(&self.source, rows, &mut hashed)?;
-        self.verify_storage_at(tensor.first_byte(), &hashed)?;
+        for stored in tensor.sources() {
+            self.verify_storage_at(stored.first_byte(), &hashed)?;
+        }
         Ok(values)
     }
 

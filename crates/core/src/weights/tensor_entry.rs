@@ -1,6 +1,7 @@
 //! A tensor in a file: its name, type and position, and the reading of its values.
 
 use super::checksum::{HashedRange, HashedRanges};
+use super::derived_tensors::Factor;
 use super::file_source::FileSource;
 use super::strided_view::StridedView;
 use crate::error::{Error, Result, expect_finite};
@@ -45,6 +46,8 @@ pub(super) struct TensorEntry {
     pub view: StridedView,
     /// The first byte of its storage in the file.
     pub storage_start: u64,
+    /// What its values are multiplied by when they are read.
+    pub factor: Option<Box<Factor>>,
 }
 
 /// Whether values of this type can be read as f32.
@@ -53,6 +56,16 @@ pub(super) fn is_float(dtype: Dtype) -> bool {
 }
 
 impl TensorEntry {
+    /// A tensor whose values are those in the file.
+    pub fn new(name: String, dtype: Dtype, view: StridedView, storage_start: u64) -> Self {
+        Self { name, dtype, view, storage_start, factor: None }
+    }
+
+    /// The tensors in the file that its values are computed from.
+    pub fn sources(&self) -> impl Iterator<Item = &TensorEntry> {
+        std::iter::once(self).chain(self.factor.as_deref().map(Factor::tensor))
+    }
+
     pub fn shape(&self) -> &[usize] {
         &self.view.shape
     }
@@ -106,6 +119,21 @@ impl TensorEntry {
         rows: Range<usize>,
         hashed: &mut HashedRanges,
     ) -> Result<Vec<f32>> {
+        let mut values = self.stored_rows(source, rows.clone(), hashed)?;
+        if let Some(factor) = &self.factor {
+            factor.apply(&mut values, source, rows, hashed)?;
+            expect_finite(&self.place(source), &values)?;
+        }
+        Ok(values)
+    }
+
+    /// [`rows`](Self::rows) without the factor.
+    fn stored_rows(
+        &self,
+        source: &FileSource,
+        rows: Range<usize>,
+        hashed: &mut HashedRanges,
+    ) -> Result<Vec<f32>> {
         let (values, are_finite) = match self.view.contiguous_range(&rows) {
             Some(range) => self.read_contiguous(source, range, hashed)?,
             None => {
@@ -119,10 +147,13 @@ impl TensorEntry {
             }
         };
         if !are_finite {
-            let place = format!("{} {}", source.path().display(), self.name);
-            expect_finite(&place, &values)?;
+            expect_finite(&self.place(source), &values)?;
         }
         Ok(values)
+    }
+
+    fn place(&self, source: &FileSource) -> String {
+        format!("{} {}", source.path().display(), self.name)
     }
 
     /// A range of elements of the storage, and whether all of them are finite. Chunks are read in
@@ -173,6 +204,13 @@ impl TensorEntry {
         match self.dtype {
             Dtype::F16 => halves(&bytes, f16::from_le_bytes).convert_to_f32_slice(values),
             Dtype::BF16 => halves(&bytes, bf16::from_le_bytes).convert_to_f32_slice(values),
+            // Masks.
+            Dtype::BOOL => {
+                values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = f32::from(byte != 0))
+            }
+            Dtype::U8 => {
+                values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = byte.into())
+            }
             _ => (values.iter_mut().zip(bytes.as_chunks().0))
                 .for_each(|(value, &bytes)| *value = f64::from_le_bytes(bytes) as f32),
         }

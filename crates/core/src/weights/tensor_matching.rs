@@ -35,18 +35,15 @@ pub(super) fn match_network(
         return Err(mismatch(vec![difference.into()]));
     };
     let by_name = match_names(contents, architecture, part, best);
-    let MatchAttempt { matched, mut differences } = by_name;
-    let in_order = |candidate: &Candidate| {
-        match_in_order(contents, &candidate.layers, architecture, part).ok()
-    };
-    let matched = if differences.is_empty() {
-        matched
-    } else if let Some(matched) = candidates.iter().find_map(in_order) {
-        differences.clear();
-        matched
-    } else {
-        matched
-    };
+    let MatchAttempt { mut matched, mut differences } = by_name;
+    if !differences.is_empty() {
+        let in_order = |candidate: &Candidate| {
+            match_in_order(contents, &candidate.layers, architecture, part).ok()
+        };
+        if let Some(found) = candidates.iter().find_map(in_order) {
+            (matched, differences) = (found, Vec::new());
+        }
+    }
     // Layers without parameters leave no trace among the tensors, but our own files state their network.
     if let Some(stated) = contents.metadata.get(NETWORK)
         && *stated != architecture.name

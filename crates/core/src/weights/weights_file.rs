@@ -23,10 +23,25 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::WeightsFormat`] if the file does not follow its format exactly: it is
-    /// truncated or has extra bytes, has a tensor twice, or is a pickle that calls anything that tensors
-    /// do not need.
+    /// truncated or has extra bytes, has a tensor twice, or is a pickle in which the weights are
+    /// the result of a call that tensors do not need.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::new(FileSource::open(path.as_ref())?)
+        Self::new(FileSource::open(path.as_ref())?, None)
+    }
+
+    /// Opens a part of a file, if it has several sets of weights: a network and its average, a teacher and a
+    /// student.
+    ///
+    /// `key` is a path of keys in a checkpoint, such as `model_ema` or `ema.state_dict` (for the items of tuples and lists,
+    /// numbers from 0), then the beginning of tensors' names, up to a dot; either of them may be missing. So
+    /// with `teacher`, the tensor `teacher.features.0.weight` becomes `features.0.weight`, and all that have
+    /// other names are left out.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`Error::WeightsFormat`] with the keys that there are if the file does not have
+    /// this one.
+    pub fn open_at(path: impl AsRef<Path>, key: &str) -> Result<Self> {
+        Self::new(FileSource::open(path.as_ref())?, Some(key))
     }
 
     /// Opens a file whose bytes are in memory; `name` takes the place of its path in errors.
@@ -34,11 +49,11 @@ impl Weights {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::new(FileSource::from_bytes(name, bytes))
+        Self::new(FileSource::from_bytes(name, bytes), None)
     }
 
-    fn new(source: FileSource) -> Result<Self> {
-        let contents = format_detection::parse(&source)?;
+    fn new(source: FileSource, key: Option<&str>) -> Result<Self> {
+        let contents = format_detection::parse(&source, key)?;
         Ok(Self { source, contents })
     }
 

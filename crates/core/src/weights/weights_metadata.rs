@@ -1,7 +1,7 @@
 //! The preset and the labels that a weights file states.
 
 use super::file_metadata::{
-    self, LABELS, PRESET, check_labels, labels_from_json, preset_from_text,
+    self, LABELS, NETWORK, PRESET, check_labels, labels_from_json, preset_from_text,
 };
 use super::matched_tensors::NetworkPart;
 use super::weights_file::Weights;
@@ -12,23 +12,67 @@ use crate::vision::{Labels, Preset};
 
 impl Weights {
     /// The preset that the weights were trained with: its name, or the whole preset as JSON, under the
-    /// key `preset` of the file's metadata (safetensors only). `None` if the file does not state it.
+    /// key `preset` of the file's metadata (safetensors only). `None` if the file does not state it, or if
+    /// another program wrote something else under that key: see [`notices`](Self::notices).
     ///
     /// # Errors
-    /// [`Error::WeightsMetadata`] if there is no preset of that name, or its numbers are not valid.
+    /// [`Error::WeightsMetadata`] if this crate wrote the file, and there is no preset of that name, or its
+    /// numbers are not valid.
     pub fn preset(&self) -> Result<Option<Preset>> {
-        let Some(text) = self.contents.metadata.get(PRESET) else { return Ok(None) };
-        preset_from_text(text).map(Some).map_err(|error| self.metadata_error(error))
+        let preset = self.contents.metadata.get(PRESET).map(|text| preset_from_text(text));
+        self.ours(preset.transpose())
     }
 
     /// The names of the classes: a JSON list under the key `labels` of the file's metadata (safetensors
-    /// only). `None` if the file does not state them.
+    /// only). `None` if the file does not state them, or if another program wrote something else under that
+    /// key: see [`notices`](Self::notices).
     ///
     /// # Errors
-    /// [`Error::WeightsMetadata`] if it is not a list of names of at most 512 bytes each.
+    /// [`Error::WeightsMetadata`] if this crate wrote the file, and it is not a list of names of at most 512
+    /// bytes each.
     pub fn labels(&self) -> Result<Option<Labels>> {
+        self.ours(self.parsed_labels())
+    }
+
+    /// What the file states and is not used, in words for the user: a `preset` or `labels` that another
+    /// program wrote, in a form of its own.
+    pub fn notices(&self) -> Vec<String> {
+        if self.is_ours() {
+            return Vec::new();
+        }
+        let preset = self.contents.metadata.get(PRESET).map(|text| preset_from_text(text));
+        let preset = preset.transpose().map(drop).err();
+        let labels = self.parsed_labels().map(drop).err();
+        let notice = |error| {
+            format!("not used, because it is not this library's: {}", self.metadata_error(error))
+        };
+        [preset, labels].into_iter().flatten().map(notice).collect()
+    }
+
+    /// The labels, if they are in our form, and one for each class if the file is another program's.
+    fn parsed_labels(&self) -> Result<Option<Labels>> {
         let Some(text) = self.contents.metadata.get(LABELS) else { return Ok(None) };
-        labels_from_json(text).map(Some).map_err(|error| self.metadata_error(error))
+        let labels = labels_from_json(text)?;
+        if !self.is_ours()
+            && let Some(identity) = self.identify().filter(|identity| !identity.features_only)
+            && let Some(network) = identity.networks.first()
+        {
+            check_labels(&labels, &network.architecture()?)?;
+        }
+        Ok(Some(labels))
+    }
+
+    /// Whether this crate wrote the metadata.
+    fn is_ours(&self) -> bool {
+        self.contents.metadata.contains_key(NETWORK)
+    }
+
+    /// An entry that cannot be read is an error only if this crate wrote it.
+    fn ours<T>(&self, entry: Result<Option<T>>) -> Result<Option<T>> {
+        match entry {
+            Err(_) if !self.is_ours() => Ok(None),
+            entry => entry.map_err(|error| self.metadata_error(error)),
+        }
     }
 
     /// The metadata of a network that is loaded from this file. The features of a file fit any classifier,
@@ -42,10 +86,8 @@ impl Weights {
         if part == NetworkPart::Features || architecture.classifier.is_empty() {
             return Ok(Metadata { preset, labels: None });
         }
-        let labels = self.labels()?;
-        if let Some(labels) = &labels {
-            check_labels(labels, architecture).map_err(|error| self.metadata_error(error))?;
-        }
+        let checked = |labels: Labels| check_labels(&labels, architecture).map(|()| labels);
+        let labels = self.ours(self.labels()?.map(checked).transpose())?;
         Ok(Metadata { preset, labels })
     }
 

@@ -24,6 +24,8 @@ struct Case {
     file: String,
     network: String,
     naming: String,
+    /// What chooses the network in the file.
+    key: Option<String>,
     /// Tensors that hold another tensor's values, by torchvision's keys.
     #[serde(default)]
     same: HashMap<String, String>,
@@ -37,6 +39,17 @@ struct Refused {
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/weights")
+}
+
+impl Case {
+    fn open(&self) -> Weights {
+        let path = folder().join(&self.file);
+        let opened = match &self.key {
+            Some(key) => Weights::open_at(path, key),
+            None => Weights::open(path),
+        };
+        opened.unwrap_or_else(|error| panic!("{error}"))
+    }
 }
 
 fn manifest() -> Manifest {
@@ -94,7 +107,7 @@ fn every_file_gives_its_network_to_the_bit() {
     let good = manifest().good;
     assert!(good.len() > 50, "{} files", good.len());
     for case in &good {
-        let weights = Weights::open(folder().join(&case.file)).unwrap_or_else(|e| panic!("{e}"));
+        let weights = case.open();
         let types: Vec<(&str, Dtype)> = weights.tensors().map(|t| (t.name, t.dtype)).collect();
         let floats: Vec<Dtype> =
             types.iter().map(|(_, dtype)| *dtype).filter(|&dtype| dtype != Dtype::I64).collect();
@@ -116,7 +129,7 @@ fn every_file_gives_its_network_to_the_bit() {
 #[test]
 fn every_file_is_identified() {
     for case in manifest().good {
-        let weights = Weights::open(folder().join(&case.file)).expect("a golden file");
+        let weights = case.open();
         let identity = weights.identify().expect(&case.file);
         let names: Vec<String> = identity.networks.iter().map(name).collect();
         // Only LRN distinguishes Caffe's networks from the paper's, and it has no tensors.
@@ -172,6 +185,31 @@ fn features_leave_the_classifier_of_any_naming() {
             }
             reader.finish().unwrap_or_else(|error| panic!("{error}"));
         }
+    }
+}
+
+/// Pruned layers, and those with weight normalization.
+#[test]
+fn parameters_that_torch_computes_are_computed() {
+    let right = Weights::open(folder().join("derived_right.safetensors")).expect("a golden file");
+    let mut names: Vec<&str> = right.tensors().map(|tensor| tensor.name).collect();
+    names.sort_unstable();
+    for file in ["derived.pth", "derived.safetensors"] {
+        let derived = Weights::open(folder().join(file)).unwrap_or_else(|error| panic!("{error}"));
+        let mut found: Vec<&str> = derived.tensors().map(|tensor| tensor.name).collect();
+        found.sort_unstable();
+        assert_eq!(found, names, "{file}");
+        for name in &names {
+            let (found, wanted) = (derived.values(name), right.values(name).expect("finite"));
+            let found = found.unwrap_or_else(|error| panic!("{error}"));
+            // Half an ulp for the length, one for the quotient, and one for the product.
+            let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 3e-7 * b.abs();
+            assert_eq!(found.len(), wanted.len());
+            assert!(found.iter().zip(&wanted).all(is_near), "{file} {name}: {found:?} {wanted:?}");
+            let rows = derived.values_of_rows(name, 1..2).expect("the second row");
+            assert_eq!(rows, found[rows.len()..2 * rows.len()]);
+        }
+        derived.verify().expect("right checksums");
     }
 }
 

@@ -121,6 +121,54 @@ fn nothing_is_called_and_the_call_is_named() {
     assert!(!traced.exists());
 }
 
+/// What a call that was not made would have returned or changed is not known.
+#[test]
+fn calls_beside_weights_do_not_matter_unless_they_have_them() {
+    let call = |arguments: &[Vec<u8>]| call("mine", "prepare", arguments);
+    let weights = || one(Tensor::default());
+    let (put, memorized) = (b"q\x07".to_vec(), b"h\x07".to_vec());
+    let kept = [weights(), put].concat();
+    let config =
+        dict(&[("lr", call(&[int(1)])), ("sizes", [call(&[]), int(1), b"a".to_vec()].concat())]);
+    let stateful = [call(&[]), dict(&[("weight", b"N".to_vec())]), b"b".to_vec()].concat();
+    for beside in [call(&[]), config, stateful.clone(), [call(&[]), b")R".to_vec()].concat()] {
+        let checkpoint =
+            dict(&[("model", beside.clone()), ("state_dict", weights()), ("args", beside)]);
+        for bytes in [zip(&checkpoint), legacy(&checkpoint)] {
+            let opened =
+                Weights::from_bytes("beside", bytes).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(opened.values("weight").expect("six numbers")[5], 5.0);
+        }
+    }
+    let set = |what: Vec<u8>| [call(&[]), what, b"b".to_vec()].concat();
+    let getattr = [
+        global("__builtin__", "getattr"),
+        tuple(&[memorized.clone(), text("update")]),
+        b"R".to_vec(),
+    ];
+    let method = [getattr.concat(), tuple(&[]), b"R".to_vec()].concat();
+    let own = dict(&[("model", kept.clone()), ("note", method)]);
+    refused_pickle("a method of theirs", &own, "which was not executed");
+    for (name, value) in [
+        ("its result is all", call(&[weights()])),
+        ("its result is the weights", dict(&[("state_dict", call(&[weights()]))])),
+        ("of no arguments", dict(&[("state_dict", call(&[]))])),
+        ("its state is the weights", dict(&[("state_dict", set(weights()))])),
+        ("under another key", dict(&[("state_dict", weights()), ("model", call(&[weights()]))])),
+        ("it is given the weights", dict(&[("model", kept), ("note", call(&[memorized]))])),
+        (
+            "it is given their storage",
+            dict(&[("model", weights()), ("note", call(&[Tensor::default().pickled()]))]),
+        ),
+        ("a tensor", dict(&[("fc.weight", Tensor::default().pickled()), ("fc.bias", call(&[]))])),
+        ("a module's part", object(dict(&[("_modules", dict(&[("fc", call(&[]))]))]))),
+        ("a module's tensors", object(dict(&[("_parameters", call(&[]))]))),
+        ("a module's tensor", object(dict(&[("_parameters", dict(&[("w", call(&[]))]))]))),
+    ] {
+        refused_pickle(name, &value, "mine.prepare");
+    }
+}
+
 #[test]
 fn tensors_outside_their_storage_are_refused() {
     let plain = Tensor::default;
@@ -282,8 +330,18 @@ fn what_means_something_else_to_pytorch_is_refused() {
     refused_pickle("a tensor that is set again", &dict(&[("weight", set)]), "state");
     let two = [("state_dict", one(Tensor::default())), ("state_dict", one(Tensor::default()))];
     refused_pickle("two of one key", &dict(&two), "twice");
-    let both = [("model", one(Tensor::default())), ("state_dict", one(Tensor::default()))];
-    refused_pickle("two state dicts", &dict(&both), "others");
+    let turned = Tensor { stride: vec![1, 2], ..Tensor::default() };
+    let both = [("model", one(Tensor::default())), ("state_dict", one(turned.clone()))];
+    refused_pickle("two state dicts", &dict(&both), "--key");
+    let layer = |tensor: &Tensor| dict(&[("fc.weight", tensor.pickled())]);
+    let both = [("generator", layer(&turned)), ("discriminator", layer(&Tensor::default()))];
+    refused_pickle(
+        "two networks",
+        &dict(&both),
+        "\"generator\" and others under \"discriminator\"",
+    );
+    let both = tuple(&[layer(&turned), layer(&Tensor::default())]);
+    refused_pickle("two networks in a tuple", &both, "\"0\" and others under \"1\"");
     let beside = [("weight", plain()), ("params", one(Tensor::default()))];
     refused_pickle("weights beside weights", &dict(&beside), "beside");
     let twice = dict(&[("_parameters", one(Tensor::default())), ("_parameters", dict(&[]))]);

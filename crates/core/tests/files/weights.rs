@@ -35,8 +35,12 @@ fn serialized(tensors: &Tensors, metadata: Option<HashMap<String, String>>) -> V
 
 /// The small network's tensors in a file with one entry of metadata.
 fn stating(key: &str, value: &str) -> Vec<u8> {
-    let metadata = HashMap::from([(key.to_string(), value.to_string())]);
-    serialized(&tensors(&small()), Some(metadata))
+    serialized(&tensors(&small()), Some(HashMap::from([network(), (key.into(), value.into())])))
+}
+
+/// The entry of metadata by which a file is known to be ours.
+fn network() -> (String, String) {
+    ("network".into(), "vgg11_bn".into())
 }
 
 fn written(folder: &Path, bytes: &[u8]) -> PathBuf {
@@ -69,6 +73,32 @@ fn differences(tensors: &Tensors) -> Vec<String> {
         }
         other => panic!("{:?}", other.map(|_| "loaded")),
     }
+}
+
+/// Other programs have entries of the same names, with something else in them.
+#[test]
+fn metadata_of_other_programs_is_a_notice() {
+    let eight = r#"["a", "b", "c", "d", "e", "f", "g", "h"]"#;
+    for (key, value, says) in [
+        ("preset", "fast", "fast"),
+        ("preset", "{\"name\": 3}", "a preset as JSON"),
+        ("labels", "cat, dog", "a list of names as JSON"),
+        ("labels", "{\"0\": \"cat\"}", "a list of names as JSON"),
+        ("labels", eight, "expected 7, one for each class of the network, found 8"),
+    ] {
+        let metadata = HashMap::from([(key.to_string(), value.to_string())]);
+        let theirs = serialized(&tensors(&small()), Some(metadata));
+        let weights = Weights::from_bytes("theirs", theirs.clone()).expect("a right file");
+        let notices = weights.notices();
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].contains(says) && notices[0].contains("theirs"), "{notices:?}");
+        assert_eq!(weights.preset().expect("not ours"), None);
+        assert_eq!(weights.labels().expect("not ours"), None);
+        let loaded = load(&theirs).expect("right weights");
+        assert_eq!(*loaded.metadata(), Metadata::default());
+    }
+    let ours = Weights::from_bytes("ours", stating("preset", "caffe")).expect("a right file");
+    assert!(ours.notices().is_empty());
 }
 
 /// Dropout counts as a layer, so the numbers depend on where it is.

@@ -1,5 +1,5 @@
-//! The functions that a pickle of weights may call, and what such a call means. None of them is ever
-//! called.
+//! The functions whose calls mean something here. None of them is ever called. A call of any other function
+//! is opaque: see `opaque_calls`.
 
 /// The meaning of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Function {
     Set,
     /// A tensor that is not dense, or not in a storage: what it is.
     UnsupportedTensor(&'static str),
-    /// A plain value that has nothing to do with the weights.
+    /// A plain value that has nothing to do with the weights. The call would leave its arguments as they are.
     PlainValue,
 }
 
@@ -32,7 +32,7 @@ const PATHS: &[&str] = &["PosixPath", "WindowsPath", "PurePosixPath", "PureWindo
 const PLAIN: &[&str] =
     &["complex", "slice", "range", "xrange", "bytes", "bytearray", "frozenset", "getattr"];
 
-/// Every function that a pickle may call: the modules, the names in them, the meaning of a call.
+/// Every function that is known: the modules, the names in them, the meaning of a call.
 #[rustfmt::skip]
 const KNOWN: [(&[&str], &[&str], Function); 29] = [
     (&["collections"], &["OrderedDict", "Counter"], Function::Dict),
@@ -73,7 +73,7 @@ const KNOWN: [(&[&str], &[&str], Function); 29] = [
 /// A tensor or storage on the device "meta", which has no memory.
 pub(super) const META: &str = "a tensor without values, on the meta device";
 
-/// The meaning of a call of a function; `None` for one that no file of weights needs.
+/// The meaning of a call of a function; `None` for one that weights do not need.
 pub(super) fn known_function(module: &str, name: &str) -> Option<Function> {
     KNOWN
         .iter()

@@ -26,7 +26,7 @@ pub(in crate::weights) fn is_legacy(start: &[u8]) -> bool {
     start.first() == Some(&0x80) && start.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
-pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
+pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileContents> {
     let error = |error| source.error(Format::PyTorchLegacy.name(), error);
     let head = source.read(0, source.length().min(MAX_HEADER_BYTES) as usize)?;
     let mut arena = Arena::default();
@@ -34,7 +34,7 @@ pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
     let parsed = pickles.check_header().and_then(|()| Ok((pickles.next()?, pickles.next()?)));
     let (object, keys) = parsed.map_err(error)?;
     let data_start = pickles.position as u64;
-    let FoundWeights { tensors, container } = find_weights(&arena, object).map_err(error)?;
+    let FoundWeights { tensors, container } = find_weights(&arena, object, key).map_err(error)?;
 
     let keys = storage_keys(&arena, keys).map_err(error)?;
     let storages = all_storages(&arena).map_err(error)?;

@@ -2,14 +2,14 @@
 //!
 //! A pickle is a program: its opcodes import modules and call functions. Here they build [`Node`]s that
 //! describe *what would have been called*; nothing is called or imported. The opcodes are those of protocols
-//! 2 to 5, the functions those of `known_functions`. Anything else is an error that names it.
+//! 2 to 5; any other is an error that names it. What a call would return is known only for `known_functions`.
 //!
 //! Nothing here is recursive, so nesting can be of any depth.
 
 use super::super::format_error::FormatError;
 use super::byte_cursor::ByteCursor;
 use super::known_functions::{Function, known_function};
-use super::pickle_values::{Arena, MAX_NODES, Node, NodeId};
+use super::pickle_values::{Arena, MAX_NODES, Node, NodeId, OpaqueCall};
 use std::collections::{HashMap, HashSet};
 
 /// Parses the pickle at the start of `bytes`, and returns its value and its length in bytes.
@@ -118,13 +118,12 @@ impl<'a> Machine<'a> {
             0x93 => self.stack_global()?,
             b'R' => self.reduce()?,
             0x81 => {
-                self.pop()?;
-                self.object()?;
+                let arguments = self.pop()?;
+                self.object(vec![arguments])?;
             }
             0x92 => {
-                self.pop()?;
-                self.pop()?;
-                self.object()?;
+                let arguments = vec![self.pop()?, self.pop()?];
+                self.object(arguments)?;
             }
             b'b' => self.build()?,
             b'Q' => self.persistent()?,
@@ -202,6 +201,7 @@ impl<'a> Machine<'a> {
         match self.arena.get_mut(target) {
             Node::List(list) => list.append(&mut items),
             Node::Object { is_list, .. } => *is_list = true,
+            Node::Opaque(call) => call.parts.append(&mut items),
             Node::Call { function: Function::PlainValue, .. } => {}
             other => return Err(FormatError::new("a list to append to", other.kind())),
         }
@@ -221,6 +221,7 @@ impl<'a> Machine<'a> {
             Node::Dict(items) | Node::Object { items, .. } => {
                 items.extend(pairs.iter().map(|&[key, value]| (key, value)));
             }
+            Node::Opaque(call) => call.parts.extend(pairs.as_flattened()),
             Node::Call { function: Function::PlainValue, .. } => {}
             other => return Err(FormatError::new("a dict to put items into", other.kind())),
         }
@@ -231,6 +232,7 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         match self.arena.get_mut(target) {
             Node::Set(set) => set.append(&mut items),
+            Node::Opaque(call) => call.parts.append(&mut items),
             other => return Err(FormatError::new("a set to add to", other.kind())),
         }
         Ok(())
@@ -266,21 +268,14 @@ impl<'a> Machine<'a> {
 
     fn reduce(&mut self) -> Result<(), FormatError> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Node::Global(module, name) = self.arena.get(function) else {
-            return Err(FormatError::new(
-                "a call of a named function",
-                self.arena.get(function).kind(),
-            ));
-        };
-        let Some(function) = known_function(module, name) else {
-            return Err(FormatError::new(
-                "calls only of functions that tensors and plain values need",
-                format!("a call of {:?}, which was not executed", format!("{module}.{name}")),
-            ));
-        };
         let Some(items) = self.arena.tuple(arguments) else {
             return Err(FormatError::new("a tuple of arguments", self.arena.get(arguments).kind()));
         };
+        let known = match self.arena.get(function) {
+            Node::Global(module, name) => known_function(module, name),
+            _ => None,
+        };
+        let Some(function) = known else { return self.opaque_call(function, vec![arguments]) };
         let items = items.to_vec();
         let node = match (function, items.as_slice()) {
             (Function::Dict, []) | (Function::DefaultDict, [] | [_]) => Node::Dict(Vec::new()),
@@ -296,6 +291,20 @@ impl<'a> Machine<'a> {
             _ => Node::Call { function, arguments },
         };
         self.push(node)
+    }
+
+    /// A call of a function that weights do not need.
+    fn opaque_call(&mut self, function: NodeId, mut parts: Vec<NodeId>) -> Result<(), FormatError> {
+        let (module, name) = match self.arena.get(function) {
+            Node::Global(module, name) => (module.clone(), name.clone()),
+            Node::Opaque(call) => (call.module.clone(), call.name.clone()),
+            Node::Call { function: Function::PlainValue, .. } => {
+                ("functools".into(), "partial or getattr".into())
+            }
+            other => return Err(FormatError::new("a call of a named function", other.kind())),
+        };
+        parts.push(function);
+        self.push(Node::Opaque(Box::new(OpaqueCall { module, name, parts })))
     }
 
     /// A copy of the items of a list. A pickle may copy the same list many times, so the copies are counted.
@@ -337,10 +346,11 @@ impl<'a> Machine<'a> {
         matches!(self.arena.get(id), Node::None)
     }
 
-    fn object(&mut self) -> Result<(), FormatError> {
+    fn object(&mut self, arguments: Vec<NodeId>) -> Result<(), FormatError> {
         let class = self.pop()?;
         match self.arena.get(class) {
             Node::Global(..) => self.push(Node::object(class)),
+            Node::Opaque(_) => self.opaque_call(class, arguments),
             other => Err(FormatError::new("a class to construct an object of", other.kind())),
         }
     }
@@ -353,6 +363,7 @@ impl<'a> Machine<'a> {
                 *state = Some(new);
                 self.states.insert(new);
             }
+            Node::Opaque(call) => call.parts.push(new),
             // Attributes of a dict, such as the versions of a state dict.
             Node::Dict(_) | Node::Call { function: Function::PlainValue, .. } => {}
             other => {

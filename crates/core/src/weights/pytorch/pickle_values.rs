@@ -32,6 +32,8 @@ pub(super) enum Node {
         function: Function,
         arguments: NodeId,
     },
+    /// A call of a function that weights do not need.
+    Opaque(Box<OpaqueCall>),
     /// An object, which is not constructed.
     Object {
         class: NodeId,
@@ -43,6 +45,22 @@ pub(super) enum Node {
     },
     /// A persistent ID, by which PyTorch identifies a storage.
     Persistent(NodeId),
+}
+
+/// A call of any other function. It is not made, so its result is not known.
+#[derive(Debug)]
+pub(super) struct OpaqueCall {
+    pub module: Rc<str>,
+    pub name: Rc<str>,
+    /// The arguments, and what would be put into the result.
+    pub parts: Vec<NodeId>,
+}
+
+impl OpaqueCall {
+    pub fn kind(&self) -> String {
+        let function = format!("{}.{}", self.module, self.name);
+        format!("the result of a call of {function:?}, which was not executed")
+    }
 }
 
 /// Many times what the largest checkpoint of a VGG with the state of its optimizer needs.
@@ -92,6 +110,17 @@ impl Arena {
         })
     }
 
+    pub fn opaque_calls(&self) -> impl Iterator<Item = &OpaqueCall> {
+        self.nodes.iter().filter_map(|node| match node {
+            Node::Opaque(call) => Some(&**call),
+            _ => None,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub fn add(&mut self, node: Node) -> Result<NodeId, FormatError> {
         if self.nodes.len() == MAX_NODES {
             return Err(FormatError::new(
@@ -128,6 +157,7 @@ impl Node {
             Node::Call { function: Function::PlainValue, .. } => "a plain value".into(),
             Node::Call { function: Function::UnsupportedTensor(what), .. } => (*what).into(),
             Node::Call { .. } => "a tensor".into(),
+            Node::Opaque(call) => call.kind(),
             Node::Object { .. } => "an object".into(),
             Node::Persistent(_) => "a storage".into(),
         }

@@ -3,6 +3,7 @@
 
 use super::super::format_error::FormatError;
 use super::super::limits::{MAX_TENSORS, check_name};
+use super::opaque_calls::not_made;
 use super::pickle_values::{Arena, Node, NodeId};
 use super::tensor_description::{TensorDescription, tensor};
 use std::collections::HashSet;
@@ -24,6 +25,11 @@ pub(super) fn is_module(arena: &Arena, id: NodeId) -> Result<bool, FormatError> 
         }
     }
     Ok(false)
+}
+
+/// Whether a module consists of others, as networks do and losses do not.
+pub(super) fn has_submodules(arena: &Arena, id: NodeId) -> Result<bool, FormatError> {
+    entries(arena, id, MODULES).map(|modules| !modules.is_empty())
 }
 
 /// The parameters and buffers of a module and its submodules, with the names of its state dict.
@@ -62,8 +68,10 @@ pub(super) fn module_tensors(
         // In reverse order, because the last one pushed is the first one popped.
         for &(key, value) in modules.iter().rev() {
             let name = child_name(arena, &prefix, key)?;
-            if matches!(arena.get(value), Node::Object { .. }) {
-                pending.push((format!("{name}."), value, depth + 1));
+            match arena.get(value) {
+                Node::Object { .. } => pending.push((format!("{name}."), value, depth + 1)),
+                Node::Opaque(call) => return Err(not_made(call)),
+                _ => {}
             }
         }
     }

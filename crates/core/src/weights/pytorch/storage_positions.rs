@@ -25,8 +25,12 @@ pub(super) fn tensor_entries(
     positions: &StoragePositions,
 ) -> Result<Vec<TensorEntry>, FormatError> {
     let mut names = HashSet::new();
+    let is_empty = |it: &TensorDescription| it.shape.contains(&0);
+    // An empty tensor beside others is no weights, but a file of nothing else is refused below.
+    let are_all_empty = tensors.iter().all(|(_, it)| is_empty(it));
     tensors
         .into_iter()
+        .filter(|(_, it)| are_all_empty || !is_empty(it))
         .map(|(name, description)| {
             if !names.insert(name.clone()) {
                 return Err(FormatError::new("every tensor once", format!("{name:?} twice")));
@@ -39,7 +43,7 @@ pub(super) fn tensor_entries(
             let missing =
                 || FormatError::new("every storage in the file", format!("no {:?}", storage.key));
             let storage_start = *positions.get(&storage.key).ok_or_else(missing)?;
-            Ok(TensorEntry { name, dtype, view, storage_start })
+            Ok(TensorEntry::new(name, dtype, view, storage_start))
         })
         .collect()
 }

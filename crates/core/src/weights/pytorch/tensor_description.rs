@@ -3,6 +3,7 @@
 use super::super::format_error::FormatError;
 use super::super::limits::MAX_DIMENSIONS;
 use super::known_functions::{Function, known_function};
+use super::opaque_calls::not_made;
 use super::pickle_values::{Arena, Node, NodeId};
 use super::storage::{Storage, storage_of};
 use safetensors::tensor::Dtype;
@@ -45,6 +46,10 @@ pub(super) fn tensor(
     mut id: NodeId,
 ) -> Result<TensorDescription, FormatError> {
     for _ in 0..MAX_DEPTH {
+        if let Node::Opaque(call) = arena.get(id) {
+            let error = not_made(call);
+            return Err(FormatError::new(format!("{name:?} with {}", error.expected), error.found));
+        }
         let Node::Call { function, arguments } = arena.get(id) else {
             return Err(FormatError::new(format!("a tensor as {name:?}"), arena.get(id).kind()));
         };

@@ -1,12 +1,15 @@
-//! Finds the weights among the values of a pickle: a state dict, a whole module, or a checkpoint that
-//! contains one of them.
+//! Finds the weights in the value of a pickle: a state dict, a module, or a checkpoint that contains one.
 
+use super::super::description::listed;
 use super::super::format_error::FormatError;
-use super::super::limits::check_name;
+use super::super::key_selection::under_prefix;
+use super::key_path::{self, follow, items};
+use super::opaque_calls::{Walk, expect_untouched, not_made};
 use super::pickle_values::{Arena, Node, NodeId};
-use super::pickled_module::{check_count, is_module, module_tensors};
-use super::tensor_description::{TensorDescription, is_tensor, tensor};
-use std::collections::{HashMap, HashSet};
+use super::pickled_module::{has_submodules, is_module, module_tensors};
+use super::state_dict::{has_layers, is_plain, state_dict};
+use super::tensor_description::{TensorDescription, is_tensor};
+use std::collections::HashMap;
 
 /// The keys under which training scripts save the weights.
 const WEIGHTS_KEYS: [&str; 13] = [
@@ -30,6 +33,11 @@ const AVERAGE_KEYS: [&str; 6] =
 /// Checkpoints may contain checkpoints.
 const MAX_DEPTH: usize = 3;
 
+/// How many keys are named in an error.
+const MAX_KEYS: usize = 20;
+/// How often two sets of weights may be compared. A checkpoint has a few copies at most.
+const MAX_COMPARISONS: usize = 64;
+
 /// The weights of a file.
 pub(super) struct FoundWeights {
     /// The tensors and their names.
@@ -38,24 +46,40 @@ pub(super) struct FoundWeights {
     pub container: Option<String>,
 }
 
-/// Finds the weights in the value of a pickle.
-pub(super) fn find_weights(arena: &Arena, root: NodeId) -> Result<FoundWeights, FormatError> {
-    let mut search = Search { arena, known: HashMap::new() };
-    let Some(Found { path, id }) = search.weights(root, 0)? else {
-        return Err(no_weights(arena, root));
+/// Finds the weights in the value of a pickle, or in what `key` chooses: a path of keys, then the beginning
+/// of tensors' names.
+pub(super) fn find_weights(
+    arena: &Arena,
+    root: NodeId,
+    key: Option<&str>,
+) -> Result<FoundWeights, FormatError> {
+    let start = follow(arena, root, key.unwrap_or_default())?;
+    let mut search =
+        Search { arena, known: HashMap::new(), walk: Walk::new(arena), comparisons: 0 };
+    let Some(found) = search.weights(start.id, 0)? else {
+        return Err(no_weights(arena, start.id));
     };
-    let is_module = is_module(arena, id)?;
-    let tensors = if is_module {
-        module_tensors(arena, id)?
-    } else {
-        state_dict(arena, items(arena, id).unwrap_or_default())?
-    };
-    let container = match path.as_str() {
-        "" if is_module => Some(format!("a whole module{}", class_suffix(arena, id))),
+    let mut tensors = tensors_of(arena, found.id)?;
+    if !start.rest.is_empty() {
+        tensors = under_prefix(tensors, start.rest, container_keys(arena, start.id))?;
+    }
+    expect_untouched(arena, &tensors)?;
+    let is_module = is_module(arena, found.id)?;
+    let container = match found.inside(start.taken).path.as_str() {
+        "" if is_module => Some(format!("a whole module{}", class_suffix(arena, found.id))),
         "" => None,
         path => Some(format!("a checkpoint, its weights under {path:?}")),
     };
     Ok(FoundWeights { tensors, container })
+}
+
+/// The tensors of a module or a state dict.
+fn tensors_of(arena: &Arena, id: NodeId) -> Result<Vec<(String, TensorDescription)>, FormatError> {
+    if is_module(arena, id)? {
+        module_tensors(arena, id)
+    } else {
+        state_dict(arena, items(arena, id).unwrap_or_default())
+    }
 }
 
 /// ` of class ...`, or nothing if the class is not known.
@@ -67,23 +91,32 @@ fn class_suffix(arena: &Arena, id: NodeId) -> String {
     }
 }
 
-fn no_weights(arena: &Arena, root: NodeId) -> FormatError {
-    match (arena.get(root), items(arena, root)) {
-        (Node::Dict(_), Some(items)) => {
-            let keys = items.iter().take(8).filter_map(|&(key, _)| arena.string(key));
-            let keys = keys.collect::<Vec<_>>().join(", ");
-            let expected = format!("tensors, or a state dict under {}", WEIGHTS_KEYS.join(", "));
-            FormatError::new(expected, format!("a dict of {} with the keys {keys}", items.len()))
-        }
-        (other, _) => FormatError::new("a state dict or a module", other.kind()),
-    }
+/// The keys of the values in a dict, tuple or list that may have weights in them.
+fn container_keys(arena: &Arena, id: NodeId) -> Vec<String> {
+    let is_container = |&index: &usize| {
+        key_path::part(arena, id, index).is_some_and(|it| key_path::is_container(arena, it))
+    };
+    let indices = (0..key_path::count(arena, id)).filter(is_container);
+    indices.filter_map(|index| key_path::part_key(arena, id, index)).take(MAX_KEYS).collect()
 }
 
-/// The items of a dict, or of an object whose class is derived from dict.
-fn items(arena: &Arena, id: NodeId) -> Option<&[(NodeId, NodeId)]> {
-    match arena.get(id) {
-        Node::Dict(items) | Node::Object { items, .. } => Some(items),
+fn no_weights(arena: &Arena, root: NodeId) -> FormatError {
+    let opaque = |id| match arena.get(id) {
+        Node::Opaque(call) => Some(not_made(call)),
         _ => None,
+    };
+    let parts = (0..key_path::count(arena, root)).filter_map(|at| key_path::part(arena, root, at));
+    if let Some(error) = std::iter::once(root).chain(parts).find_map(opaque) {
+        return error;
+    }
+    match (arena.get(root), items(arena, root)) {
+        (Node::Dict(_), Some(items)) => {
+            let keys = items.iter().take(MAX_KEYS + 1).filter_map(|&(key, _)| arena.string(key));
+            let keys = listed(keys.map(String::from).collect());
+            let found = format!("a dict of {} with the keys {keys}", items.len());
+            FormatError::new("tensors, or a state dict or a module under one of the keys", found)
+        }
+        (other, _) => FormatError::new("a state dict or a module", other.kind()),
     }
 }
 
@@ -94,63 +127,126 @@ struct Found {
     id: NodeId,
 }
 
+impl Found {
+    /// The same, seen from the value that has it under a key.
+    fn inside(&self, key: &str) -> Self {
+        let path = match (key, self.path.as_str()) {
+            (key, "") => key.to_string(),
+            ("", path) => path.to_string(),
+            (key, path) => format!("{key}.{path}"),
+        };
+        Self { path, id: self.id }
+    }
+}
+
 struct Search<'a> {
     arena: &'a Arena,
     /// The results of values that were searched already: a dict may be used a million times.
-    known: HashMap<NodeId, Option<Found>>,
+    known: HashMap<NodeId, Option<Box<Found>>>,
+    walk: Walk<'a>,
+    comparisons: usize,
 }
 
 impl Search<'_> {
     /// The only set of weights in a value.
     fn weights(&mut self, id: NodeId, depth: usize) -> Result<Option<Found>, FormatError> {
         if let Some(known) = self.known.get(&id) {
-            return Ok(known.clone());
+            return Ok(known.as_deref().cloned());
         }
         // For the time of the search: a dict may contain itself.
         self.known.insert(id, None);
-        let found = match items(self.arena, id) {
-            Some(_) if is_module(self.arena, id)? => Some(Found { path: String::new(), id }),
-            Some(items) => self.in_dict(id, items, depth)?,
-            None => None,
+        let here = Found { path: String::new(), id };
+        let found = match (self.arena.get(id), items(self.arena, id)) {
+            (Node::Opaque(call), _) if self.walk.reaches_storage(&call.parts, |_| true) => {
+                return Err(not_made(call));
+            }
+            (_, Some(_)) if is_module(self.arena, id)? => Some(here),
+            (_, Some(items)) => self.in_dict(here, items, depth)?,
+            (Node::Tuple(_) | Node::List(_), _) => self.by_structure(id, depth)?,
+            _ => None,
         };
-        self.known.insert(id, found.clone());
+        self.known.insert(id, found.clone().map(Box::new));
         Ok(found)
     }
 
-    /// The weights under one of a dict's keys. If there are none, the dict itself, if it has tensors.
+    /// The weights under one of a dict's usual keys; if there are none, the dict itself, if it is a state
+    /// dict; if it is not, the weights under any other key.
     fn in_dict(
         &mut self,
-        id: NodeId,
+        here: Found,
         items: &[(NodeId, NodeId)],
         depth: usize,
     ) -> Result<Option<Found>, FormatError> {
         let own = items.iter().filter(|&&(_, value)| is_tensor(self.arena, value)).count();
-        let named = self.weights_items(items)?;
-        let mut found = None;
-        if depth < MAX_DEPTH {
-            found = self.under(&WEIGHTS_KEYS, &named, depth)?;
-            if found.is_none() {
-                found = self.under(&AVERAGE_KEYS, &named, depth)?;
-                let other = named.iter().find(|&(name, &id)| {
-                    WEIGHTS_KEYS.contains(name) && !is_unrelated(self.arena.get(id))
-                });
-                if let (Some(_), Some((name, _))) = (&found, other) {
-                    let found = "other values, and an average beside them";
-                    return Err(FormatError::new(format!("weights under {name:?}"), found));
+        if let Some(found) = self.under_usual_keys(items, depth)? {
+            // A checkpoint may have a few tensors beside the weights, but fewer than the weights have.
+            return match self.arena.get(found.id) {
+                Node::Dict(inside) if own > 0 && own >= inside.len() => {
+                    let found = format!("weights under {:?} and others beside it", found.path);
+                    Err(FormatError::new(one_set(), found))
                 }
+                _ => Ok(Some(found)),
+            };
+        }
+        if !has_layers(self.arena, items)
+            && let Some(found) = self.by_structure(here.id, depth)?
+        {
+            return Ok(Some(found));
+        }
+        Ok((own > 0).then_some(here))
+    }
+
+    fn under_usual_keys(
+        &mut self,
+        items: &[(NodeId, NodeId)],
+        depth: usize,
+    ) -> Result<Option<Found>, FormatError> {
+        let named = self.weights_items(items)?;
+        if depth >= MAX_DEPTH {
+            return Ok(None);
+        }
+        if let Some(found) = self.under(&WEIGHTS_KEYS, &named, depth)? {
+            return Ok(Some(found));
+        }
+        let average = self.under(&AVERAGE_KEYS, &named, depth)?;
+        let other = named
+            .iter()
+            .find(|&(name, &id)| WEIGHTS_KEYS.contains(name) && !is_unrelated(self.arena.get(id)));
+        match (&average, other) {
+            (Some(_), Some((name, _))) => {
+                let found = "other values, and an average beside them";
+                Err(FormatError::new(format!("weights under {name:?}"), found))
+            }
+            _ => Ok(average),
+        }
+    }
+
+    /// The only network among the values of a dict, tuple or list.
+    fn by_structure(&mut self, id: NodeId, depth: usize) -> Result<Option<Found>, FormatError> {
+        if depth >= MAX_DEPTH {
+            return Ok(None);
+        }
+        let mut found = None;
+        for index in 0..key_path::count(self.arena, id) {
+            let part = key_path::part(self.arena, id, index);
+            let Some(part) = part.filter(|&part| key_path::is_container(self.arena, part)) else {
+                continue;
+            };
+            let Some(inside) = self.weights(part, depth + 1)? else { continue };
+            if self.is_network(inside.id)? {
+                let key = key_path::part_key(self.arena, id, index).unwrap_or("?".into());
+                found = Some(self.one_of(found, inside.inside(&key))?);
             }
         }
-        let Some(found) = found else {
-            return Ok((own > 0).then_some(Found { path: String::new(), id }));
-        };
-        // A checkpoint may have a few tensors beside the weights, but fewer than the weights have.
-        match self.arena.get(found.id) {
-            Node::Dict(inside) if own > 0 && own >= inside.len() => {
-                let found = format!("weights under {:?} and others beside it", found.path);
-                Err(FormatError::new("one set of weights", found))
-            }
-            _ => Ok(Some(found)),
+        Ok(found)
+    }
+
+    /// Whether it has layers. A loss may be a module, too, and an optimizer has tensors.
+    fn is_network(&self, id: NodeId) -> Result<bool, FormatError> {
+        if is_module(self.arena, id)? {
+            return has_submodules(self.arena, id);
         }
+        Ok(has_layers(self.arena, items(self.arena, id).unwrap_or_default()))
     }
 
     /// The items of a dict whose keys are those of weights or averages.
@@ -178,53 +274,47 @@ impl Search<'_> {
         named: &HashMap<&'static str, NodeId>,
         depth: usize,
     ) -> Result<Option<Found>, FormatError> {
-        let mut found: Option<Found> = None;
+        let mut found = None;
         for name in names {
             let Some(&id) = named.get(name) else { continue };
-            let Some(Found { path, id }) = self.weights(id, depth + 1)? else { continue };
-            let path = match path.as_str() {
-                "" => name.to_string(),
-                path => format!("{name}.{path}"),
-            };
-            match &found {
-                Some(first) if first.id != id => {
-                    let found = format!("weights under {:?} and others under {path:?}", first.path);
-                    return Err(FormatError::new("one set of weights", found));
-                }
-                Some(_) => {}
-                None => found = Some(Found { path, id }),
-            }
+            let Some(inside) = self.weights(id, depth + 1)? else { continue };
+            found = Some(self.one_of(found, inside.inside(name))?);
         }
         Ok(found)
     }
+
+    /// The first of two sets of weights, if they are the same.
+    fn one_of(&mut self, first: Option<Found>, second: Found) -> Result<Found, FormatError> {
+        let Some(first) = first else { return Ok(second) };
+        if first.id == second.id || self.are_same(first.id, second.id)? {
+            return Ok(first);
+        }
+        let found = format!("weights under {:?} and others under {:?}", first.path, second.path);
+        Err(FormatError::new(one_set(), found))
+    }
+
+    /// Whether two sets of weights are views of the same values under the same names, as those of a module
+    /// and its own state dict are.
+    fn are_same(&mut self, first: NodeId, second: NodeId) -> Result<bool, FormatError> {
+        self.comparisons += 1;
+        if self.comparisons > MAX_COMPARISONS {
+            let expected = format!("at most {MAX_COMPARISONS} copies of the weights");
+            return Err(FormatError::new(expected, "more"));
+        }
+        let sorted = |id| {
+            let mut tensors = tensors_of(self.arena, id).ok()?;
+            tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Some(tensors)
+        };
+        Ok(sorted(first).is_some_and(|tensors| Some(tensors) == sorted(second)))
+    }
+}
+
+fn one_set() -> &'static str {
+    "one set of weights, or a key that chooses one (`Weights::open_at`; --key in the examples)"
 }
 
 /// Whether a value under a key of weights is something else, such as the name of the network.
 fn is_unrelated(node: &Node) -> bool {
-    match node {
-        Node::None | Node::Bool(_) | Node::Int(_) | Node::Float | Node::String(_) => true,
-        Node::Dict(items) => items.is_empty(),
-        _ => false,
-    }
-}
-
-fn state_dict(
-    arena: &Arena,
-    items: &[(NodeId, NodeId)],
-) -> Result<Vec<(String, TensorDescription)>, FormatError> {
-    check_count(items.len())?;
-    let mut names = HashSet::new();
-    items
-        .iter()
-        .map(|&(key, value)| {
-            let name = arena.string(key).ok_or_else(|| {
-                FormatError::new("the name of a tensor as a key", arena.get(key).kind())
-            })?;
-            check_name(name)?;
-            if !names.insert(name) {
-                return Err(FormatError::new("every tensor once", format!("{name:?} twice")));
-            }
-            Ok((name.to_string(), tensor(arena, name, value)?))
-        })
-        .collect()
+    is_plain(node) || matches!(node, Node::Opaque(_))
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 const PICKLE: &str = "data.pkl";
 
-pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
+pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileContents> {
     let error = |error| source.error(Format::PyTorch.name(), error);
     let files = stored_files(source)?;
     if let Some(order) = files.get("byteorder") {
@@ -40,7 +40,7 @@ pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
         let found = format!("{} bytes after it", pickle.len() - length);
         return Err(error(FormatError::new("a single pickle in data.pkl", found)));
     }
-    let FoundWeights { tensors, container } = find_weights(&arena, object).map_err(error)?;
+    let FoundWeights { tensors, container } = find_weights(&arena, object, key).map_err(error)?;
     let storages = all_storages(&arena).map_err(error)?;
     if storages.has_views {
         let found = "views of storages, as of PyTorch 0.3";

@@ -7,6 +7,7 @@ use super::super::file_contents::FileContents;
 use super::super::file_format::Format;
 use super::super::file_source::FileSource;
 use super::super::format_error::FormatError;
+use super::super::key_selection::under_prefix;
 use super::super::limits::{MAX_DIMENSIONS, MAX_TENSORS, check_name};
 use super::super::strided_view::StridedView;
 use super::super::tensor_entry::TensorEntry;
@@ -16,7 +17,7 @@ use safetensors::tensor::Metadata;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::HashSet;
 
-pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
+pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileContents> {
     let error = |error| source.error(Format::Safetensors.name(), error);
     let length = source.length();
     if length < LENGTH_BYTES {
@@ -34,7 +35,18 @@ pub(in crate::weights) fn parse(source: &FileSource) -> Result<FileContents> {
     }
     let json = source.read(LENGTH_BYTES, header_length as usize)?;
     let data_start = LENGTH_BYTES + header_length;
-    parse_header(&json, length - data_start, data_start).map_err(error)
+    let mut contents = parse_header(&json, length - data_start, data_start).map_err(error)?;
+    if let Some(key) = key {
+        contents.tensors = select(contents.tensors, key).map_err(error)?;
+    }
+    Ok(contents)
+}
+
+/// The tensors whose names begin with `key`, without it.
+fn select(tensors: Vec<TensorEntry>, key: &str) -> Result<Vec<TensorEntry>, FormatError> {
+    let named = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let selected = under_prefix(named, key, Vec::new())?;
+    Ok(selected.into_iter().map(|(name, tensor)| TensorEntry { name, ..tensor }).collect())
 }
 
 fn parse_header(json: &[u8], data: u64, data_start: u64) -> Result<FileContents, FormatError> {
@@ -59,15 +71,16 @@ fn parse_header(json: &[u8], data: u64, data_start: u64) -> Result<FileContents,
         check_shape(name, shape)?;
     }
     let entry = |name: String| {
-        let info = header.info(&name)?;
-        Some(TensorEntry {
-            dtype: info.dtype,
-            view: StridedView::contiguous(&info.shape),
-            storage_start: data_start + info.data_offsets.0 as u64,
-            name,
-        })
+        let info = header.info(&name).filter(|info| !info.shape.contains(&0))?;
+        let view = StridedView::contiguous(&info.shape);
+        let start = data_start + info.data_offsets.0 as u64;
+        Some(TensorEntry::new(name, info.dtype, view, start))
     };
-    let tensors = names.into_iter().filter_map(entry).collect();
+    let has_names = !names.is_empty();
+    let tensors: Vec<TensorEntry> = names.into_iter().filter_map(entry).collect();
+    if has_names && tensors.is_empty() {
+        return Err(FormatError::new("tensors with elements", "none"));
+    }
     let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
     Ok(FileContents {
         format: Format::Safetensors,
@@ -82,10 +95,6 @@ fn check_shape(name: &str, shape: &[usize]) -> Result<(), FormatError> {
     if shape.len() > MAX_DIMENSIONS {
         let expected = format!("at most {MAX_DIMENSIONS} dimensions of {name:?}");
         return Err(FormatError::new(expected, shape.len().to_string()));
-    }
-    if shape.contains(&0) {
-        let found = format!("{name:?} with none");
-        return Err(FormatError::new("tensors with elements", found));
     }
     Ok(())
 }
