@@ -19,7 +19,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(about = "Converts weights to another file format, naming or type")]
 struct Args {
-    /// A safetensors or PyTorch file, with tensors named as in torchvision, timm, the papers or tutorials.
+    /// A safetensors, PyTorch, Caffe or ONNX file, with tensors named as in torchvision, timm, the papers or tutorials.
     input: PathBuf,
     /// The file to write; its name ends in .safetensors, .pth or .pt.
     output: PathBuf,

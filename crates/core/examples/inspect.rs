@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release --example inspect -- vgg16-397923af.pth
 //!
-//! Reads safetensors and PyTorch's files, old and new. Only the header is read, so even huge files
+//! Reads safetensors, PyTorch's files, old and new, Caffe's, and ONNX. Only the header is read, so even huge files
 //! take no time; --verify reads all values and checks them against the file's checksums.
 
 mod cli;
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(about = "The tensors of weights files, and the network they belong to")]
 struct Args {
-    /// Files in the format of safetensors or PyTorch.
+    /// Files in the format of safetensors, PyTorch, Caffe or ONNX.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Also read all values, which must be finite, and check the checksums that PyTorch's zip files have.

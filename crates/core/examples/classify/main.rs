@@ -30,7 +30,7 @@ struct Args {
     photos: Vec<String>,
     #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// A weights file: safetensors or PyTorch's (.pth, old or new format).
+    /// A weights file: safetensors, PyTorch's (.pth, old or new format), Caffe's (.caffemodel) or ONNX.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// torchvision's published weights, downloaded once and then read from a cache. Needs feature `hub`.

@@ -2,7 +2,8 @@
 //!
 //! - [`Table`] (`table`): a network as plain data, a list of [`Layer`]s (`layer`). [`Architecture`]
 //!   (`checked_table`): a table that was checked, with its [`Step`]s (`step`). `layer_shapes` has the shape
-//!   arithmetic of each kind of layer, `paper_names` the papers' names of layers.
+//!   arithmetic of each kind of layer, `pool_windows` that of the adaptive pool, `paper_names` the papers' names of
+//!   layers.
 //! - [`AlexNetConfig`] (`alexnet`) and [`VggConfig`] (`vgg`): the published networks; [`NetworkConfig`]
 //!   (`registry`): all of them by name; [`IntoArchitecture`]: what functions accept as a network.
 //! - [`ReceptiveField`] (`receptive_field`): the part of the input that a cell of a feature map sees.
@@ -22,6 +23,7 @@ mod into_architecture;
 mod layer;
 mod layer_shapes;
 mod paper_names;
+mod pool_windows;
 mod receptive_field;
 mod registry;
 mod row_chunks;
@@ -43,6 +45,7 @@ pub use init::{BiasInit, Fill, Init, WeightInit};
 pub use into_architecture::IntoArchitecture;
 pub use layer::Layer;
 pub use paper_names::Numbering;
+pub(crate) use pool_windows::PoolWindows;
 pub use receptive_field::ReceptiveField;
 pub use registry::NetworkConfig;
 pub use step::{Parameter, Role, Section, Shape, Step};

@@ -1,8 +1,7 @@
 //! The graph of a network: ONNX's operators for the layers of its table.
 
-use super::adaptive_pool::Windows;
 use super::messages::*;
-use crate::architecture::{Architecture, Layer, Section, Step};
+use crate::architecture::{Architecture, Layer, PoolWindows, Section, Step};
 use crate::error::{Error, Result};
 
 /// The names of the graph's input and output.
@@ -10,6 +9,10 @@ const INPUT: &str = "input";
 const OUTPUT: &str = "logits";
 /// The name of a batch size that is known only when the model runs.
 const DYNAMIC_BATCH: &str = "N";
+
+/// The largest number of weights of all windows of the adaptive pool along a dimension: more than any network has, and
+/// few enough to fit in memory.
+const MAX_POOL_WEIGHTS: usize = 1 << 24;
 
 /// The graph for images of `[height, width]`, without the weights of the network, which are written later.
 pub(super) fn graph(
@@ -136,8 +139,8 @@ impl Chain {
         if [height, width] == size {
             return Ok(());
         }
-        let rows = Windows::new(&step.key, height, size[0])?;
-        let columns = Windows::new(&step.key, width, size[1])?;
+        let rows = windows(&step.key, height, size[0])?;
+        let columns = windows(&step.key, width, size[1])?;
         if let (Some([height, stride_down]), Some([width, stride_right])) =
             (rows.uniform(), columns.uniform())
         {
@@ -180,6 +183,23 @@ impl Chain {
         let raw_data = values.flat_map(f32::to_le_bytes).collect();
         self.constants.push(TensorProto { raw_data, ..tensor(name, &shape)? });
         Ok(())
+    }
+}
+
+/// The windows of the adaptive pool along a dimension.
+///
+/// # Errors
+/// [`Error::Setting`] if they have too many weights.
+fn windows(place: &str, length: usize, count: usize) -> Result<PoolWindows> {
+    match length.checked_mul(count) {
+        Some(weights) if weights <= MAX_POOL_WEIGHTS => Ok(PoolWindows { length, count }),
+        _ => Err(Error::Setting {
+            place: format!("ONNX: {place}"),
+            expected: format!(
+                "a map and a pool whose sizes multiply to at most {MAX_POOL_WEIGHTS}"
+            ),
+            found: format!("{length} to {count}"),
+        }),
     }
 }
 

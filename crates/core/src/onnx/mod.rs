@@ -26,11 +26,10 @@
 //! The height and width are fixed, because the windows of the adaptive pool depend on them. For an image with
 //! NaN in it, the networks of this crate return NaN; other runtimes may return anything.
 //!
-//! - `graph`: the operators of a table; `adaptive_pool`: the one that ONNX does not have;
+//! - `graph`: the operators of a table;
 //! - `messages`: the format; `initializer`: the weights, which are written piece by piece;
 //! - `onnx_file`: the whole file.
 
-mod adaptive_pool;
 mod graph;
 mod initializer;
 mod messages;

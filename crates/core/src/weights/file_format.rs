@@ -10,6 +10,10 @@ pub enum Format {
     /// Written by `torch.save` before PyTorch 1.6: pickles, then raw storages. torchvision's oldest files
     /// have this format.
     PyTorchLegacy,
+    /// Written by Caffe (`.caffemodel`): the layers of a network with their weights.
+    Caffe,
+    /// A graph of operators with its weights.
+    Onnx,
 }
 
 impl Format {
@@ -18,6 +22,8 @@ impl Format {
             Format::Safetensors => "safetensors",
             Format::PyTorch => "PyTorch",
             Format::PyTorchLegacy => "legacy PyTorch",
+            Format::Caffe => "Caffe",
+            Format::Onnx => "ONNX",
         }
     }
 }

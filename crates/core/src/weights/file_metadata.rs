@@ -10,6 +10,9 @@ use std::path::Path;
 
 /// The key of the network's name.
 pub(super) const NETWORK: &str = "network";
+/// The key of the height and width that the network was designed for, in files that hold its layers: the padding of the
+/// 2012 network depends on it.
+pub(super) const INPUT_SIZE: &str = "input_size";
 /// The key of the preset: its name, or the whole preset as JSON.
 pub(super) const PRESET: &str = "preset";
 /// The key of the labels: a JSON list of strings.
@@ -32,7 +35,7 @@ pub(super) fn entries(network: &str, metadata: &Metadata) -> Vec<(String, String
 }
 
 /// The name of the preset, if that identifies it, otherwise all of it as JSON.
-fn preset_to_text(preset: &Preset) -> String {
+pub(super) fn preset_to_text(preset: &Preset) -> String {
     if Preset::by_name(&preset.name).is_ok_and(|known| known == *preset) {
         preset.name.clone()
     } else {

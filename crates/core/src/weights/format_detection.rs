@@ -4,12 +4,16 @@ use super::derived_tensors::combine;
 use super::file_contents::FileContents;
 use super::file_source::FileSource;
 use super::format_error::FormatError;
+use super::protobuf::first_fields;
 use super::tensor_entry::TensorEntry;
-use super::{pytorch, safetensors};
+use super::{caffe, onnx, pytorch, safetensors};
 use crate::error::Result;
 
 /// How often the bytes of a file may be used by its tensors.
 const MAX_SHARING: u64 = 4;
+/// The fields by which a message of protobuf is recognized. Before the graph of an ONNX file there may be some
+/// entries of metadata.
+const FIRST_FIELDS: usize = 64;
 /// Where the JSON header of a safetensors file begins.
 const JSON_START: usize = 8;
 /// The first bytes of a file, with the magic number of a tar archive.
@@ -21,8 +25,10 @@ pub(super) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileConten
     let mut start = [0; START];
     let length = source.length().min(START as u64) as usize;
     source.read_into(0, &mut start[..length])?;
-    let unknown =
-        |found| source.error("weights", FormatError::new("a safetensors or PyTorch file", found));
+    let unknown = |found| {
+        let expected = "a safetensors, PyTorch, Caffe or ONNX file";
+        source.error("weights", FormatError::new(expected, found))
+    };
     let mut contents = if start.starts_with(b"PK\x03\x04") {
         pytorch::zip_reader::parse(source, key)?
     } else if pytorch::legacy_reader::is_legacy(&start) {
@@ -33,8 +39,15 @@ pub(super) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileConten
         safetensors::reader::parse(source, key)?
     } else if let Some(found) = other_file_type(&start[..length]) {
         return Err(unknown(found));
+    } else if let Some(contents) = parse_protobuf(source)? {
+        if let Some(key) = key {
+            let expected = "no key, because such a file has a single network";
+            let error = FormatError::new(expected, format!("the key {key:?}"));
+            return Err(source.error(contents.format.name(), error));
+        }
+        contents
     } else if length > JSON_START && start[JSON_START] != b'{' {
-        return Err(unknown("neither, by its first bytes"));
+        return Err(unknown("none of them, by its first bytes"));
     } else {
         safetensors::reader::parse(source, key)?
     };
@@ -42,6 +55,18 @@ pub(super) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileConten
         .and_then(|()| combine(&mut contents.tensors))
         .map_err(|error| source.error(contents.format.name(), error))?;
     Ok(contents)
+}
+
+/// Parses a file that begins as a message of protobuf, if it is one that is known: protobuf has no signature.
+fn parse_protobuf(source: &FileSource) -> Result<Option<FileContents>> {
+    let fields = first_fields(source, FIRST_FIELDS)?;
+    if onnx::is_onnx(&fields) {
+        onnx::parse(source).map(Some)
+    } else if caffe::is_caffe(&fields) {
+        caffe::parse(source).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Tensors may share a storage, as tied layers do, but only so much that reading all of them stays in

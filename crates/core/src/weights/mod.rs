@@ -26,7 +26,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format) |
+//! | formats | safetensors; PyTorch's `torch.save` since 1.6 (a zip archive, pickle protocols 2 to 5) and before (the legacy format); Caffe's `.caffemodel`; ONNX |
 //! | types | f32, f16, bf16 and f64, or a mix of them; all become f32 |
 //! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; or the only one in a dict, tuple or list; a whole pickled module of any class. [`Weights::open_at`] chooses among several |
 //! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; any others if the order and the shapes of the layers leave no doubt |
@@ -34,6 +34,9 @@
 //! | layers | pruned ones (`weight_orig`, `weight_mask`) and those with weight normalization, whose weights are computed |
 //! | prefixes | those of DataParallel, torch.compile, FSDP and activation checkpointing, anywhere; up to four others |
 //! | layouts | any strides and offsets, and several tensors in one storage |
+//!
+//! Files of Caffe and ONNX hold the layers of a network, too: they must be those of a registered network, which is then
+//! what the file states.
 //!
 //! The format is found from the first bytes of the file, the naming from the names of its tensors.
 //! The names that a network has under each naming follow from its table. [`Weights::identify`]
@@ -66,11 +69,14 @@
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
 //   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry and derived_tensors,
 //   file_contents, description, key_selection
-//   safetensors::reader and pytorch (readers of the formats), format_detection
-//   file_metadata, naming, natural_order, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
+//   file_metadata, protobuf, chain_matching, layer_chain
+//   safetensors::reader, pytorch, caffe and onnx (readers of the formats), format_detection
+//   naming, natural_order, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
 //   tensor_matching
 //   weights_file (`Weights`), weights_metadata, network_identification, parameter_reader, choose_network
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
+mod caffe;
+mod chain_matching;
 mod checksum;
 mod choose_network;
 mod derived_tensors;
@@ -83,6 +89,7 @@ mod file_source;
 mod format_detection;
 mod format_error;
 mod key_selection;
+mod layer_chain;
 mod limits;
 mod matched_tensors;
 mod name_matching;
@@ -91,8 +98,10 @@ mod naming;
 mod natural_order;
 mod network_identification;
 mod network_sizes;
+mod onnx;
 mod order_matching;
 mod parameter_reader;
+mod protobuf;
 mod pytorch;
 mod safetensors;
 mod save;

@@ -1,7 +1,7 @@
 //! Identifies the network of a file from the names and shapes of its tensors.
 
 use super::file_contents::FileContents;
-use super::file_metadata::NETWORK;
+use super::file_metadata::{INPUT_SIZE, NETWORK};
 use super::matched_tensors::{MatchedTensors, NetworkPart};
 use super::name_matching::{BestNaming, best_naming, match_names};
 use super::name_prefixes::{Candidate, candidates};
@@ -154,7 +154,13 @@ impl<'a> File<'a> {
         if let NetworkConfig::Custom(_) = config {
             return Some(config.clone());
         }
-        self.candidates.iter().find_map(|it| with_sizes(config, &it.layers, tensors, part))
+        let sized = |it: &Candidate| with_sizes(config, &it.layers, tensors, part);
+        let sized = self.candidates.iter().find_map(sized)?;
+        let stated = self.contents.metadata.get(INPUT_SIZE).and_then(|size| size.parse().ok());
+        Some(match stated {
+            Some(size) => sized.for_input([size; 2]),
+            None => sized,
+        })
     }
 
     fn pruned(&self, config: &NetworkConfig) -> Option<NetworkConfig> {

@@ -103,8 +103,7 @@ fn write(
 ) -> Result<()> {
     match format {
         Format::Safetensors => safetensors::writer::write(plan, path, out, values),
-        Format::PyTorch | Format::PyTorchLegacy => {
-            pytorch::state_dict_writer::write(plan, path, out, values)
-        }
+        // No extension asks for any other.
+        _ => pytorch::state_dict_writer::write(plan, path, out, values),
     }
 }

@@ -18,13 +18,13 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Opens a file of safetensors or of `torch.save`, old or new, whatever its name; the first bytes show
-    /// the format. It may hold a state dict, a checkpoint that contains one, or a whole pickled module.
+    /// Opens a file of safetensors, of `torch.save`, old or new, of Caffe, or of ONNX, whatever its name; the
+    /// first bytes show the format. One of `torch.save` may hold a state dict, a checkpoint that contains one, or a whole pickled module.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::WeightsFormat`] if the file does not follow its format exactly: it is
-    /// truncated or has extra bytes, has a tensor twice, or is a pickle in which the weights are
-    /// the result of a call that tensors do not need.
+    /// truncated or has extra bytes, has a tensor twice, is a pickle in which the weights are
+    /// the result of a call that tensors do not need, or a graph that is none of the registered networks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(FileSource::open(path.as_ref())?, None)
     }
@@ -73,7 +73,8 @@ impl Weights {
         self.contents.tensors.iter().map(TensorEntry::info)
     }
 
-    /// The metadata entries of the file, as keys and values. Only safetensors files have any.
+    /// The metadata entries of the file, as keys and values: those of safetensors, and the network and preset that
+    /// files of Caffe and ONNX state in their own ways.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.contents.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }

@@ -43,7 +43,7 @@ const PER_BYTE: usize = 100;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The error of opening a file, or of reading its tensors. Fails if that takes too much time or memory.
-fn refusal(name: &str, bytes: &[u8]) -> Option<String> {
+pub fn refusal(name: &str, bytes: &[u8]) -> Option<String> {
     let copy = bytes.to_vec();
     let (start, before) = (Instant::now(), NOW.get());
     PEAK.set(before);
@@ -58,7 +58,7 @@ fn refusal(name: &str, bytes: &[u8]) -> Option<String> {
     opened.err().map(|error| error.to_string())
 }
 
-fn refused(name: &str, bytes: &[u8], says: &str) {
+pub fn refused(name: &str, bytes: &[u8], says: &str) {
     match refusal(name, bytes) {
         Some(error) => assert!(error.contains(says), "{name}: expected {says:?} in {error}"),
         None => panic!("{name}: it was read"),

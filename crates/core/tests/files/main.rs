@@ -5,6 +5,7 @@ mod formula;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod caffe_and_onnx;
 mod golden_weights;
 mod hostile;
 #[cfg(feature = "onnx")]

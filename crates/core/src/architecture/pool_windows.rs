@@ -1,34 +1,16 @@
-//! The adaptive average pool, which ONNX does not have: the windows of
-//! [`Layer::AdaptiveAvgPool`](crate::architecture::Layer) for one size of map.
+//! The windows of [`Layer::AdaptiveAvgPool`](super::Layer::AdaptiveAvgPool) for one size of map. ONNX does not have
+//! this layer, only pools with a kernel and a stride, and matrix products.
 
-use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// The `count` windows along one dimension of a map, which has the size `length`.
 #[derive(Clone, Copy)]
-pub(super) struct Windows {
+pub(crate) struct PoolWindows {
     pub length: usize,
     pub count: usize,
 }
 
-/// The largest number of weights of all windows along a dimension: more than any network has, and few enough to
-/// fit in memory.
-const MAX_WEIGHTS: usize = 1 << 24;
-
-impl Windows {
-    /// # Errors
-    /// [`Error::Setting`] if the windows of the pool have too many weights.
-    pub fn new(place: &str, length: usize, count: usize) -> Result<Self> {
-        match length.checked_mul(count) {
-            Some(weights) if weights <= MAX_WEIGHTS => Ok(Self { length, count }),
-            _ => Err(Error::Setting {
-                place: format!("ONNX: {place}"),
-                expected: format!("a map and a pool whose sizes multiply to at most {MAX_WEIGHTS}"),
-                found: format!("{length} to {count}"),
-            }),
-        }
-    }
-
+impl PoolWindows {
     fn window(self, index: usize) -> Range<usize> {
         let start = index * self.length / self.count;
         start..((index + 1) * self.length).div_ceil(self.count)
@@ -53,7 +35,7 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use super::Windows;
+    use super::PoolWindows;
 
     #[test]
     fn ordinary_pools_are_recognized() {
@@ -68,14 +50,14 @@ mod tests {
             (3, 6, None),
             (1, 7, None),
         ] {
-            assert_eq!(Windows { length, count }.uniform(), uniform, "{length} to {count}");
+            assert_eq!(PoolWindows { length, count }.uniform(), uniform, "{length} to {count}");
         }
     }
 
     #[test]
     fn the_weights_of_a_window_sum_to_one() {
         for (length, count) in [(10, 7), (3, 6), (1, 7), (7, 7)] {
-            let windows = Windows { length, count };
+            let windows = PoolWindows { length, count };
             for index in 0..count {
                 let sum: f32 = (0..length).map(|position| windows.weight(index, position)).sum();
                 assert!((sum - 1.0).abs() < 1e-6, "{length} to {count}: {sum}");
