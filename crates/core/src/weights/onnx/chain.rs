@@ -89,12 +89,9 @@ impl<'a> Follower<'a> {
             return Err(node.error("a new name for its output", format!("{:?}", node.outputs)));
         }
         let constant = self.constant(node)?;
-        let is_of_shapes = OF_SHAPES.contains(&node.operator.as_str());
         if let Some(constant) = constant {
             self.constants.0.insert(output.clone(), constant);
-        } else if node.operator == "Shape" && node.inputs == [self.current.clone()] {
-            self.shapes.insert(output.clone());
-        } else if is_of_shapes && self.is_computed_from_shapes(node) {
+        } else if self.is_of_shapes(node) {
             self.shapes.insert(output.clone());
         } else {
             self.add_layer(node)?;
@@ -126,9 +123,14 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn is_computed_from_shapes(&self, node: &Node) -> bool {
+    /// Whether a node gives the shape of the map, or computes something from shapes.
+    fn is_of_shapes(&self, node: &Node) -> bool {
+        if node.operator == "Shape" {
+            return node.inputs == [self.current.clone()];
+        }
         let is_shape = |name: &String| self.shapes.contains(name);
-        node.inputs.iter().any(is_shape)
+        OF_SHAPES.contains(&node.operator.as_str())
+            && node.inputs.iter().any(is_shape)
             && node.inputs.iter().all(|name| is_shape(name) || self.constants.has(name))
     }
 
