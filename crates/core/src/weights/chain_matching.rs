@@ -5,7 +5,7 @@ use super::file_source::FileSource;
 use super::layer_chain::{Chain, ChainLayer, Operation};
 use super::tensor_entry::TensorEntry;
 use crate::architecture::{
-    Architecture, Layer, NetworkConfig, PoolWindows, Section, Shape, Step, Table,
+    Architecture, Head, Layer, NetworkConfig, PoolWindows, Section, Shape, Step, Table,
 };
 use crate::error::Result;
 use std::mem::discriminant;
@@ -36,7 +36,9 @@ pub(super) fn matching_network(chain: &Chain, source: &FileSource) -> Result<Nea
     for config in NetworkConfig::all() {
         // The 2012 network has another padding for each of them.
         for size in [config.table().input[1], 227, 224] {
-            let architecture = config.clone().for_input([size; 2]).architecture()?;
+            let config = config.clone().for_input([size; 2]);
+            let head = head(chain, &config.table());
+            let architecture = config.with_head(head)?.architecture()?;
             let mut comparison = Comparison::new(&architecture, chain, source);
             let difference = comparison.run()?;
             let is_match = difference.is_none();
@@ -62,6 +64,44 @@ pub(super) fn matching_network(chain: &Chain, source: &FileSource) -> Result<Nea
         difference: Some(Difference { expected: "layers".into(), found: "none".into() }),
     };
     Ok(nearest.map_or_else(nothing, |(_, network)| network))
+}
+
+/// A head of as many linear layers as the chain has, on a map of the size that its average pool has. (The sizes of the
+/// layers are not compared here.)
+fn head(chain: &Chain, published: &Table) -> Head {
+    let is_linear =
+        |layer: &&ChainLayer| matches!(layer.operation, Operation::Layer(Layer::Linear { .. }));
+    let linear = chain.layers.iter().filter(is_linear).count();
+    let pool = chain.layers.iter().find_map(|layer| pool(&layer.operation, chain, published));
+    let is_linear = |layer: &&Layer| matches!(layer, Layer::Linear { .. });
+    let published_count = published.classifier.iter().filter(is_linear).count();
+    let pool = pool.unwrap_or(published.pool);
+    let is_published = pool == published.pool && [0, published_count].contains(&linear);
+    if is_published || !chain.has_output {
+        return Head::Published;
+    }
+    let linear = if linear == 0 { published_count } else { linear };
+    Head::new(pool, vec![1; linear - 1])
+}
+
+/// The size of the map after an average pool; `None` for another operation.
+fn pool(operation: &Operation, chain: &Chain, network: &Table) -> Option<[usize; 2]> {
+    match operation {
+        Operation::GlobalAveragePool => Some([1, 1]),
+        Operation::WindowWeights { columns, rows } => {
+            Some([*rows.shape().first()?, *columns.shape().get(1)?])
+        }
+        Operation::AveragePool { kernel, stride } if *kernel != [1, 1] => {
+            let steps = network.walk(chain.input?).ok()?;
+            let before = steps.iter().find(|step| step.section == Section::AvgPool)?.input;
+            let Shape::Map([_, height, width]) = before else { return None };
+            let count = |length: usize, kernel: usize, stride: usize| {
+                Some(length.checked_sub(kernel)?.checked_div(stride)? + 1)
+            };
+            Some([count(height, kernel[0], stride[0])?, count(width, kernel[1], stride[1])?])
+        }
+        _ => None,
+    }
 }
 
 /// A chain beside a network.

@@ -51,6 +51,9 @@ pub(super) struct Chain {
     pub layers: Vec<ChainLayer>,
     /// Height and width of the input, if the file states them.
     pub input: Option<[usize; 2]>,
+    /// Whether the file states its output, as ONNX does. A file of Caffe that was cut between two layers is a network of
+    /// fewer layers.
+    pub has_output: bool,
 }
 
 /// The initialization of layers that are only compared.

@@ -144,6 +144,19 @@ fn what_we_export_comes_back_to_the_bit() {
         assert_eq!(weights.preset().expect("valid"), Some(preset));
         expect_formula(&weights, &architecture, &name);
     }
+    for head in [
+        Head::linear([1, 1]),
+        Head::linear([7, 7]),
+        Head::new([1, 1], [20, 14]),
+        Head::new([2, 2], [16]),
+        Head::new([7, 7], [16, 8, 12]),
+    ] {
+        let config = VggConfig::vgg11().with_width(0.0625).with_num_classes(7);
+        let architecture = config.with_head(head).architecture().expect("valid");
+        let weights = back(&architecture, &ExportOptions::default());
+        assert_eq!(network(&weights).table(), architecture.table());
+        expect_formula(&weights, &architecture, "a head of its own");
+    }
     // Where the adaptive pool is an average, or matrix products; and without padding.
     for (name, size) in [
         ("alexnet_paper", [227, 227]),

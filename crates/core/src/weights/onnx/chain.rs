@@ -64,7 +64,7 @@ pub(super) fn chain<'a>(graph: Graph<'a>, file: &ProtobufFile) -> Result<Chain> 
         group: None,
         needs_gemm: false,
         matrix: None,
-        chain: Chain { layers: Vec::new(), input: size },
+        chain: Chain { layers: Vec::new(), input: size, has_output: true },
     };
     for node in &nodes {
         follower.add(node)?;
