@@ -14,7 +14,7 @@ use alexnet_vgg::backend::BackendName;
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::{Architecture, NetworkConfig, load_on};
 use alexnet_vgg::predict::{Model, expect_finite};
-use alexnet_vgg::weights::LoadOptions;
+use alexnet_vgg::weights::{LoadOptions, Weights};
 use clap::Parser;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};

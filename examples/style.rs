@@ -39,9 +39,9 @@ struct Args {
     /// Its trained weights: safetensors or PyTorch's (.pth). The convolutions are enough.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// The preprocessing that the weights were trained with: imagenet or caffe. Default: as stated in the
-    /// weights file, or imagenet.
-    #[arg(long, value_parser = Preset::by_name)]
+    /// The preprocessing that the weights were trained with: a name, such as imagenet or caffe, or a JSON
+    /// file (docs/your-weights.md). Default: as stated in the weights file, or imagenet.
+    #[arg(long, value_name = "NAME|FILE.json", value_parser = Preset::by_name_or_file)]
     preset: Option<Preset>,
     /// The picture to write; its extension chooses the format (PNG, JPEG, ...).
     #[arg(long)]
@@ -210,6 +210,7 @@ impl Painter {
         }
         let device = content.device();
         let preset = args.preset.clone().or(weights.preset()?).unwrap_or_else(Preset::imagenet);
+        let preset = preset.for_channels(3)?;
         let options = LoadOptions::features();
         let network = Network::from_weights(architecture, weights, options, &device)?.freeze();
         network.metadata().expect_preset(&preset, &network.architecture().name)?;
@@ -248,7 +249,8 @@ impl Painter {
         let by_channel =
             |values: [f32; 3]| Tensor::<B, 1>::from_floats(values, &device).reshape([1, 3, 1, 1]);
         let pixels = match self.preset.channels {
-            Channels::Rgb => pixels,
+            // There are three channels, so it is not gray.
+            Channels::Rgb | Channels::Gray => pixels,
             Channels::Bgr => pixels.flip([1]),
         };
         (pixels * self.preset.white - by_channel(self.preset.mean)) / by_channel(self.preset.std)

@@ -18,7 +18,7 @@ mod tally;
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::NetworkConfig;
 use alexnet_vgg::predict::{Classifier, Fusion};
-use alexnet_vgg::vision::{Labels, Preset};
+use alexnet_vgg::vision::Labels;
 use alexnet_vgg::weights::LoadOptions;
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -41,10 +41,8 @@ struct Args {
     weights: PathBuf,
     #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// The preprocessing that the weights were trained with: imagenet or caffe. Default: as stated in the
-    /// weights file, or imagenet.
-    #[arg(long, value_parser = Preset::by_name)]
-    preset: Option<Preset>,
+    #[command(flatten)]
+    preset: cli::preset::PresetArgs,
     /// A file with the names of the classes: one on each line, or JSON. Default: as stated in the weights file, or the
     /// names of the folders.
     #[arg(long)]
@@ -92,8 +90,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .fusion(args.fusion)
         .labels(pictures.labels.clone())
         .top_k(pictures.labels.count());
-    if let Some(preset) = &args.preset {
-        builder = builder.preset(preset.clone());
+    if let Some(preset) = args.preset.preset() {
+        builder = builder.preset(preset);
     }
     let classifier = builder.build()?;
     let tally = evaluate(&classifier, &pictures)?;

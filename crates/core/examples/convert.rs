@@ -9,7 +9,7 @@ mod cli;
 
 use alexnet_vgg_core::Metadata;
 use alexnet_vgg_core::architecture::{Architecture, NetworkConfig};
-use alexnet_vgg_core::vision::{Labels, Preset};
+use alexnet_vgg_core::vision::Labels;
 use alexnet_vgg_core::weights::{Dtype, Format, LoadOptions, Naming, SaveOptions, Weights};
 use clap::{Parser, ValueEnum};
 use std::error::Error;
@@ -31,10 +31,9 @@ struct Args {
     dtype: Option<Type>,
     #[arg(long, help = cli::networks("The network, if the file fits several"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// The preprocessing that the weights were trained with, imagenet or caffe, if the input does
-    /// not state it. Only safetensors files can state it.
-    #[arg(long, value_parser = Preset::by_name)]
-    preset: Option<Preset>,
+    // If the input does not state it. Only safetensors files can state it.
+    #[command(flatten)]
+    preset: cli::preset::PresetArgs,
     /// A file with the names of the classes, one on each line or as JSON, if the input does not state them.
     /// Only safetensors files can state them.
     #[arg(long)]
@@ -64,7 +63,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Some(Type::Bf16) => Dtype::BF16,
         None => dtype_of(&weights),
     };
-    let metadata = metadata(args, &weights, &architecture.name)?;
+    let metadata = metadata(args, &weights, &architecture)?;
     let options = SaveOptions { dtype, naming: args.to, metadata };
     weights.convert(&architecture, &args.output, &options)?;
     let (input, output) = (args.input.display(), args.output.display());
@@ -90,18 +89,21 @@ fn architecture(
 }
 
 /// What the input states, completed by the options, which must not contradict it.
-fn metadata(args: &Args, weights: &Weights, network: &str) -> Result<Metadata, Box<dyn Error>> {
+fn metadata(
+    args: &Args,
+    weights: &Weights,
+    network: &Architecture,
+) -> Result<Metadata, Box<dyn Error>> {
     let stated = Metadata { preset: weights.preset()?, labels: weights.labels()? };
-    if let Some(preset) = &args.preset {
-        stated.expect_preset(preset, network)?;
-    }
+    let given = args.preset.preset();
+    let preset = given.map(|preset| stated.preset_for(Some(preset), network)).transpose()?;
     let labels = args.labels.as_ref().map(Labels::read).transpose()?;
     if let (Some(stated), Some(given)) = (&stated.labels, &labels)
         && stated != given
     {
         return Err("the input's labels differ from those of --labels".into());
     }
-    Ok(stated.or(&Metadata { preset: args.preset.clone(), labels }))
+    Ok(stated.or(&Metadata { preset, labels }))
 }
 
 fn warn_about_lost(metadata: &Metadata) {

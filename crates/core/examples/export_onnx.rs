@@ -39,9 +39,9 @@ struct Args {
     /// Number of classes. Default: as in the weights file, or 1000.
     #[arg(long)]
     num_classes: Option<usize>,
-    /// The preprocessing that the weights were trained with, to be stated in the file: imagenet or caffe.
-    /// Default: as stated in the weights file, if it is.
-    #[arg(long, value_parser = Preset::by_name)]
+    /// The preprocessing that the weights were trained with, to be stated in the file: a name, such as imagenet,
+    /// or a JSON file (docs/your-weights.md). Default: as stated in the weights file, if it is.
+    #[arg(long, value_name = "NAME|FILE.json", value_parser = Preset::by_name_or_file)]
     preset: Option<Preset>,
     #[command(flatten)]
     key: cli::KeyArgs,

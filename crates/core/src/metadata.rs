@@ -1,6 +1,7 @@
 //! What is known about trained weights besides their values.
 
-use crate::error::Result;
+use crate::architecture::Architecture;
+use crate::error::{Error, Result};
 use crate::vision::{Labels, Preset};
 
 /// The metadata of trained weights: how their pictures were preprocessed, and what their classes are
@@ -31,6 +32,33 @@ impl Metadata {
             preset: self.preset.as_ref().or(other.preset.as_ref()).cloned(),
             labels: self.labels.as_ref().or(other.labels.as_ref()).cloned(),
         }
+    }
+
+    /// The preprocessing for a network: `given`, which must not contradict this metadata, or else what this states, or
+    /// else Caffe's for `alexnet_caffe` and `caffenet`, and ImageNet's for all others; [for as many
+    /// channels](Preset::for_channels) as the network takes. For networks that are designed for 227×227 pixels, presets of
+    /// 224×224 become larger.
+    ///
+    /// # Errors
+    /// [`Error::PresetMismatch`](crate::Error::PresetMismatch) as for [`expect_preset`](Self::expect_preset), and
+    /// [`Error::Setting`](crate::Error::Setting) for a network that takes no photos.
+    pub fn preset_for(&self, given: Option<Preset>, network: &Architecture) -> Result<Preset> {
+        let [channels, side, _] = network.input;
+        let for_network = |preset: Preset| {
+            let preset = preset.for_channels(channels)?;
+            if (preset.crop, side) != (224, 227) {
+                return Ok::<_, Error>(preset);
+            }
+            Ok(Preset { name: format!("{} at 227", preset.name), crop: 227, ..preset })
+        };
+        let stated = self.preset.clone().map(for_network).transpose()?;
+        let given = given.map(for_network).transpose()?;
+        if let Some(given) = &given {
+            given.expect_is(stated.as_ref(), &network.name)?;
+        }
+        let is_of_caffe = matches!(network.name.as_str(), "alexnet_caffe" | "caffenet");
+        let usual = || if is_of_caffe { Preset::caffe() } else { Preset::imagenet() };
+        given.or(stated).map_or_else(|| for_network(usual()), Ok)
     }
 
     /// Checks that the weights of `network` were trained on pictures that were preprocessed with

@@ -28,6 +28,7 @@ impl Pictures {
         preset: Preset,
     ) -> Result<Self> {
         preset.validate()?;
+        let preset = preset.for_channels(3)?;
         let side = augmentation.as_ref().map_or(Ok(preset.crop), Augmentation::crop)?;
         Ok(Self { list, augmentation, preset, side })
     }

@@ -13,7 +13,6 @@ mod report;
 
 use alexnet_vgg_core::architecture::NetworkConfig;
 use alexnet_vgg_core::predict::{Classifier, Fusion, Labels, McDropout};
-use alexnet_vgg_core::vision::Preset;
 use clap::Parser;
 use member::Member;
 use report::Report;
@@ -59,10 +58,8 @@ struct Args {
     /// Number of predictions to print for each photo.
     #[arg(long, default_value = "5")]
     top_k: NonZeroUsize,
-    /// The preprocessing that the weights were trained with: imagenet or caffe. Default: as stated in the
-    /// weights file, or imagenet.
-    #[arg(long, value_parser = Preset::by_name)]
-    preset: Option<Preset>,
+    #[command(flatten)]
+    preset: cli::preset::PresetArgs,
     /// A file with the names of the classes: one on each line, or JSON. Default: as stated in the weights file, or
     /// ImageNet's if there are 1000 classes.
     #[arg(long)]

@@ -27,7 +27,7 @@ impl Member {
         let architecture =
             config.with_num_classes(args.num_classes.unwrap_or(1000)).architecture()?;
         if args.pretrained {
-            let weights = pretrained(&architecture, args.preset.as_ref())?;
+            let weights = pretrained(&architecture, args.preset.preset().as_ref())?;
             return Self::new(architecture, weights);
         }
         cli::expect_memory(&architecture)?;
@@ -56,11 +56,7 @@ impl Member {
 
     /// The preprocessing of --preset, or else the one that the weights were trained with.
     pub fn preset(&self, args: &Args) -> alexnet_vgg_core::Result<Preset> {
-        if let Some(preset) = &args.preset {
-            self.metadata.expect_preset(preset, &self.architecture.name)?;
-        }
-        let preset = args.preset.as_ref().or(self.metadata.preset.as_ref()).cloned();
-        Ok(preset.unwrap_or_else(Preset::imagenet))
+        self.metadata.preset_for(args.preset.preset(), &self.architecture)
     }
 
     pub fn compile(&self, args: &Args) -> alexnet_vgg_core::Result<Compiled> {

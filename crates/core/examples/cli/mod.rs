@@ -4,6 +4,7 @@
 // No example uses all of it.
 #![allow(dead_code)]
 
+pub mod preset;
 pub mod views;
 
 use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};

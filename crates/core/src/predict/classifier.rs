@@ -163,7 +163,8 @@ impl Classifier {
                 &joined
             }
         };
-        let shape = [images.len() / (3 * side * side), 3, side, side];
+        let channels = self.options.preset.channels.count();
+        let shape = [images.len() / (channels * side * side), channels, side, side];
         let (logits, passes) = match (shape[0], self.options.dropout) {
             (0, _) => return Ok(Vec::new()),
             (_, Some(dropout)) => (dropout.logits(&*self.model, images, shape)?, dropout.passes),

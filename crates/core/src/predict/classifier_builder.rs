@@ -40,7 +40,7 @@ impl Classifier {
 
 impl ClassifierBuilder {
     /// How photos are preprocessed. Default: the preset in the weights' metadata, or else
-    /// [`Preset::imagenet`].
+    /// [`Preset::imagenet`]. A network of one input channel takes gray photos: see [`Preset::for_channels`].
     pub fn preset(self, preset: Preset) -> Self {
         Self { preset: Some(preset), ..self }
     }
@@ -88,11 +88,8 @@ impl ClassifierBuilder {
     /// [labels](Self::multi_label) combined with a fusion that is neither of the means, or with a single output
     /// (which distinguishes two classes).
     pub fn build(self) -> Result<Classifier> {
-        let metadata = self.model.metadata();
-        if let Some(preset) = &self.preset {
-            metadata.expect_preset(preset, &self.model.architecture().name)?;
-        }
-        let preset = self.preset.or(metadata.preset.clone()).unwrap_or_else(Preset::imagenet);
+        let (metadata, architecture) = (self.model.metadata(), self.model.architecture());
+        let preset = metadata.preset_for(self.preset, architecture)?;
         preset.expect_views(&self.views)?;
         let classes = self.model.architecture().num_classes();
         let labels = self.labels.or(metadata.labels.clone());

@@ -54,7 +54,8 @@ pub(super) fn heat_map(
 /// The score maps of an image, `[1, num_classes, rows, columns]`, with their rows and columns.
 fn score_maps(model: &dyn Model, image: &WholeImage) -> Result<(Array, [usize; 2])> {
     let [height, width] = image.size;
-    let maps = model.score_maps(&image.values, [1, 3, height, width])?;
+    let channels = model.architecture().input[0];
+    let maps = model.score_maps(&image.values, [1, channels, height, width])?;
     let classes = model.architecture().num_classes();
     match maps.shape[..] {
         [1, channels, rows, columns]

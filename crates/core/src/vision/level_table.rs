@@ -13,16 +13,20 @@ pub(super) struct LevelTable {
 impl LevelTable {
     /// The tables of the preset's channels, computed with torchvision's operations in torchvision's order.
     /// `shift` is added to red, green and blue first, in levels (0 to 255).
-    pub fn for_channels(preset: &Preset, shift: [f32; 3]) -> [Self; 3] {
-        std::array::from_fn(|channel| {
-            let color = match preset.channels {
-                Channels::Rgb => channel,
-                Channels::Bgr => 2 - channel,
+    pub fn for_channels(preset: &Preset, shift: [f32; 3]) -> Vec<Self> {
+        let [red, green, blue] = shift;
+        let table = |channel| {
+            // All colors of a gray photo are equal.
+            let (color, shift) = match preset.channels {
+                Channels::Rgb => (channel, shift[channel]),
+                Channels::Bgr => (2 - channel, shift[2 - channel]),
+                Channels::Gray => (0, 0.299 * red + 0.587 * green + 0.114 * blue),
             };
-            let (mean, std, shift) = (preset.mean[channel], preset.std[channel], shift[color]);
+            let (mean, std) = (preset.mean[channel], preset.std[channel]);
             let scaled = |level: usize| (level as f32 + shift) / 255.0 * preset.white;
             let values = std::array::from_fn(|level| (scaled(level) - mean) / std);
             Self { color, values }
-        })
+        };
+        (0..preset.channels.count()).map(table).collect()
     }
 }

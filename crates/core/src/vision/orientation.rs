@@ -90,11 +90,11 @@ impl<'a> OrientedImage<'a> {
         (self.origin + x as isize * self.right + y as isize * self.down) as usize * 3
     }
 
-    /// Writes a window as `[3, height, width]`, each level looked up in its channel's table. `values` must
+    /// Writes a window as `[C, height, width]`, each level looked up in its channel's table. `values` must
     /// have exactly that length.
     pub fn normalize(
         &self,
-        channels: &[LevelTable; 3],
+        channels: &[LevelTable],
         [left, top]: [u32; 2],
         [width, height]: [u32; 2],
         values: &mut [f32],

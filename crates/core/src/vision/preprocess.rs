@@ -3,13 +3,14 @@
 
 use super::level_table::LevelTable;
 use super::orientation::{Orientation, OrientedImage};
-use super::preset::Preset;
+use super::preset::{Channels, Preset};
 use super::resize::{Rectangle, resize};
 use super::rotate::rotate;
 use super::test_time_augmentation::{Crop, View, Views};
 use crate::array::{Array, zeros};
 use crate::error::{Error, Result};
-use image::RgbImage;
+use image::{Rgb, RgbImage};
+use std::borrow::Cow;
 
 /// The most pixels of a whole image. The first feature maps of VGG take 256 bytes for each pixel,
 /// and a long narrow photo would have millions of pixels at the usual scales.
@@ -23,7 +24,7 @@ const MAX_SQUARE_PIXELS: u64 = 40_000_000;
 /// The views of one photo, normalized: the network's input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NormalizedViews {
-    /// The square crops, `[count, 3, crop, crop]` flat, in the order of the views.
+    /// The square crops, `[count, C, crop, crop]` flat, in the order of the views.
     pub squares: Vec<f32>,
     /// The whole images ([`Crop::Whole`]), in the order of the views.
     pub whole_images: Vec<WholeImage>,
@@ -32,7 +33,7 @@ pub struct NormalizedViews {
 /// A whole image, normalized: the input of dense evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WholeImage {
-    /// `[3, height, width]`, flat.
+    /// `[C, height, width]`, flat.
     pub values: Vec<f32>,
     /// Height and width, in pixels.
     pub size: [usize; 2],
@@ -52,7 +53,7 @@ impl Preset {
         self.view(photo, Views::center().as_slice()[0])
     }
 
-    /// The center crops of photos, normalized: `[N, 3, crop, crop]`.
+    /// The center crops of photos, normalized: `[N, C, crop, crop]`, where `C` is 1 for a gray preset, else 3.
     ///
     /// # Errors
     /// As for [`pixels`](Self::pixels); [`Error::Setting`] if there are no photos, and
@@ -67,10 +68,11 @@ impl Preset {
             });
         }
         let side = self.crop as usize;
-        let shape = vec![photos.len(), 3, side, side];
+        let channels = self.channels.count();
+        let shape = vec![photos.len(), channels, side, side];
         let mut values = zeros(&shape)?;
         let center = Views::center();
-        for (photo, values) in photos.iter().zip(values.chunks_mut(3 * side * side)) {
+        for (photo, values) in photos.iter().zip(values.chunks_mut(channels * side * side)) {
             values.copy_from_slice(&self.views(photo, &center)?.squares);
         }
         Ok(Array { shape, values })
@@ -86,6 +88,7 @@ impl Preset {
     pub fn views(&self, photo: &RgbImage, views: &Views) -> Result<NormalizedViews> {
         self.expect_views(views)?;
         let channels = LevelTable::for_channels(self, [0.0; 3]);
+        let photo = &*self.recolored(photo);
         let mut variants = PhotoVariants { photo, resized: Vec::new(), rotated: Vec::new() };
         let mut normalized = NormalizedViews::default();
         for view in views.as_slice() {
@@ -93,7 +96,7 @@ impl Preset {
             let image = OrientedImage::new(image, view.orientation);
             let window = self.window(view.crop, &image)?;
             let (corner, size) = ([window.left, window.top], [window.width, window.height]);
-            let count = 3 * size[0] as usize * size[1] as usize;
+            let count = channels.len() * size[0] as usize * size[1] as usize;
             if view.crop == Crop::Whole {
                 let mut values = vec![0.0; count];
                 image.normalize(&channels, corner, size, &mut values);
@@ -114,11 +117,26 @@ impl Preset {
     /// As for [`views`](Self::views).
     pub fn view(&self, photo: &RgbImage, view: View) -> Result<RgbImage> {
         self.expect_views(&Views::new([view])?)?;
+        let photo = &*self.recolored(photo);
         let mut variants = PhotoVariants { photo, resized: Vec::new(), rotated: Vec::new() };
         let image = variants.get(view.scale.unwrap_or(self.resize), view.orientation)?;
         let image = OrientedImage::new(image, view.orientation);
         let window = self.window(view.crop, &image)?;
         Ok(image.pixels([window.left, window.top], [window.width, window.height]))
+    }
+
+    /// The photo, or its luma for a gray preset, computed in Pillow's integers.
+    pub(super) fn recolored<'a>(&self, photo: &'a RgbImage) -> Cow<'a, RgbImage> {
+        if self.channels != Channels::Gray {
+            return Cow::Borrowed(photo);
+        }
+        let mut gray = photo.clone();
+        for Rgb(rgb) in gray.pixels_mut() {
+            let [red, green, blue] = rgb.map(u32::from);
+            let luma = (19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16;
+            *rgb = [luma as u8; 3];
+        }
+        Cow::Owned(gray)
     }
 
     /// Checks the preset and the views, that every square crop fits into its scale, and that the views of

@@ -1,56 +1,10 @@
 //! Parameters that a file has only as the factors that PyTorch computes them from: those of pruned layers
 //! (a tensor and a mask) and of layers with weight normalization (a direction and a magnitude).
 
-use super::checksum::HashedRanges;
-use super::file_source::FileSource;
 use super::format_error::FormatError;
-use super::tensor_entry::{TensorEntry, is_float};
-use crate::error::Result;
+use super::tensor_entry::{Factor, TensorEntry, is_float};
 use safetensors::tensor::Dtype;
 use std::collections::HashMap;
-use std::ops::Range;
-
-/// What the values of a tensor are multiplied by.
-#[derive(Clone, Debug)]
-pub(super) enum Factor {
-    /// By a number for each value: 0 for those that were pruned.
-    Mask(TensorEntry),
-    /// Each row is brought to this length.
-    Magnitude(TensorEntry),
-}
-
-impl Factor {
-    pub fn tensor(&self) -> &TensorEntry {
-        match self {
-            Factor::Mask(tensor) | Factor::Magnitude(tensor) => tensor,
-        }
-    }
-
-    /// Multiplies some rows of a tensor by the factor.
-    pub fn apply(
-        &self,
-        values: &mut [f32],
-        source: &FileSource,
-        rows: Range<usize>,
-        hashed: &mut HashedRanges,
-    ) -> Result<()> {
-        let factors = self.tensor().rows(source, rows, hashed)?;
-        match self {
-            Factor::Mask(_) => {
-                values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
-            }
-            Factor::Magnitude(_) => {
-                let row = (values.len() / factors.len().max(1)).max(1);
-                for (row, length) in values.chunks_exact_mut(row).zip(factors) {
-                    let squares = row.iter().map(|&value| f64::from(value) * f64::from(value));
-                    let scale = length / squares.sum::<f64>().sqrt() as f32;
-                    row.iter_mut().for_each(|value| *value *= scale);
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What is derived: the names of the tensor, of its factor, and of the result.
 struct Derivation {

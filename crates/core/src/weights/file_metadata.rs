@@ -47,13 +47,7 @@ pub(super) fn preset_from_text(text: &str) -> Result<Preset> {
     if !text.starts_with('{') {
         return Preset::by_name(text);
     }
-    let preset: Preset = serde_json::from_str(text).map_err(|error| Error::Setting {
-        place: "preset".into(),
-        expected: "a preset as JSON".into(),
-        found: error.to_string(),
-    })?;
-    preset.validate()?;
-    Ok(preset)
+    Preset::from_json(text)
 }
 
 pub(super) fn labels_from_json(text: &str) -> Result<Labels> {

@@ -69,13 +69,14 @@
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
 //   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry and derived_tensors,
 //   file_contents, description, key_selection
-//   file_metadata, protobuf, chain_matching, layer_chain
+//   file_metadata, protobuf, layer_chain, chain_matching, chain_contents
 //   safetensors::reader, pytorch, caffe and onnx (readers of the formats), format_detection
-//   naming, natural_order, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
+//   naming, natural_order, normalization, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
 //   tensor_matching
 //   weights_file (`Weights`), weights_metadata, network_identification, parameter_reader, choose_network
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
 mod caffe;
+mod chain_contents;
 mod chain_matching;
 mod checksum;
 mod choose_network;
@@ -98,6 +99,7 @@ mod naming;
 mod natural_order;
 mod network_identification;
 mod network_sizes;
+mod normalization;
 mod onnx;
 mod order_matching;
 mod parameter_reader;

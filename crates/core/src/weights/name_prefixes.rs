@@ -2,6 +2,7 @@
 
 use super::file_contents::FileContents;
 use super::file_layers::FileLayers;
+use super::normalization::{is_part, normalization};
 use super::tensor_entry::TensorEntry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -34,7 +35,7 @@ pub(super) fn candidates(contents: &FileContents) -> Vec<Candidate> {
     let names = names_without_wrappers(contents);
     let prefixes = network_prefixes(&names, contents);
     let prefixes = std::iter::once(String::new()).chain(prefixes);
-    prefixes.filter_map(|prefix| candidate(contents, &names, prefix)).collect()
+    prefixes.filter_map(|prefix| candidate(contents, &names, &prefix)).collect()
 }
 
 /// The prefixes of the networks in a file that has several; otherwise none.
@@ -45,18 +46,24 @@ pub(super) fn prefixes_of_several(contents: &FileContents) -> Vec<String> {
     side_by_side.filter(|prefixes| prefixes.len() > 1).flatten().cloned().collect()
 }
 
-fn names_without_wrappers(contents: &FileContents) -> Vec<String> {
-    let names = contents.tensors.iter().map(|tensor| {
+/// The names of the tensors, except those of a normalization in front of the network, and their indices.
+fn names_without_wrappers(contents: &FileContents) -> Vec<(String, usize)> {
+    let has_normalization = normalization(contents).is_some();
+    let tensors = contents.tensors.iter().enumerate();
+    let tensors = tensors.filter(|(_, tensor)| !(has_normalization && is_part(tensor)));
+    let names = tensors.map(|(index, tensor)| {
         let components = tensor.name.split('.').filter(|part| !WRAPPERS.contains(part));
-        components.collect::<Vec<_>>().join(".")
+        (components.collect::<Vec<_>>().join("."), index)
     });
     names.collect()
 }
 
 /// The prefixes behind which there are enough convolutions for a network, the shortest ones first.
-fn network_prefixes(names: &[String], contents: &FileContents) -> Vec<String> {
+fn network_prefixes(names: &[(String, usize)], contents: &FileContents) -> Vec<String> {
     let mut convolutions: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-    for (name, _) in names.iter().zip(&contents.tensors).filter(|(_, it)| it.shape().len() == 4) {
+    let is_convolution =
+        |(_, index): &&(String, usize)| contents.tensors[*index].shape().len() == 4;
+    for (name, _) in names.iter().filter(is_convolution) {
         for (components, (end, _)) in name.match_indices('.').take(MAX_COMPONENTS).enumerate() {
             *convolutions.entry((components, &name[..=end])).or_default() += 1;
         }
@@ -67,19 +74,19 @@ fn network_prefixes(names: &[String], contents: &FileContents) -> Vec<String> {
 
 fn candidate<'a>(
     contents: &'a FileContents,
-    names: &[String],
-    prefix: String,
+    names: &[(String, usize)],
+    prefix: &str,
 ) -> Option<Candidate> {
     let mut index_by_name = IndexByName::new();
     let mut beside = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        match name.strip_prefix(&prefix) {
+    for (name, index) in names {
+        match name.strip_prefix(prefix) {
             Some(name) => {
-                if index_by_name.insert(name.to_string(), index).is_some() {
+                if index_by_name.insert(name.to_string(), *index).is_some() {
                     return None;
                 }
             }
-            None => beside.push(&contents.tensors[index]),
+            None => beside.push(&contents.tensors[*index]),
         }
     }
     let place =

@@ -1,7 +1,6 @@
 //! A tensor in a file: its name, type and position, and the reading of its values.
 
 use super::checksum::{HashedRange, HashedRanges};
-use super::derived_tensors::Factor;
 use super::file_source::FileSource;
 use super::strided_view::StridedView;
 use crate::error::{Error, Result, expect_finite};
@@ -48,6 +47,48 @@ pub(super) struct TensorEntry {
     pub storage_start: u64,
     /// What its values are multiplied by when they are read.
     pub factor: Option<Box<Factor>>,
+}
+
+/// What the values of a tensor are multiplied by.
+#[derive(Clone, Debug)]
+pub(super) enum Factor {
+    /// By a number for each value: 0 for those that were pruned.
+    Mask(TensorEntry),
+    /// Each row is brought to this length.
+    Magnitude(TensorEntry),
+}
+
+impl Factor {
+    pub fn tensor(&self) -> &TensorEntry {
+        match self {
+            Factor::Mask(tensor) | Factor::Magnitude(tensor) => tensor,
+        }
+    }
+
+    /// Multiplies some rows of a tensor by the factor.
+    pub fn apply(
+        &self,
+        values: &mut [f32],
+        source: &FileSource,
+        rows: Range<usize>,
+        hashed: &mut HashedRanges,
+    ) -> Result<()> {
+        let factors = self.tensor().rows(source, rows, hashed)?;
+        match self {
+            Factor::Mask(_) => {
+                values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+            }
+            Factor::Magnitude(_) => {
+                let row = (values.len() / factors.len().max(1)).max(1);
+                for (row, length) in values.chunks_exact_mut(row).zip(factors) {
+                    let squares = row.iter().map(|&value| f64::from(value) * f64::from(value));
+                    let scale = length / squares.sum::<f64>().sqrt() as f32;
+                    row.iter_mut().for_each(|value| *value *= scale);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether values of this type can be read as f32.

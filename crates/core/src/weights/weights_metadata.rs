@@ -4,6 +4,7 @@ use super::file_metadata::{
     self, LABELS, NETWORK, PRESET, check_labels, labels_from_json, preset_from_text,
 };
 use super::matched_tensors::NetworkPart;
+use super::normalization::normalization;
 use super::weights_file::Weights;
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
@@ -12,15 +13,39 @@ use crate::vision::{Labels, Preset};
 
 impl Weights {
     /// The preset that the weights were trained with: its name, or the whole preset as JSON, under the
-    /// key `preset` of the file's metadata (safetensors only). `None` if the file does not state it, or if
-    /// another program wrote something else under that key: see [`notices`](Self::notices).
+    /// key `preset` of the file's metadata (safetensors only); or that of a layer in front of the network which
+    /// normalizes its input, so that the network here takes what that layer returns. `None` if the file does not
+    /// state it, or if another program wrote something else under that key: see [`notices`](Self::notices).
     ///
     /// # Errors
     /// [`Error::WeightsMetadata`] if this crate wrote the file, and there is no preset of that name, or its
     /// numbers are not valid.
     pub fn preset(&self) -> Result<Option<Preset>> {
         let preset = self.contents.metadata.get(PRESET).map(|text| preset_from_text(text));
-        self.ours(preset.transpose())
+        match self.ours(preset.transpose())? {
+            Some(preset) => Ok(Some(preset)),
+            None => self.normalization(),
+        }
+    }
+
+    /// The preset of a layer that normalizes the input.
+    fn normalization(&self) -> Result<Option<Preset>> {
+        let Some(parts) = normalization(&self.contents) else { return Ok(None) };
+        let [mean, std] = parts.map(|part| {
+            let values = self.values(&part.name)?;
+            let missing = || self.format_error(format!("three values of {}", part.name), "fewer");
+            values.first_chunk::<3>().copied().ok_or_else(missing)
+        });
+        let (mean, std, imagenet) = (mean?, std?, Preset::imagenet());
+        let is_close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+        if mean.iter().zip(&imagenet.mean).chain(std.iter().zip(&imagenet.std)).all(is_close) {
+            return Ok(Some(imagenet));
+        }
+        // Means of colors from 0 to 255, or from 0 to 1.
+        let white = if mean.iter().any(|&mean| mean > 1.0) { 255.0 } else { 1.0 };
+        let preset = Preset { name: "of the weights file".into(), white, mean, std, ..imagenet };
+        preset.validate()?;
+        Ok(Some(preset))
     }
 
     /// The names of the classes: a JSON list under the key `labels` of the file's metadata (safetensors

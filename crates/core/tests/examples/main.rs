@@ -5,7 +5,7 @@
 mod formula;
 mod program;
 
-use alexnet_vgg_core::architecture::NetworkConfig;
+use alexnet_vgg_core::architecture::{NetworkConfig, VggConfig};
 use alexnet_vgg_core::vision;
 use program::{example, fails, run, succeeds, text, write_named, write_weights};
 use std::path::PathBuf;
@@ -324,4 +324,26 @@ fn explain_plan_shows_every_layer() {
     ] {
         fails("explain_plan", &arguments, says);
     }
+}
+
+#[test]
+fn a_preset_may_be_a_file_and_have_another_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [weights, preset] = ["net.safetensors", "ours.json"].map(|name| folder.path().join(name));
+    let config = VggConfig::vgg11().with_width(0.05).with_num_classes(3);
+    write_weights(&config.architecture().expect("valid"), &weights);
+    let json = r#"{"resize": 32, "crop": 32, "mean": 0.5, "std": 0.5}"#;
+    std::fs::write(&preset, json).expect("written");
+    let classify = |options: &[&str]| {
+        let photo = ["examples/photos/cat.jpg", "--weights", text(&weights), "--json"];
+        succeeds("classify", &[&photo, options].concat())
+    };
+    let at_32 = classify(&["--preset", "half", "--input", "32"]);
+    assert_eq!(at_32, classify(&["--preset", text(&preset)]));
+    assert_ne!(at_32, classify(&["--preset", "half"]));
+    assert_ne!(at_32, classify(&["--input", "32"]));
+    std::fs::write(&preset, r#"{"resize": 32}"#).expect("written");
+    let arguments =
+        ["examples/photos/cat.jpg", "--weights", text(&weights), "--preset", text(&preset)];
+    fails("classify", &arguments, "missing field `crop`");
 }

@@ -60,7 +60,7 @@ fn expect_logits(weights: &Weights, architecture: &Architecture, expected: &[f32
 #[test]
 fn every_file_of_caffe_gives_its_network_to_the_bit_and_opencvs_logits() {
     let caffe = Preset::caffe;
-    let at_227 = || Preset { name: "caffe-227".into(), crop: 227, ..caffe() };
+    let at_227 = || Preset { name: "caffe at 227".into(), crop: 227, ..caffe() };
     let own =
         Preset { name: "caffe-own".into(), mean: [93.5, 104.0, 129.25], std: [2.0; 3], ..caffe() };
     for (file, name, preset) in [

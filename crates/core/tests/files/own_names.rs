@@ -3,6 +3,7 @@
 
 use crate::formula;
 use alexnet_vgg_core::architecture::*;
+use alexnet_vgg_core::vision::Preset;
 use alexnet_vgg_core::weights::{LoadOptions, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -212,6 +213,37 @@ fn prefixes_may_be_anywhere() {
     two.extend(with(&|name| format!("student.{name}")));
     let error = file(&two).network(None, LoadOptions::default()).expect_err("two networks");
     assert!(error.to_string().contains("student. and teacher."), "{error}");
+}
+
+/// The network takes what a layer in front of it returns, so the preset does what that layer does.
+#[test]
+fn a_normalization_in_front_is_the_preset() {
+    let vgg16 = tiny(VggConfig::vgg16());
+    let normalized = |mean: [f32; 3], std: [f32; 3]| {
+        let mut tensors = tensors(&vgg16, |key, _, _| format!("1.{key}"));
+        for (name, values) in [("0.mean", mean), ("0.std", std)] {
+            tensors.push((name.into(), vec![1, 3, 1, 1], values.to_vec()));
+        }
+        tensors
+    };
+    let Preset { mean, std, .. } = Preset::imagenet();
+    for (mean, std, name, white) in [
+        (mean, std, "imagenet", 1.0),
+        ([0.4914, 0.4822, 0.4465], [0.25; 3], "of the weights file", 1.0),
+        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "of the weights file", 255.0),
+    ] {
+        let tensors = normalized(mean, std);
+        expect(&vgg16, &tensors, false);
+        let preset = file(&tensors).preset().expect("valid").expect("a preset");
+        assert_eq!(
+            (preset.name.as_str(), preset.mean, preset.std, preset.white),
+            (name, mean, std, white)
+        );
+    }
+    // A mean alone says nothing.
+    let mut half = normalized(mean, std);
+    half.pop();
+    assert!(file(&half).network(None, LoadOptions::default()).is_err());
 }
 
 /// Of convolutions without biases, before batch norm for example, the biases are 0.

@@ -7,6 +7,7 @@ mod augment;
 mod classifier;
 mod photo_files;
 mod photos;
+mod presets;
 mod views;
 
 use std::path::{Path, PathBuf};

@@ -172,7 +172,7 @@ impl Augmentation {
         apply(photo, &self.draw(photo.dimensions(), sample)?)
     }
 
-    /// Appends the augmented sample to `out`, as `[3, crop, crop]` values normalized as by
+    /// Appends the augmented sample to `out`, as `[C, crop, crop]` values normalized as by
     /// [`Preset::batch`]. The preset's `resize` and `crop` are not used: the augmentation has its own.
     ///
     /// # Errors
@@ -187,11 +187,11 @@ impl Augmentation {
     ) -> Result<()> {
         let side = self.crop()? as usize;
         let start = out.len();
-        out.resize(start + 3 * side * side, 0.0);
+        out.resize(start + preset.channels.count() * side * side, 0.0);
         self.write(photo, sample, preset, &mut out[start..]).inspect_err(|_| out.truncate(start))
     }
 
-    /// A batch of augmented samples, `[N, 3, crop, crop]`, computed on rayon's threads.
+    /// A batch of augmented samples, `[N, C, crop, crop]`, computed on rayon's threads.
     ///
     /// # Errors
     /// As for [`values`](Self::values); [`Error::Setting`] if there are no photos, or not exactly
@@ -205,15 +205,16 @@ impl Augmentation {
             });
         }
         let side = self.crop()? as usize;
-        let shape = vec![photos.len(), 3, side, side];
+        let channels = preset.channels.count();
+        let shape = vec![photos.len(), channels, side, side];
         let mut values = zeros(&shape)?;
-        (values.par_chunks_exact_mut(3 * side * side))
+        (values.par_chunks_exact_mut(channels * side * side))
             .zip(photos.par_iter().zip(samples))
             .try_for_each(|(values, (photo, &sample))| self.write(photo, sample, preset, values))?;
         Ok(Array { shape, values })
     }
 
-    /// Writes the augmented sample into `[3, crop, crop]` values.
+    /// Writes the augmented sample into `[C, crop, crop]` values.
     fn write(
         &self,
         photo: &RgbImage,
@@ -222,6 +223,7 @@ impl Augmentation {
         values: &mut [f32],
     ) -> Result<()> {
         preset.validate()?;
+        let photo = &*preset.recolored(photo);
         let mut image = LazyImage::new(photo);
         let operations = self.draw(photo.dimensions(), sample)?;
         operations.into_iter().try_for_each(|operation| image.apply(operation))?;

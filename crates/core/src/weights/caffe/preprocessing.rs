@@ -45,7 +45,7 @@ pub(super) fn preset(
     let std = 1.0 / scale.unwrap_or(1.0);
     let name = match (crop == caffe.crop, mean == caffe.mean && std == 1.0) {
         (true, true) => "caffe".into(),
-        (false, true) => format!("caffe-{crop}"),
+        (false, true) => format!("caffe at {crop}"),
         _ => "caffe-own".into(),
     };
     let preset =

@@ -2,34 +2,18 @@
 
 use super::super::layer_chain::{Chain, ChainLayer, NO_INIT, Operation};
 use super::super::protobuf::ProtobufFile;
+use super::constants::Constants;
 use super::graph::Graph;
 use super::node::{Attribute, Node};
 use super::operators;
 use super::tensor::OnnxTensor;
 use crate::architecture::Layer;
 use crate::error::Result;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Operators that compute the shape for a Reshape.
 const OF_SHAPES: [&str; 8] =
     ["Cast", "Concat", "Gather", "Mul", "ReduceProd", "Slice", "Squeeze", "Unsqueeze"];
-
-/// The constants of a graph by their names: initializers, and nodes that give a constant.
-pub(super) struct Constants<'a>(HashMap<String, OnnxTensor<'a>>);
-
-impl<'a> Constants<'a> {
-    /// The constant that is an input of a node.
-    pub fn tensor(&self, node: &Node, input: usize) -> Result<&OnnxTensor<'a>> {
-        let name = node.inputs.get(input).map_or("", String::as_str);
-        self.0.get(name).ok_or_else(|| {
-            node.error(format!("a constant as input {input}"), format!("{name:?}, which is none"))
-        })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-}
 
 struct Follower<'a> {
     constants: Constants<'a>,

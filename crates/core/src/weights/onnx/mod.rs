@@ -4,6 +4,7 @@
 //! - `operators`: what a node does; `chain`: which node follows which.
 
 mod chain;
+mod constants;
 mod graph;
 mod node;
 mod operators;

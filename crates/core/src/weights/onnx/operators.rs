@@ -2,7 +2,7 @@
 
 use super::super::layer_chain::{ChainLayer, NO_INIT, Operation};
 use super::super::tensor_entry::TensorEntry;
-use super::chain::Constants;
+use super::constants::Constants;
 use super::node::{Attribute, Node};
 use crate::architecture::Layer;
 use crate::error::Result;

@@ -2,18 +2,10 @@
 //! known: nothing may be taken from it, and no such call may have had the weights, which it could change.
 
 use super::super::format_error::FormatError;
-use super::pickle_values::{Arena, Node, NodeId, OpaqueCall};
+use super::pickle_values::{Arena, Node, NodeId};
 use super::storage::storage_of;
 use super::tensor_description::TensorDescription;
 use std::collections::HashSet;
-
-/// The error for weights that a call would have made or changed.
-pub(super) fn not_made(call: &OpaqueCall) -> FormatError {
-    FormatError::new(
-        "weights that no call has to make (save only the state dict: torch.save(model.state_dict(), path))",
-        call.kind(),
-    )
-}
 
 /// Refuses weights that a call in the pickle was given.
 pub(super) fn expect_untouched(
@@ -26,7 +18,7 @@ pub(super) fn expect_untouched(
     let mut walk = Walk::new(arena);
     let mut calls = arena.opaque_calls();
     match calls.find(|call| walk.reaches_storage(&call.parts, is_used)) {
-        Some(call) => Err(not_made(call)),
+        Some(call) => Err(call.not_made()),
         None => Ok(()),
     }
 }

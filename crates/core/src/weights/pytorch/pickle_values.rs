@@ -61,6 +61,14 @@ impl OpaqueCall {
         let function = format!("{}.{}", self.module, self.name);
         format!("the result of a call of {function:?}, which was not executed")
     }
+
+    /// The error for weights that the call would have made or changed.
+    pub fn not_made(&self) -> FormatError {
+        FormatError::new(
+            "weights that no call has to make (save only the state dict: torch.save(model.state_dict(), path))",
+            self.kind(),
+        )
+    }
 }
 
 /// Many times what the largest checkpoint of a VGG with the state of its optimizer needs.

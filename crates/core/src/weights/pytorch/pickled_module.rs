@@ -3,7 +3,6 @@
 
 use super::super::format_error::FormatError;
 use super::super::limits::{MAX_TENSORS, check_name};
-use super::opaque_calls::not_made;
 use super::pickle_values::{Arena, Node, NodeId};
 use super::tensor_description::{TensorDescription, tensor};
 use std::collections::HashSet;
@@ -70,7 +69,7 @@ pub(super) fn module_tensors(
             let name = child_name(arena, &prefix, key)?;
             match arena.get(value) {
                 Node::Object { .. } => pending.push((format!("{name}."), value, depth + 1)),
-                Node::Opaque(call) => return Err(not_made(call)),
+                Node::Opaque(call) => return Err(call.not_made()),
                 _ => {}
             }
         }

@@ -3,7 +3,6 @@
 use super::super::format_error::FormatError;
 use super::super::limits::MAX_DIMENSIONS;
 use super::known_functions::{Function, known_function};
-use super::opaque_calls::not_made;
 use super::pickle_values::{Arena, Node, NodeId};
 use super::storage::{Storage, storage_of};
 use safetensors::tensor::Dtype;
@@ -47,7 +46,7 @@ pub(super) fn tensor(
 ) -> Result<TensorDescription, FormatError> {
     for _ in 0..MAX_DEPTH {
         if let Node::Opaque(call) = arena.get(id) {
-            let error = not_made(call);
+            let error = call.not_made();
             return Err(FormatError::new(format!("{name:?} with {}", error.expected), error.found));
         }
         let Node::Call { function, arguments } = arena.get(id) else {

@@ -4,7 +4,7 @@ use super::super::description::listed;
 use super::super::format_error::FormatError;
 use super::super::key_selection::under_prefix;
 use super::key_path::{self, follow, items};
-use super::opaque_calls::{Walk, expect_untouched, not_made};
+use super::opaque_calls::{Walk, expect_untouched};
 use super::pickle_values::{Arena, Node, NodeId};
 use super::pickled_module::{has_submodules, is_module, module_tensors};
 use super::state_dict::{has_layers, is_plain, state_dict};
@@ -102,7 +102,7 @@ fn container_keys(arena: &Arena, id: NodeId) -> Vec<String> {
 
 fn no_weights(arena: &Arena, root: NodeId) -> FormatError {
     let opaque = |id| match arena.get(id) {
-        Node::Opaque(call) => Some(not_made(call)),
+        Node::Opaque(call) => Some(call.not_made()),
         _ => None,
     };
     let parts = (0..key_path::count(arena, root)).filter_map(|at| key_path::part(arena, root, at));
@@ -158,7 +158,7 @@ impl Search<'_> {
         let here = Found { path: String::new(), id };
         let found = match (self.arena.get(id), items(self.arena, id)) {
             (Node::Opaque(call), _) if self.walk.reaches_storage(&call.parts, |_| true) => {
-                return Err(not_made(call));
+                return Err(call.not_made());
             }
             (_, Some(_)) if is_module(self.arena, id)? => Some(here),
             (_, Some(items)) => self.in_dict(here, items, depth)?,

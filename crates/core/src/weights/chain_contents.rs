@@ -1,0 +1,67 @@
+//! From the chain of layers in a file to its tensors, under the names of the network that it is.
+
+use super::chain_matching::{NearestNetwork, matching_network};
+use super::file_contents::FileContents;
+use super::file_format::Format;
+use super::file_metadata::{INPUT_SIZE, NETWORK};
+use super::file_source::FileSource;
+use super::format_error::FormatError;
+use super::layer_chain::{Chain, Operation};
+use super::strided_view::StridedView;
+use super::tensor_entry::TensorEntry;
+use crate::architecture::{Layer, Table};
+use crate::error::Result;
+use std::collections::BTreeMap;
+
+impl Chain {
+    /// The tensors under torchvision's names, and the network in the metadata, beside whatever else the file states
+    /// (`metadata`); and the network's table, with the published sizes.
+    ///
+    /// # Errors
+    /// [`Error::WeightsFormat`](crate::Error::WeightsFormat) if the layers are not those of a registered network.
+    pub fn contents(
+        self,
+        source: &FileSource,
+        format: Format,
+        mut metadata: BTreeMap<String, String>,
+    ) -> Result<(FileContents, Table)> {
+        let NearestNetwork { table, matches, difference } = matching_network(&self, source)?;
+        if let Some(difference) = difference {
+            let expected = format!(
+                "the layers of a known network; the nearest is {}, which has {}",
+                table.name, difference.expected
+            );
+            return Err(source.error(format.name(), FormatError::new(expected, difference.found)));
+        }
+        let mut tensors = Vec::new();
+        for (key, index) in matches {
+            let layer = &self.layers[index];
+            for (attribute, entry) in &layer.tensors {
+                let view = match (&layer.operation, attribute) {
+                    (Operation::Layer(Layer::Conv { .. }), &"weight")
+                        if key.starts_with("classifier.") =>
+                    {
+                        as_linear(&entry.view)
+                    }
+                    _ => entry.view.clone(),
+                };
+                tensors.push(TensorEntry {
+                    name: format!("{key}.{attribute}"),
+                    view,
+                    ..entry.clone()
+                });
+            }
+        }
+        metadata.insert(NETWORK.into(), table.name.clone());
+        metadata.insert(INPUT_SIZE.into(), table.input[1].to_string());
+        let contents =
+            FileContents { format, tensors, metadata, container: None, checksums: Vec::new() };
+        Ok((contents, table))
+    }
+}
+
+/// The weights of a convolution over a whole map as those of a linear layer.
+fn as_linear(view: &StridedView) -> StridedView {
+    let inputs = view.shape.iter().skip(1).product();
+    StridedView::contiguous(&[view.shape.first().copied().unwrap_or(0), inputs])
+}
