@@ -122,7 +122,12 @@ fn every_golden_file_gives_its_network_to_the_bit() {
         let [file, network] = ["file", "network"].map(|key| case[key].as_str().expect(key));
         let config = NetworkConfig::by_name(network).expect("a known network");
         let config = config.with_width(width).with_num_classes(classes);
-        let weights = Weights::open(folder.join(file)).unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.join(file);
+        let weights = match case["key"].as_str() {
+            Some(key) => Weights::open_at(path, key),
+            None => Weights::open(path),
+        };
+        let weights = weights.unwrap_or_else(|error| panic!("{error}"));
         let all = LoadOptions::default();
         let network = Network::<B>::from_weights(config, &weights, all, &Default::default())
             .unwrap_or_else(|error| panic!("{error}"));
