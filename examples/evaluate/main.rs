@@ -15,6 +15,7 @@ mod files;
 mod pictures;
 mod tally;
 
+use alexnet_vgg::Metadata;
 use alexnet_vgg::engine::Compiled;
 use alexnet_vgg::models::NetworkConfig;
 use alexnet_vgg::predict::{Classifier, Fusion};
@@ -90,7 +91,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .fusion(args.fusion)
         .labels(pictures.labels.clone())
         .top_k(pictures.labels.count());
-    if let Some(preset) = args.preset.preset() {
+    let stated = Metadata { preset: weights.preset()?, labels: None };
+    if let Some(preset) = args.preset.given(&stated, &network)? {
         builder = builder.preset(preset);
     }
     let classifier = builder.build()?;

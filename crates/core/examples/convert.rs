@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    cli::expect_no_input(&args.output, &[&args.input])?;
     let weights = args.key.open(&args.input)?;
     let architecture = architecture(&weights, args.model.as_ref())?;
     let from = cli::names(weights.naming(&architecture)?);
@@ -95,15 +96,14 @@ fn metadata(
     network: &Architecture,
 ) -> Result<Metadata, Box<dyn Error>> {
     let stated = Metadata { preset: weights.preset()?, labels: weights.labels()? };
-    let given = args.preset.preset();
-    let preset = given.map(|preset| stated.preset_for(Some(preset), network)).transpose()?;
+    let preset = args.preset.given(&stated, network)?;
     let labels = args.labels.as_ref().map(Labels::read).transpose()?;
     if let (Some(stated), Some(given)) = (&stated.labels, &labels)
         && stated != given
     {
         return Err("the input's labels differ from those of --labels".into());
     }
-    Ok(stated.or(&Metadata { preset, labels }))
+    Ok(Metadata { preset, labels }.or(&stated))
 }
 
 fn warn_about_lost(metadata: &Metadata) {

@@ -9,7 +9,7 @@ mod cli;
 
 use alexnet_vgg_core::architecture::{Head, NetworkConfig};
 use alexnet_vgg_core::printable;
-use alexnet_vgg_core::weights::{Dtype, Identity, Weights};
+use alexnet_vgg_core::weights::{Dtype, Identity, LoadOptions, Weights};
 use clap::Parser;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
     if let Some(container) = weights.container() {
         cli::print(format!("  inside: {}\n", printable(container)))?;
     }
-    cli::print(format!("  network: {}\n", network(weights.identify())?))?;
+    cli::print(format!("  network: {}\n", network(weights)?))?;
     if let Some(labels) = weights.labels()? {
         let first: Vec<String> = labels.names().iter().take(5).map(|it| printable(it)).collect();
         let more = if labels.count() > first.len() { ", ..." } else { "" };
@@ -92,9 +92,13 @@ fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn network(identity: Option<Identity>) -> Result<String, Box<dyn Error>> {
-    let Some(Identity { networks, naming, features_only }) = identity else {
-        return Ok("unknown".into());
+fn network(weights: &Weights) -> Result<String, Box<dyn Error>> {
+    let Some(Identity { networks, naming, features_only }) = weights.identify() else {
+        let found = match weights.network(None, LoadOptions::default()) {
+            Err(alexnet_vgg_core::Error::Setting { found, .. }) => found,
+            _ => String::new(),
+        };
+        return Ok(format!("none of the known ones, but {}", printable(&found)));
     };
     let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
     let mut text = names.join(" or ");

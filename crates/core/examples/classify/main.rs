@@ -45,7 +45,7 @@ struct Args {
     /// vote.
     #[arg(long, default_value_t)]
     fusion: Fusion,
-    /// The outputs are labels, of which a photo may have any number: the probability of each is its sigmoid.
+    /// A photo may have any number of labels: the probability of each output is its sigmoid.
     #[arg(long)]
     multi_label: bool,
     /// Monte Carlo dropout: the mean probabilities of this many passes with dropout, and their standard
@@ -91,6 +91,11 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let photos = photos::find(&args.photos)?;
     if args.heatmap.is_some() && photos.len() != 1 {
         return Err(format!("--heatmap takes one photo, found {}", photos.len()).into());
+    }
+    if !args.ensemble.is_empty() && args.weights.is_none() && !args.pretrained {
+        return Err(
+            "--ensemble: expected the first network as --weights FILE or --pretrained".into()
+        );
     }
     let mut members = vec![Member::first(args)?];
     for path in &args.ensemble {

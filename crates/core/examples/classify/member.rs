@@ -27,7 +27,7 @@ impl Member {
         let architecture =
             config.with_num_classes(args.num_classes.unwrap_or(1000)).architecture()?;
         if args.pretrained {
-            let weights = pretrained(&architecture, args.preset.preset().as_ref())?;
+            let weights = pretrained(&architecture, args.preset.preset())?;
             return Self::new(architecture, weights);
         }
         cli::expect_memory(&architecture)?;
@@ -56,7 +56,7 @@ impl Member {
 
     /// The preprocessing of --preset, or else the one that the weights were trained with.
     pub fn preset(&self, args: &Args) -> alexnet_vgg_core::Result<Preset> {
-        self.metadata.preset_for(args.preset.preset(), &self.architecture)
+        args.preset.of(&self.metadata, &self.architecture)
     }
 
     pub fn compile(&self, args: &Args) -> alexnet_vgg_core::Result<Compiled> {

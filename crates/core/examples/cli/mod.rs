@@ -27,7 +27,9 @@ pub fn networks(what: &str) -> String {
 
 /// Whose names the tensors of a file have.
 pub fn names(naming: Option<Naming>) -> String {
-    naming.map_or("names of its own".into(), |naming| format!("names as in {naming}"))
+    naming.map_or("matched by the order of its layers".into(), |naming| {
+        format!("names as in {naming}")
+    })
 }
 
 /// Options of the compiled engine.

@@ -20,7 +20,7 @@ pub enum Head {
     /// (AlexNet).
     #[default]
     Published,
-    /// Another one.
+    /// A custom head.
     Custom {
         /// Height and width to which the features are averaged before the first linear layer. If the
         /// features have that size already, this changes nothing.

@@ -76,7 +76,7 @@ impl Classification {
             .collect();
         let first = order.first();
         let agreeing = views.iter().filter(|view| Some(&view.class) == first);
-        let agreement = agreeing.map(|view| view.weight).sum::<f64>().min(1.0);
+        let agreement = agreeing.map(|view| view.weight).sum::<f64>().clamp(0.0, 1.0);
         Self { predictions, probabilities, std_dev, views, agreement }
     }
 

@@ -127,7 +127,7 @@ impl ClassifierBuilder {
 /// Checks that a network with so many outputs can have labels that are combined in this way.
 fn expect_labels(outputs: usize, fusion: Fusion) -> Result<()> {
     let wrong = |expected: &str, found: String| {
-        Err(Error::Setting { place: "several labels".into(), expected: expected.into(), found })
+        Err(Error::Setting { place: "multi-label".into(), expected: expected.into(), found })
     };
     if outputs == 1 {
         return wrong("a network with an output for each label", "a single output".into());

@@ -119,7 +119,7 @@ pub(super) fn check(
                 let (next, start) = next_marker(bytes, at).unwrap_or((0, at + 2));
                 let (is_marked, is_complete) = (next == END_OF_IMAGE, reader.is_complete());
                 if unused + (start - 2 - at) > MAX_STRAY_BYTES && (is_marked || !is_complete) {
-                    return Err(damaged("its pixels"));
+                    return Err(damaged("bad image data"));
                 }
                 if is_complete {
                     return Ok(End { at, is_marked });
@@ -136,7 +136,7 @@ fn truncated() -> String {
 
 fn damaged(what: &str) -> String {
     format!(
-        "a damaged JPEG ({what}); copy or download it again, or save it anew with an image editor"
+        "a damaged JPEG ({what}); copy or download it again, or open it in an image editor and save it"
     )
 }
 

@@ -47,7 +47,7 @@ impl fmt::Display for LeftOut {
         let counts: Vec<String> =
             self.counts.iter().map(|(extension, count)| describe(extension, *count)).collect();
         let formats = "JPEG, PNG, WebP, GIF, BMP, TIFF and PNM";
-        write!(f, "left out {}; read are {formats}", counts.join(", "))
+        write!(f, "left out {}; supported: {formats}", counts.join(", "))
     }
 }
 

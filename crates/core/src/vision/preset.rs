@@ -101,8 +101,8 @@ impl Preset {
     }
 
     /// The preset of VGGFace (Parkhi et al. 2015): as [`caffe`](Self::caffe), with the mean color of its faces, which the
-    /// release for MatConvNet states as `averageImage`, red 129.1863, green 104.7624, blue 93.5940. Of VGGFace2, the mean
-    /// is another one.
+    /// release for MatConvNet states as `averageImage`, red 129.1863, green 104.7624, blue 93.5940. VGGFace2 has a different
+    /// mean.
     pub fn vggface() -> Self {
         Self { name: "vggface".into(), mean: [93.594, 104.7624, 129.1863], ..Self::caffe() }
     }
@@ -177,7 +177,8 @@ impl Preset {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let mut preset = Self::from_json(&text).map_err(|error| match error {
             Error::Setting { place, expected, found } => {
-                Error::Setting { place: format!("{}: {place}", path.display()), expected, found }
+                let place = format!("{}: {}", path.display(), place.trim_end());
+                Error::Setting { place, expected, found }
             }
             other => other,
         })?;
@@ -226,7 +227,10 @@ impl Preset {
         if count != 1 {
             return Err(Error::Setting {
                 place: format!("preset {}", self.name),
-                expected: format!("a network of {} input channels", self.channels.count()),
+                expected: match self.channels {
+                    Channels::Gray => "a network of one input channel".into(),
+                    _ => "a network of one or three input channels, as photos have".into(),
+                },
                 found: format!("one of {count}"),
             });
         }
@@ -275,16 +279,22 @@ impl Preset {
     }
 
     /// Checks that this is the preset that the weights of `network` were trained with; always `Ok` if
-    /// that is unknown (`None`).
+    /// that is unknown (`None`). The sizes may differ: a network takes images of any size.
     pub(crate) fn expect_is(&self, trained_with: Option<&Self>, network: &str) -> Result<()> {
         match trained_with {
-            Some(wanted) if wanted != self => Err(Error::PresetMismatch {
+            Some(wanted) if !wanted.has_colors_of(self) => Err(Error::PresetMismatch {
                 network: network.into(),
                 trained_with: wanted.name.clone(),
                 found: self.name.clone(),
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether both make the same values of the same colors.
+    fn has_colors_of(&self, other: &Self) -> bool {
+        let colors = |preset: &Self| (preset.channels, preset.white, preset.mean, preset.std);
+        colors(self) == colors(other)
     }
 }
 

@@ -6,10 +6,10 @@ use super::file_format::Format;
 use super::file_metadata::{INPUT_SIZE, NETWORK};
 use super::file_source::FileSource;
 use super::format_error::FormatError;
-use super::layer_chain::{Chain, Operation};
+use super::layer_chain::{Chain, ChainLayer, Operation};
 use super::strided_view::StridedView;
 use super::tensor_entry::TensorEntry;
-use crate::architecture::{Layer, Table};
+use crate::architecture::{Layer, Section, Shape, Table};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
@@ -52,11 +52,59 @@ impl Chain {
                 });
             }
         }
+        self.expect_map(&table, &tensors).map_err(|error| source.error(format.name(), error))?;
         metadata.insert(NETWORK.into(), table.name.clone());
         metadata.insert(INPUT_SIZE.into(), table.input[1].to_string());
         let contents =
             FileContents { format, tensors, metadata, container: None, checksums: Vec::new() };
         Ok((contents, table))
+    }
+}
+
+impl Chain {
+    /// Checks that the first linear layer takes the whole map: that of the average pool, or else that of the input, for
+    /// which Caffe and `ceil_mode` round the size of pooled maps up, and a fully convolutional network has more than
+    /// one answer.
+    fn expect_map(&self, table: &Table, tensors: &[TensorEntry]) -> Result<(), FormatError> {
+        let weights = || tensors.iter().filter(|tensor| tensor.name.ends_with(".weight"));
+        let last = weights().rfind(|tensor| tensor.name.starts_with("features."));
+        let linear = weights().find(|tensor| tensor.name.starts_with("classifier."));
+        let (Some(&[channels, ..]), Some(&[_, inputs])) =
+            (last.map(TensorEntry::shape), linear.map(TensorEntry::shape))
+        else {
+            return Ok(());
+        };
+        let is_pool = |layer: &ChainLayer| {
+            matches!(
+                layer.operation,
+                Operation::AveragePool { .. }
+                    | Operation::GlobalAveragePool
+                    | Operation::WindowWeights { .. }
+            )
+        };
+        let map = match self.input.filter(|_| !self.layers.iter().any(is_pool)) {
+            None => Some(table.pool),
+            Some(input) => map_before_pool(table, input),
+        };
+        let [height, width] = map.unwrap_or_default();
+        if channels.checked_mul(height * width) == Some(inputs) {
+            return Ok(());
+        }
+        let expected = format!(
+            "a first linear layer for the map of {height}x{width} that the input gives ({} inputs)",
+            channels.saturating_mul(height * width)
+        );
+        Err(FormatError::new(expected, format!("{inputs} inputs")))
+    }
+}
+
+/// Height and width of the last map, for an input of this size.
+fn map_before_pool(table: &Table, input: [usize; 2]) -> Option<[usize; 2]> {
+    let steps = table.walk(input).ok()?;
+    let pool = steps.iter().find(|step| step.section == Section::AvgPool)?;
+    match pool.input {
+        Shape::Map([_, height, width]) => Some([height, width]),
+        Shape::Vector(_) => None,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::description::{describe, listed};
 use super::matched_tensors::NetworkPart;
-use super::name_prefixes::prefixes_of_several;
 use super::{LoadOptions, Weights};
 use crate::architecture::NetworkConfig;
 use crate::error::{Error, Result};
@@ -55,7 +54,24 @@ impl Weights {
         let identity = self.identify_among(std::slice::from_ref(hint), parts);
         let found = identity.and_then(|identity| identity.networks.into_iter().next());
         let config = found.unwrap_or_else(|| self.with_sizes_of_file(hint));
-        self.reader(&config.architecture()?, options).map(|_| config)
+        match self.reader(&config.architecture()?, options) {
+            Ok(_) => Ok(config),
+            Err(error) => Err(self.with_own_network(error)),
+        }
+    }
+
+    /// The error for another network than the file's: which that is says more than all tensors that differ.
+    fn with_own_network(&self, error: Error) -> Error {
+        let own = self.identify().filter(|identity| !identity.features_only);
+        match (error, own.as_ref().map(|identity| &identity.networks[..])) {
+            (Error::WeightsMismatch { path, network, .. }, Some([own]))
+                if own.table().name != network =>
+            {
+                let differences = vec![format!("all tensors are those of {}", own.table().name)];
+                Error::WeightsMismatch { path, network, differences }
+            }
+            (error, _) => error,
+        }
     }
 
     fn only_network(&self, options: LoadOptions) -> Result<NetworkConfig> {
@@ -70,7 +86,7 @@ impl Weights {
 
     fn not_one_network(&self, networks: &[NetworkConfig], is_usable: bool) -> Error {
         let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
-        let several = prefixes_of_several(&self.contents);
+        let several = self.prefixes_of_several();
         let found = if names.is_empty() && !several.is_empty() {
             let prefixes = several.join(" and ");
             format!(

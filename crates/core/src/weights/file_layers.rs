@@ -8,6 +8,9 @@ use super::tensor_entry::TensorEntry;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+/// More layers of one kind are of no network here. (The deepest has 16 convolutions.)
+const MAX_LAYERS: usize = 64;
+
 /// A convolution, a linear layer or a batch norm of a file: the indices of its tensors.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileLayer {
@@ -79,6 +82,11 @@ impl FileLayers {
     }
 
     fn sort(&mut self, contents: &FileContents) {
+        let counts = [&self.convolutions, &self.batch_norms, &self.linear].map(Vec::len);
+        if counts.into_iter().any(|count| count > MAX_LAYERS) {
+            self.is_ordered = false;
+            return;
+        }
         let tensors = &contents.tensors;
         let channels = |layer: &FileLayer| layer.weight.map(|weight| tensors[weight].shape()[1]);
         let first = self.convolutions.iter().min_by_key(|layer| channels(layer));

@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 const WRAPPERS: [&str; 4] =
     ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
-/// What is in the names of tensors beside the network: class weights and the like.
-const LOSSES: [&str; 3] = ["loss", "criterion", "metric"];
+/// A word in the names of class weights, which a loss has beside the network.
+const LOSSES: [&str; 2] = ["loss", "criterion"];
+/// The last part of such names.
+const CLASS_WEIGHTS: [&str; 3] = ["weight", "pos_weight", "alpha"];
 
 /// How many components (`model.`, `net.backbone.`) may be before the names of the network.
 const MAX_COMPONENTS: usize = 4;
@@ -38,12 +40,18 @@ pub(super) fn candidates(contents: &FileContents) -> Vec<Candidate> {
     prefixes.filter_map(|prefix| candidate(contents, &names, &prefix)).collect()
 }
 
-/// The prefixes of the networks in a file that has several; otherwise none.
-pub(super) fn prefixes_of_several(contents: &FileContents) -> Vec<String> {
-    let prefixes = network_prefixes(&names_without_wrappers(contents), contents);
+/// What may be several networks side by side, with their prefixes: each without whatever is beside it.
+pub(super) fn side_by_side(contents: &FileContents) -> Vec<(String, Candidate)> {
+    let names = names_without_wrappers(contents);
+    let prefixes = network_prefixes(&names, contents);
     let depth = |prefix: &String| prefix.matches('.').count();
-    let side_by_side = prefixes.chunk_by(|a, b| depth(a) == depth(b));
-    side_by_side.filter(|prefixes| prefixes.len() > 1).flatten().cloned().collect()
+    let several = prefixes.chunk_by(|a, b| depth(a) == depth(b)).filter(|it| it.len() > 1);
+    let candidates = several.flatten().filter_map(|prefix| {
+        let mut own = names.clone();
+        own.retain(|(name, _)| name.starts_with(prefix.as_str()));
+        Some((prefix.clone(), candidate(contents, &own, prefix)?))
+    });
+    candidates.collect()
 }
 
 /// The names of the tensors, except those of a normalization in front of the network, and their indices.
@@ -95,14 +103,20 @@ fn candidate<'a>(
     let inside: HashSet<_> = inside.collect();
     // A counter, the weights of a loss, or the same network once more.
     let is_unrelated = |tensor: &'a TensorEntry| {
-        let name = tensor.name.to_lowercase();
-        tensor.is_negligible()
-            || LOSSES.iter().any(|loss| name.contains(loss))
-            || inside.contains(&place(tensor))
+        tensor.is_negligible() || is_class_weight(tensor) || inside.contains(&place(tensor))
     };
     if index_by_name.is_empty() || !beside.into_iter().all(is_unrelated) {
         return None;
     }
     let layers = FileLayers::new(contents, &index_by_name);
     Some(Candidate { names: index_by_name, layers })
+}
+
+/// Whether it is a vector of weights for the classes, in a loss.
+fn is_class_weight(tensor: &TensorEntry) -> bool {
+    let Some((module, attribute)) = tensor.name.rsplit_once('.') else { return false };
+    let has_word = |word: &str| LOSSES.iter().any(|loss| word.eq_ignore_ascii_case(loss));
+    tensor.shape().len() <= 1
+        && CLASS_WEIGHTS.contains(&attribute)
+        && module.split(['.', '_']).any(has_word)
 }

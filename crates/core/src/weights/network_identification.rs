@@ -4,7 +4,7 @@ use super::file_contents::FileContents;
 use super::file_metadata::{INPUT_SIZE, NETWORK};
 use super::matched_tensors::{MatchedTensors, NetworkPart};
 use super::name_matching::{BestNaming, best_naming, match_names};
-use super::name_prefixes::{Candidate, candidates};
+use super::name_prefixes::{Candidate, candidates, side_by_side};
 use super::naming::{NamedTensor, Naming};
 use super::network_sizes::{with_channels, with_sizes};
 use super::order_matching::match_in_order;
@@ -55,6 +55,17 @@ impl Weights {
     pub(super) fn with_sizes_of_file(&self, config: &NetworkConfig) -> NetworkConfig {
         let sized = File::new(&self.contents).with_sizes(config);
         sized.unwrap_or_else(|| config.clone())
+    }
+
+    /// The prefixes of the networks in a file that has several; otherwise none.
+    pub(super) fn prefixes_of_several(&self) -> Vec<String> {
+        let is_network = |candidate| {
+            let file = File { contents: &self.contents, candidates: vec![candidate] };
+            let parts = [NetworkPart::Whole, NetworkPart::Features];
+            parts.into_iter().any(|part| file.identify(&NetworkConfig::all(), part).is_some())
+        };
+        let several = side_by_side(&self.contents).into_iter();
+        several.filter_map(|(prefix, candidate)| is_network(candidate).then_some(prefix)).collect()
     }
 
     /// The registered network that has most in common with this file, and how they differ.

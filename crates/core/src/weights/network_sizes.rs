@@ -134,7 +134,7 @@ impl FoundSizes {
         let head = match head.as_slice() {
             [] => None,
             [first, .., last] | [first @ last] => Some(FoundHead {
-                pool: pool(*channels.last()?, first)?,
+                pool: pool(*channels.last()?, first, head.len() == 1)?,
                 hidden: head[..head.len() - 1].iter().map(|shape| shape[0]).collect(),
                 classes: last[0],
             }),
@@ -150,9 +150,11 @@ impl FoundSizes {
 }
 
 /// The size of the map that the first linear layer takes, from the shape of its weight: `[out, in]`, or as a
-/// convolution `[out, C, height, width]`.
-fn pool(channels: usize, first: &[usize]) -> Option<[usize; 2]> {
+/// convolution `[out, C, height, width]`. A convolution of 1×1 is the same before the average and behind it only if
+/// no activation follows.
+fn pool(channels: usize, first: &[usize], is_only: bool) -> Option<[usize; 2]> {
     match *first {
+        [_, _, 1, 1] if !is_only => None,
         [_, inputs, height, width] => (inputs == channels).then_some([height, width]),
         [_, inputs] => {
             let cells = inputs.checked_div(channels).filter(|cells| cells * channels == inputs)?;

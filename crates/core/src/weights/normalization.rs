@@ -5,6 +5,8 @@ use super::tensor_entry::TensorEntry;
 
 const MEAN: &str = "mean";
 const STD: &str = "std";
+/// What may stand before: other statistics (`running_mean`, `target_mean`) are not of the input.
+const OF_INPUTS: [&str; 7] = ["", "pixel_", "norm_", "image_", "img_", "input_", "new_"];
 
 /// The tensors of the mean and the standard deviation, one value for each of three channels. If there are several, they
 /// are the same: robustness libraries save a network twice. Otherwise `None`.
@@ -23,7 +25,9 @@ pub(super) fn normalization(contents: &FileContents) -> Option<[&TensorEntry; 2]
 /// Whether a tensor has the name and the shape of such a mean or standard deviation.
 pub(super) fn is_part(tensor: &TensorEntry) -> bool {
     let name = tensor.name.rsplit('.').next().unwrap_or_default();
-    let is_named = name.ends_with(MEAN) || name.ends_with(STD);
+    let what = name.strip_suffix(MEAN).or(name.strip_suffix(STD));
     let mut sizes = tensor.shape().iter().filter(|&&size| size != 1);
-    is_named && !name.starts_with("running") && sizes.next() == Some(&3) && sizes.next().is_none()
+    what.is_some_and(|what| OF_INPUTS.contains(&what))
+        && sizes.next() == Some(&3)
+        && sizes.next().is_none()
 }

@@ -163,8 +163,19 @@ fn is_written_as_convolution(map: &[usize], expected: &[usize], found: &[usize])
     outputs == found_outputs && (is_whole_map || *window == [inputs, 1, 1])
 }
 
-/// Convolutions, or linear layers, have biases all or none: a single one that is missing was lost.
+/// Convolutions, or linear layers, have biases all or none: a single one that is missing was lost. Matrices without
+/// biases beside convolutions that have them are no linear layers: embeddings, or centers of a loss.
 fn check_biases(matched: &MatchedTensors, architecture: &Architecture) -> Result<(), String> {
+    let is_biased = |section: Section| {
+        let own = architecture.steps().iter().filter(|step| step.section == section);
+        let own = own.filter(|step| !matches!(step.layer, Layer::BatchNorm));
+        let mut biases = own.flat_map(|step| &step.parameters).filter(|it| it.role == Role::Bias);
+        biases.any(|it| matches!(matched.parameters.get(&it.key), Some(ParameterSource::Tensor(_))))
+    };
+    let is_whole = matched.parameters.keys().any(|key| key.starts_with("classifier."));
+    if is_whole && is_biased(Section::Features) && !is_biased(Section::Classifier) {
+        return Err("the linear layers have no biases, unlike the convolutions".into());
+    }
     for section in [Section::Features, Section::Classifier] {
         let steps = architecture.steps().iter().filter(|step| step.section == section);
         let biases = steps.filter(|step| !matches!(step.layer, Layer::BatchNorm));

@@ -9,7 +9,7 @@ use super::weights_file::Weights;
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
-use crate::vision::{Labels, Preset};
+use crate::vision::{Channels, Labels, Preset};
 
 impl Weights {
     /// The preset that the weights were trained with: its name, or the whole preset as JSON, under the
@@ -41,9 +41,12 @@ impl Weights {
         if mean.iter().zip(&imagenet.mean).chain(std.iter().zip(&imagenet.std)).all(is_close) {
             return Ok(Some(imagenet));
         }
-        // Means of colors from 0 to 255, or from 0 to 1.
-        let white = if mean.iter().any(|&mean| mean > 1.0) { 255.0 } else { 1.0 };
-        let preset = Preset { name: "of the weights file".into(), white, mean, std, ..imagenet };
+        // Of levels from 0 to 255, or from 0 to 1.
+        let white = if mean.iter().chain(&std).any(|&value| value > 1.0) { 255.0 } else { 1.0 };
+        // Photos are more red than blue on average, so the smaller mean is that of blue.
+        let channels = if mean[0] < mean[2] { Channels::Bgr } else { Channels::Rgb };
+        let name = "stated in the file".into();
+        let preset = Preset { name, channels, white, mean, std, ..imagenet };
         preset.validate()?;
         Ok(Some(preset))
     }

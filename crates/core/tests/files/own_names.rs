@@ -229,8 +229,9 @@ fn a_normalization_in_front_is_the_preset() {
     let Preset { mean, std, .. } = Preset::imagenet();
     for (mean, std, name, white) in [
         (mean, std, "imagenet", 1.0),
-        ([0.4914, 0.4822, 0.4465], [0.25; 3], "of the weights file", 1.0),
-        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "of the weights file", 255.0),
+        ([0.4914, 0.4822, 0.4465], [0.25; 3], "stated in the file", 1.0),
+        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "stated in the file", 255.0),
+        ([0.0; 3], [255.0; 3], "stated in the file", 255.0),
     ] {
         let tensors = normalized(mean, std);
         expect(&vgg16, &tensors, false);
@@ -319,6 +320,27 @@ fn what_the_layers_do_not_show_is_not_guessed() {
         more.push((name.into(), vec![1], vec![0.25]));
         refused(&more, name);
     }
+    // A layer behind the network, whatever its name sounds like.
+    for (name, shape) in
+        [("glossy.weight", vec![1]), ("loss_head.bias", vec![7]), ("metric_fc.weight", vec![4, 7])]
+    {
+        let mut more = tensors(&vgg16, |key, _, _| format!("net.{key}"));
+        let count = shape.iter().product();
+        more.push((name.into(), shape, vec![0.5; count]));
+        refused(&more, name);
+    }
+    // A convolution and a ReLU before the average of the map.
+    let hidden = tiny(VggConfig::vgg16().with_head(Head::new([1, 1], [16])));
+    let mut before = tensors(&hidden, |key, _, _| key.into());
+    for (_, shape, _) in before.iter_mut().filter(|(name, ..)| name == "classifier.0.weight") {
+        shape.extend([1, 1]);
+    }
+    refused(&before, "a convolution before the average");
+    // Centers of a loss are no linear layer.
+    let features = VggConfig::vgg16().with_head(Head::linear([1, 1]));
+    let centers = tensors(&tiny(features), |key, _, _| key.replace("classifier.0", "centers"));
+    let centers = Vec::from_iter(centers.into_iter().filter(|(name, ..)| name != "centers.bias"));
+    refused(&centers, "centers");
     // AlexNets for 32×32 pixels have other strides.
     let small = tiny(AlexNetConfig::torchvision().with_head(Head::linear([1, 1])));
     refused(&tensors(&small, |key, _, _| key.replace("classifier.0", "classifier")), "cifar");

@@ -65,9 +65,15 @@ pub(super) fn parse(source: &FileSource) -> Result<FileContents> {
         // The format does not say how many layers there are, so this may be what is left of a file that was cut.
         return Err(file.error("a whole network", "its convolutional part alone"));
     }
-    // Of gray pictures there is no preset.
-    if contents.tensors.first().and_then(|tensor| tensor.shape().get(1)) == Some(&3) {
-        let preset = preprocessing::preset(&net, input, &table, &file)?;
+    let channels = contents.tensors.first().and_then(|tensor| tensor.shape().get(1)).copied();
+    let preset = preprocessing::preset(&net, input, &table, &file)?;
+    let preset = match channels {
+        Some(3) => Some(preset),
+        Some(1) => Some(preprocessing::of_gray(preset)),
+        // Of other pictures there is none.
+        _ => None,
+    };
+    if let Some(preset) = preset {
         contents.metadata.insert(PRESET.into(), preset_to_text(&preset));
     }
     Ok(contents)

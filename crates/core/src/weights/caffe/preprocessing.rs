@@ -5,7 +5,7 @@ use super::Net;
 use super::layer_parameter::{CaffeLayer, Settings};
 use crate::architecture::{Layer, Shape, Table};
 use crate::error::Result;
-use crate::vision::Preset;
+use crate::vision::{Channels, Preset};
 
 /// What the layers of data say about the pictures. A mean picture is in a file of its own, so all of them are as
 /// [`Preset::caffe`], whose mean is that of ImageNet.
@@ -52,6 +52,14 @@ pub(super) fn preset(
         Preset { name, resize: caffe.resize.max(crop), crop, mean, std: [std; 3], ..caffe };
     preset.validate().map_err(|error| file.error("a valid preset", error.to_string()))?;
     Ok(preset)
+}
+
+/// The same for gray pictures: a mean that the file states, or else none.
+pub(super) fn of_gray(preset: Preset) -> Preset {
+    let [first, ..] = preset.mean;
+    let mean = if preset.mean == [first; 3] { first } else { 0.0 };
+    let name = "caffe in gray".into();
+    Preset { name, channels: Channels::Gray, mean: [mean; 3], ..preset }
 }
 
 fn pools_leave_nothing_out(table: &Table, side: usize) -> bool {

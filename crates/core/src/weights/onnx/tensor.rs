@@ -48,7 +48,10 @@ impl<'a> OnnxTensor<'a> {
                 5 => message.set(&mut values, &field, Values::Unread("values in int32_data"))?,
                 // Lists of shapes are short; other lists of numbers are not read.
                 7 if message.add_numbers(&field, &mut ints).is_ok() => {}
-                7 => values = Some(Values::Unread("a long list of whole numbers")),
+                7 => {
+                    ints.clear();
+                    values = Some(Values::Unread("a long list of whole numbers"));
+                }
                 8 => message.set(&mut name, &field, message.text(&field)?)?,
                 9 => message.set(&mut values, &field, Values::Raw(message.bytes(&field)?))?,
                 13 => values = Some(Values::Unread(EXTERNAL)),

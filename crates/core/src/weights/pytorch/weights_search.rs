@@ -9,7 +9,7 @@ use super::pickle_values::{Arena, Node, NodeId};
 use super::pickled_module::{has_submodules, is_module, module_tensors};
 use super::state_dict::{has_layers, is_plain, state_dict};
 use super::tensor_description::{TensorDescription, is_tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The keys under which training scripts save the weights.
 const WEIGHTS_KEYS: [&str; 13] = [
@@ -56,7 +56,14 @@ pub(super) fn find_weights(
     let start = follow(arena, root, key.unwrap_or_default())?;
     let mut search =
         Search { arena, known: HashMap::new(), walk: Walk::new(arena), comparisons: 0 };
-    let Some(found) = search.weights(start.id, 0)? else {
+    let found = search.weights(start.id, 0).map_err(|error| {
+        if error.expected == ONE_SET {
+            several_sets(arena, start.id, start.rest, error)
+        } else {
+            error
+        }
+    })?;
+    let Some(found) = found else {
         return Err(no_weights(arena, start.id));
     };
     let mut tensors = tensors_of(arena, found.id)?;
@@ -71,6 +78,18 @@ pub(super) fn find_weights(
         path => Some(format!("a checkpoint, its weights under {path:?}")),
     };
     Ok(FoundWeights { tensors, container })
+}
+
+/// The error for several sets of weights, with the keys that there are.
+fn several_sets(arena: &Arena, id: NodeId, rest: &str, error: FormatError) -> FormatError {
+    let keys = listed(container_keys(arena, id));
+    if rest.is_empty() {
+        return FormatError::new(error.expected, format!("{}; the keys are {keys}", error.found));
+    }
+    FormatError::new(
+        format!("the key {rest:?}"),
+        format!("several sets of weights, and the keys {keys}"),
+    )
 }
 
 /// The tensors of a module or a state dict.
@@ -178,12 +197,13 @@ impl Search<'_> {
         depth: usize,
     ) -> Result<Option<Found>, FormatError> {
         let own = items.iter().filter(|&&(_, value)| is_tensor(self.arena, value)).count();
-        if let Some(found) = self.under_usual_keys(items, depth)? {
+        if let Some(found) = self.under_usual_keys(here.id, items, depth)? {
+            self.expect_no_part(here.id, &found, depth)?;
             // A checkpoint may have a few tensors beside the weights, but fewer than the weights have.
             return match self.arena.get(found.id) {
                 Node::Dict(inside) if own > 0 && own >= inside.len() => {
                     let found = format!("weights under {:?} and others beside it", found.path);
-                    Err(FormatError::new(one_set(), found))
+                    Err(FormatError::new(ONE_SET, found))
                 }
                 _ => Ok(Some(found)),
             };
@@ -198,6 +218,7 @@ impl Search<'_> {
 
     fn under_usual_keys(
         &mut self,
+        here: NodeId,
         items: &[(NodeId, NodeId)],
         depth: usize,
     ) -> Result<Option<Found>, FormatError> {
@@ -209,6 +230,10 @@ impl Search<'_> {
             return Ok(Some(found));
         }
         let average = self.under(&AVERAGE_KEYS, &named, depth)?;
+        if average.is_some() {
+            // With another network under a key of its own, the average may not be what is meant.
+            self.by_structure(here, depth)?;
+        }
         let other = named
             .iter()
             .find(|&(name, &id)| WEIGHTS_KEYS.contains(name) && !is_unrelated(self.arena.get(id)));
@@ -238,7 +263,46 @@ impl Search<'_> {
                 found = Some(self.one_of(found, inside.inside(&key))?);
             }
         }
+        if let Some(found) = &found {
+            self.expect_no_part(id, found, depth)?;
+        }
         Ok(found)
+    }
+
+    /// Refuses linear layers beside the weights, which may be the rest of the network: `{"backbone": ..., "head": ...}`.
+    fn expect_no_part(
+        &mut self,
+        here: NodeId,
+        weights: &Found,
+        depth: usize,
+    ) -> Result<(), FormatError> {
+        let mut seen = HashSet::from([weights.id]);
+        for index in 0..key_path::count(self.arena, here) {
+            let part = key_path::part(self.arena, here, index);
+            let Some(part) = part.filter(|&part| key_path::is_container(self.arena, part)) else {
+                continue;
+            };
+            let Some(inside) = self.weights(part, depth + 1)? else { continue };
+            if seen.insert(inside.id) && self.is_head(inside.id) {
+                let key = key_path::part_key(self.arena, here, index).unwrap_or("?".into());
+                let found =
+                    format!("weights under {:?}, and linear layers under {key:?}", weights.path);
+                return Err(FormatError::new(ONE_SET, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has linear layers and no convolutions.
+    fn is_head(&self, id: NodeId) -> bool {
+        let tensors = tensors_of(self.arena, id).unwrap_or_default();
+        let has_rank = |rank: usize| {
+            tensors.iter().any(|(name, tensor)| {
+                let is_weight = name == "weight" || name.ends_with(".weight");
+                is_weight && tensor.shape.len() == rank
+            })
+        };
+        has_rank(2) && !has_rank(4)
     }
 
     /// Whether it has layers. A loss may be a module, too, and an optimizer has tensors.
@@ -290,7 +354,7 @@ impl Search<'_> {
             return Ok(first);
         }
         let found = format!("weights under {:?} and others under {:?}", first.path, second.path);
-        Err(FormatError::new(one_set(), found))
+        Err(FormatError::new(ONE_SET, found))
     }
 
     /// Whether two sets of weights are views of the same values under the same names, as those of a module
@@ -310,9 +374,8 @@ impl Search<'_> {
     }
 }
 
-fn one_set() -> &'static str {
-    "one set of weights, or a key that chooses one (`Weights::open_at`; --key in the examples)"
-}
+const ONE_SET: &str =
+    "one set of weights, or a key that chooses one (--key in the examples, `Weights::open_at`)";
 
 /// Whether a value under a key of weights is something else, such as the name of the network.
 fn is_unrelated(node: &Node) -> bool {

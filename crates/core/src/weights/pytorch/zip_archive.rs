@@ -36,7 +36,7 @@ fn error(source: &FileSource, expected: impl Into<String>, found: impl Into<Stri
 /// All files of the archive, none of which overlap.
 pub(super) fn stored_files(source: &FileSource) -> Result<StoredFiles> {
     let zip_error = |found: rawzip::Error| {
-        error(source, "a whole zip archive", format!("one that is not: {found}"))
+        error(source, "a whole zip archive; copy or download it again", format!("{found}"))
     };
     let mut buffer = vec![0; MAX_RECORD_BYTES];
     let archive = ZipLocator::new()
