@@ -108,7 +108,10 @@ fn classify_ranks_the_classes_of_each_photo_or_says_why_not() {
         (&["examples/photos/cat.jpg", "--views", "nine-crop"], "ten-crop"),
         (&["examples/photos/cat.jpg", "--scales", "100"], "at least the preset's crop, 224"),
         (&["examples/photos", "--heatmap", "map.png"], "takes one photo, found 2"),
-        (&["examples/photos/cat.jpg", "--ensemble", "Cargo.toml"], "Cargo.toml"),
+        (
+            &["examples/photos/cat.jpg", "--ensemble", "Cargo.toml"],
+            "expected the first network as --weights",
+        ),
         (&["examples/photos/cat.jpg", "--weights", "a", "--pretrained"], "cannot be used with"),
         (&[], "PHOTOS"),
     ] {
