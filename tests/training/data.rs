@@ -141,7 +141,7 @@ fn a_folder_of_classes_is_read_in_torchvisions_order() {
     assert_eq!(list.per_class(), [1, 6]);
     assert_eq!(names(&list, folder.path()), torchvision);
     let [note] = list.notes() else { panic!("{:?}", list.notes()) };
-    assert!(note.contains("left out 1 .heic (convert them to JPEG), 1 .txt; read are"), "{note}");
+    assert!(note.contains("left out 1 .heic (convert them to JPEG), 1 .txt; supported:"), "{note}");
 }
 
 #[test]

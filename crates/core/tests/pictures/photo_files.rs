@@ -24,7 +24,7 @@ fn files_that_are_left_out_are_counted_by_extension() {
     ["a.HEIC", "b.heic", "readme", "x.txt"].iter().for_each(|file| left_out.add(file));
     assert_eq!(
         left_out.to_string(),
-        "left out 1 without an extension, 2 .heic (convert them to JPEG), 1 .txt; read are JPEG, PNG, WebP, GIF, \
+        "left out 1 without an extension, 2 .heic (convert them to JPEG), 1 .txt; supported: JPEG, PNG, WebP, GIF, \
          BMP, TIFF and PNM"
     );
 }
