@@ -9,7 +9,7 @@ use super::format_error::FormatError;
 use super::layer_chain::{Chain, ChainLayer, Operation};
 use super::strided_view::StridedView;
 use super::tensor_entry::TensorEntry;
-use crate::architecture::{Layer, Section, Shape, Table};
+use crate::architecture::{Layer, Table};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
@@ -82,9 +82,10 @@ impl Chain {
                     | Operation::WindowWeights { .. }
             )
         };
-        let map = match self.input.filter(|_| !self.layers.iter().any(is_pool)) {
-            None => Some(table.pool),
-            Some(input) => map_before_pool(table, input),
+        let map = if self.input.is_none() || self.layers.iter().any(is_pool) {
+            Some(table.pool)
+        } else {
+            self.map_before_pool(table)
         };
         let [height, width] = map.unwrap_or_default();
         if channels.checked_mul(height * width) == Some(inputs) {
@@ -95,16 +96,6 @@ impl Chain {
             channels.saturating_mul(height * width)
         );
         Err(FormatError::new(expected, format!("{inputs} inputs")))
-    }
-}
-
-/// Height and width of the last map, for an input of this size.
-fn map_before_pool(table: &Table, input: [usize; 2]) -> Option<[usize; 2]> {
-    let steps = table.walk(input).ok()?;
-    let pool = steps.iter().find(|step| step.section == Section::AvgPool)?;
-    match pool.input {
-        Shape::Map([_, height, width]) => Some([height, width]),
-        Shape::Vector(_) => None,
     }
 }
 

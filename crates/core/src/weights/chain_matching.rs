@@ -5,7 +5,7 @@ use super::file_source::FileSource;
 use super::layer_chain::{Chain, ChainLayer, Operation};
 use super::tensor_entry::TensorEntry;
 use crate::architecture::{
-    Architecture, Head, Layer, NetworkConfig, PoolWindows, Section, Shape, Step, Table,
+    Architecture, Head, Layer, NetworkConfig, PoolWindows, Section, Step, Table,
 };
 use crate::error::Result;
 use std::mem::discriminant;
@@ -92,9 +92,7 @@ fn pool(operation: &Operation, chain: &Chain, network: &Table) -> Option<[usize;
             Some([*rows.shape().first()?, *columns.shape().get(1)?])
         }
         Operation::AveragePool { kernel, stride } if *kernel != [1, 1] => {
-            let steps = network.walk(chain.input?).ok()?;
-            let before = steps.iter().find(|step| step.section == Section::AvgPool)?.input;
-            let Shape::Map([_, height, width]) = before else { return None };
+            let [height, width] = chain.map_before_pool(network)?;
             let count = |length: usize, kernel: usize, stride: usize| {
                 Some(length.checked_sub(kernel)?.checked_div(stride)? + 1)
             };
@@ -181,7 +179,8 @@ impl<'a> Comparison<'a> {
         if let Operation::AveragePool { kernel: [1, 1], stride: [1, 1] } = operation {
             return Ok(true);
         }
-        let Some([height, width]) = self.map_size() else { return Ok(false) };
+        let map = self.chain.map_before_pool(self.architecture);
+        let Some([height, width]) = map else { return Ok(false) };
         let [rows, columns] = self.architecture.pool;
         let rows = PoolWindows { length: height, count: rows };
         let columns = PoolWindows { length: width, count: columns };
@@ -195,16 +194,6 @@ impl<'a> Comparison<'a> {
                     && self.are_weights(right, columns, |[i, j]| [j, i])?)
             }
             _ => Ok(false),
-        }
-    }
-
-    /// The size of the map before the adaptive pool, if the file states that of the input.
-    fn map_size(&self) -> Option<[usize; 2]> {
-        let steps = self.architecture.walk(self.chain.input?).ok()?;
-        let pool = steps.iter().find(|step| step.section == Section::AvgPool)?;
-        match pool.input {
-            Shape::Map([_, height, width]) => Some([height, width]),
-            Shape::Vector(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The layers of a file that holds a network and not only its tensors: a chain, as Caffe's and ONNX's readers find it.
 
 use super::tensor_entry::TensorEntry;
-use crate::architecture::{BiasInit, Init, Layer, WeightInit};
+use crate::architecture::{BiasInit, Init, Layer, Section, Shape, Table, WeightInit};
 
 /// What a layer of a file does.
 #[derive(Clone, Debug)]
@@ -45,6 +45,18 @@ pub(super) struct Chain {
     /// Whether the file states its output, as ONNX does. A file of Caffe that was cut between two layers is a network of
     /// fewer layers.
     pub has_output: bool,
+}
+
+impl Chain {
+    /// Height and width of the map before a network's adaptive pool, if the file states those of the input.
+    pub fn map_before_pool(&self, network: &Table) -> Option<[usize; 2]> {
+        let steps = network.walk(self.input?).ok()?;
+        let pool = steps.iter().find(|step| step.section == Section::AvgPool)?;
+        match pool.input {
+            Shape::Map([_, height, width]) => Some([height, width]),
+            Shape::Vector(_) => None,
+        }
+    }
 }
 
 /// The initialization of layers that are only compared.

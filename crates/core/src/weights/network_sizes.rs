@@ -17,11 +17,9 @@ pub(super) fn with_sizes(
     let found = FoundSizes::new(&published, layers, tensors)?;
     let config = config.clone().with_in_channels(found.in_channels);
     let channels = outputs(&published.features);
-    if part == NetworkPart::Features {
-        return Some(config.with_width(common_width(&channels, &found.channels)?));
-    }
-    let Some(head) = found.head else {
-        return Some(config.with_width(common_width(&channels, &found.channels)?));
+    let width_of_channels = || common_width(&channels, &found.channels);
+    let Some(head) = found.head.filter(|_| part == NetworkPart::Whole) else {
+        return Some(config.with_width(width_of_channels()?));
     };
     let mut hidden = outputs(&published.classifier);
     hidden.pop();
@@ -36,7 +34,7 @@ pub(super) fn with_sizes(
     {
         return config.with_width(width).with_head(Head::Published).ok();
     }
-    let width = common_width(&channels, &found.channels)?;
+    let width = width_of_channels()?;
     config.with_width(width).with_head(Head::new(head.pool, head.hidden)).ok()
 }
 

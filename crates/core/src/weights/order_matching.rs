@@ -7,7 +7,7 @@ use super::file_contents::FileContents;
 use super::file_layers::{FileLayer, FileLayers};
 use super::matched_tensors::{MatchedTensors, NetworkPart, ParameterSource};
 use super::tensor_entry::is_float;
-use crate::architecture::{Architecture, Layer, Role, Section, Step};
+use crate::architecture::{Architecture, Layer, Parameter, Role, Section, Step};
 use std::collections::HashMap;
 
 /// A pair of layers: of the network, and of the file.
@@ -166,26 +166,22 @@ fn is_written_as_convolution(map: &[usize], expected: &[usize], found: &[usize])
 /// Convolutions, or linear layers, have biases all or none: a single one that is missing was lost. Matrices without
 /// biases beside convolutions that have them are no linear layers: embeddings, or centers of a loss.
 fn check_biases(matched: &MatchedTensors, architecture: &Architecture) -> Result<(), String> {
-    let is_biased = |section: Section| {
-        let own = architecture.steps().iter().filter(|step| step.section == section);
-        let own = own.filter(|step| !matches!(step.layer, Layer::BatchNorm));
-        let mut biases = own.flat_map(|step| &step.parameters).filter(|it| it.role == Role::Bias);
-        biases.any(|it| matches!(matched.parameters.get(&it.key), Some(ParameterSource::Tensor(_))))
+    let biases = |section: Section| -> Vec<(&Parameter, bool)> {
+        let steps = architecture.steps().iter().filter(|step| step.section == section);
+        let steps = steps.filter(|step| !matches!(step.layer, Layer::BatchNorm));
+        let biases = steps.flat_map(|step| &step.parameters).filter(|it| it.role == Role::Bias);
+        let sources = biases.filter_map(|bias| Some((bias, matched.parameters.get(&bias.key)?)));
+        sources.map(|(bias, it)| (bias, matches!(it, ParameterSource::Tensor(_)))).collect()
     };
-    let is_whole = matched.parameters.keys().any(|key| key.starts_with("classifier."));
-    if is_whole && is_biased(Section::Features) && !is_biased(Section::Classifier) {
+    let [features, classifier] = [Section::Features, Section::Classifier].map(biases);
+    let has_any = |biases: &[(&Parameter, bool)]| biases.iter().any(|&(_, is_there)| is_there);
+    if has_any(&features) && !classifier.is_empty() && !has_any(&classifier) {
         return Err("the linear layers have no biases, unlike the convolutions".into());
     }
-    for section in [Section::Features, Section::Classifier] {
-        let steps = architecture.steps().iter().filter(|step| step.section == section);
-        let biases = steps.filter(|step| !matches!(step.layer, Layer::BatchNorm));
-        let biases = biases.flat_map(|step| &step.parameters).filter(|it| it.role == Role::Bias);
-        let sources: Vec<_> =
-            biases.filter_map(|bias| Some((bias, matched.parameters.get(&bias.key)?))).collect();
-        let is_zero = |source: &ParameterSource| matches!(source, ParameterSource::Zeros);
-        let missing = sources.iter().find(|(_, source)| is_zero(source));
+    for biases in [features, classifier] {
+        let missing = biases.iter().find(|(_, is_there)| !is_there);
         if let Some((bias, _)) = missing
-            && !sources.iter().all(|(_, source)| is_zero(source))
+            && has_any(&biases)
         {
             return Err(format!("{}: missing, but other layers have biases", bias.key));
         }

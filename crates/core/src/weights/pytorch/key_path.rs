@@ -38,8 +38,14 @@ pub(super) fn part_key(arena: &Arena, id: NodeId, index: usize) -> Option<String
     }
 }
 
+/// The parts of a value that may have weights in them, and their indices.
+pub(super) fn containers(arena: &Arena, id: NodeId) -> impl Iterator<Item = (usize, NodeId)> {
+    let parts = (0..count(arena, id)).filter_map(move |at| Some((at, part(arena, id, at)?)));
+    parts.filter(|&(_, part)| is_container(arena, part))
+}
+
 /// Whether a value may have weights in it.
-pub(super) fn is_container(arena: &Arena, id: NodeId) -> bool {
+fn is_container(arena: &Arena, id: NodeId) -> bool {
     matches!(arena.get(id), Node::Object { .. } | Node::Opaque(_)) || count(arena, id) > 0
 }
 
@@ -70,10 +76,7 @@ pub(super) fn follow<'k>(
 /// The length of the longest key with which `path` begins, and its value.
 fn next(arena: &Arena, id: NodeId, path: &str) -> Result<Option<(usize, NodeId)>, FormatError> {
     let mut longest: Option<(usize, NodeId)> = None;
-    for index in 0..count(arena, id) {
-        let Some(value) = part(arena, id, index).filter(|&it| is_container(arena, it)) else {
-            continue;
-        };
+    for (index, value) in containers(arena, id) {
         let Some(key) = part_key(arena, id, index).filter(|key| !key.is_empty()) else { continue };
         let is_first =
             path.strip_prefix(&*key).is_some_and(|it| it.is_empty() || it.starts_with('.'));

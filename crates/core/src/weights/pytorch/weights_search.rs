@@ -112,10 +112,7 @@ fn class_suffix(arena: &Arena, id: NodeId) -> String {
 
 /// The keys of the values in a dict, tuple or list that may have weights in them.
 fn container_keys(arena: &Arena, id: NodeId) -> Vec<String> {
-    let is_container = |&index: &usize| {
-        key_path::part(arena, id, index).is_some_and(|it| key_path::is_container(arena, it))
-    };
-    let indices = (0..key_path::count(arena, id)).filter(is_container);
+    let indices = key_path::containers(arena, id).map(|(index, _)| index);
     indices.filter_map(|index| key_path::part_key(arena, id, index)).take(MAX_KEYS).collect()
 }
 
@@ -252,11 +249,7 @@ impl Search<'_> {
             return Ok(None);
         }
         let mut found = None;
-        for index in 0..key_path::count(self.arena, id) {
-            let part = key_path::part(self.arena, id, index);
-            let Some(part) = part.filter(|&part| key_path::is_container(self.arena, part)) else {
-                continue;
-            };
+        for (index, part) in key_path::containers(self.arena, id) {
             let Some(inside) = self.weights(part, depth + 1)? else { continue };
             if self.is_network(inside.id)? {
                 let key = key_path::part_key(self.arena, id, index).unwrap_or("?".into());
@@ -277,11 +270,7 @@ impl Search<'_> {
         depth: usize,
     ) -> Result<(), FormatError> {
         let mut seen = HashSet::from([weights.id]);
-        for index in 0..key_path::count(self.arena, here) {
-            let part = key_path::part(self.arena, here, index);
-            let Some(part) = part.filter(|&part| key_path::is_container(self.arena, part)) else {
-                continue;
-            };
+        for (index, part) in key_path::containers(self.arena, here) {
             let Some(inside) = self.weights(part, depth + 1)? else { continue };
             if seen.insert(inside.id) && self.is_head(inside.id) {
                 let key = key_path::part_key(self.arena, here, index).unwrap_or("?".into());
