@@ -123,7 +123,9 @@ fn load(
         return Ok(Box::new(model));
     }
     if args.options.are_given() {
-        return Err("--linear-weights, --threads and --isa need --engine compiled".into());
+        return Err(
+            "--precision, --linear-weights, --threads, and --isa need --engine compiled".into()
+        );
     }
     let model = load_on(args.backend, architecture, weights, options)?;
     model.check(shape)?;

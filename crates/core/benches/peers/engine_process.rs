@@ -32,6 +32,7 @@ impl EngineProcess {
             linear_weights: self.precision.linear_weights(),
             threads: Threads::Dedicated(self.threads),
             isa: self.isa,
+            ..CompileOptions::default()
         };
         let network = NetworkConfig::by_name(&self.network)?;
         let compiled = Compiled::load(network, &self.weights, options)?;

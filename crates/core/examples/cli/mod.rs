@@ -8,7 +8,7 @@ pub mod preset;
 pub mod views;
 
 use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};
-use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Threads};
+use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Precision, Threads};
 use alexnet_vgg_core::printable;
 use alexnet_vgg_core::weights::{Naming, Weights};
 use clap::Args;
@@ -35,10 +35,12 @@ pub fn names(naming: Option<Naming>) -> String {
 /// Options of the compiled engine.
 #[derive(Args)]
 pub struct EngineArgs {
-    /// How the compiled engine stores the weights of linear layers: int24, or int16, which is faster and a
-    /// little less exact.
+    /// How precise the compiled engine is: f32, int16-convolutions, int8-linear, or fast, which is both.
     #[arg(long, default_value_t)]
-    pub linear_weights: LinearWeights,
+    pub precision: Precision,
+    /// How it stores the weights of linear layers instead: int24, int16 or int8.
+    #[arg(long)]
+    pub linear_weights: Option<LinearWeights>,
     /// Threads of the compiled engine. Default: one for each core.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -51,11 +53,18 @@ pub struct EngineArgs {
 impl EngineArgs {
     pub fn options(&self) -> CompileOptions {
         let threads = self.threads.map_or_else(Threads::default, Threads::Dedicated);
-        CompileOptions { linear_weights: self.linear_weights, threads, isa: self.isa }
+        let options = CompileOptions::from(self.precision);
+        CompileOptions {
+            linear_weights: self.linear_weights.unwrap_or(options.linear_weights),
+            threads,
+            isa: self.isa,
+            ..options
+        }
     }
 
     pub fn are_given(&self) -> bool {
-        self.linear_weights != LinearWeights::default()
+        self.precision != Precision::default()
+            || self.linear_weights.is_some()
             || self.threads.is_some()
             || self.isa.is_some()
     }

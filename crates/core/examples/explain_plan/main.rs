@@ -14,7 +14,7 @@ mod machine;
 mod training;
 
 use alexnet_vgg_core::architecture::{Architecture, NetworkConfig, Parameter};
-use alexnet_vgg_core::engine::{Compiled, PlannedLayer};
+use alexnet_vgg_core::engine::{Compiled, ConvolutionArithmetic, PlannedLayer};
 use clap::Parser;
 use machine::Machine;
 use std::error::Error;
@@ -81,10 +81,10 @@ fn explain(
     let layers = compiled.explain(shape, args.passes)?;
 
     cli::print(format!(
-        "{}, {shape:?}, {}, {}\n\n{:<28} {:<14} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
+        "{}, {shape:?}, {}, {}\n\n{:<28} {:<19} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
         compiled.architecture().name,
         compiled.isa(),
-        args.engine.linear_weights,
+        args.engine.precision,
         "layers",
         "algorithm",
         "schedule",
@@ -123,11 +123,15 @@ fn line(layer: &PlannedLayer, time: Duration, machine: &Machine) -> String {
         }
     }
     let [saved, weights, estimate, speed] = columns;
-    let algorithm = layer.algorithm.map_or(String::new(), |it| it.to_string());
+    let algorithm = match (layer.algorithm, layer.arithmetic) {
+        (Some(algorithm), Some(ConvolutionArithmetic::Int16)) => format!("{algorithm} int16"),
+        (Some(algorithm), _) => algorithm.to_string(),
+        _ => String::new(),
+    };
     let schedule = layer.schedule.map_or(String::new(), |it| it.to_string());
     let (layers, milliseconds) = (&layer.layers, 1e3 * time.as_secs_f64());
     format!(
-        "{layers:<28} {algorithm:<14} {schedule:<16} {saved:>7} {weights:>10} {estimate:>9} \
+        "{layers:<28} {algorithm:<19} {schedule:<16} {saved:>7} {weights:>10} {estimate:>9} \
          {milliseconds:>6.2} ms {speed:>7}\n"
     )
 }

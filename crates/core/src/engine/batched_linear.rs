@@ -127,27 +127,29 @@ unsafe fn decode<S: Simd>(
     decoded: CheckedPtr,
 ) {
     for r in 0..rows {
-        let segment = RowSegment { row: first + r, start, len };
         let row = decoded.add(r * BLOCK);
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            let scale = segment.scale::<S>(w, 0);
-            // The format is matched once per row, not for each vector. The next part of the row is
-            // fetched during the arithmetic, so that memory is never idle.
-            match w.format {
-                LinearWeights::Int16 => {
-                    for i in (0..len).step_by(BLOCK) {
-                        let integers = segment.ptr(w, 0, i).load_i16::<S>();
-                        row.add(i * rows).store::<S>(S::mul(integers, scale));
-                        segment.ptr(w, 0, len + i).prefetch::<S>();
-                    }
+        for group in (0..len).step_by(w.format.group().min(len)) {
+            let segment = RowSegment { row: first + r, start: start + group, len };
+            let end = len.min(group + w.format.group());
+            // SAFETY: guaranteed by the caller.
+            unsafe {
+                let scale = segment.scale::<S>(w, 0);
+                // The format is matched once per group, not for each vector. The next part of the row is
+                // fetched during the arithmetic, so that memory is never idle.
+                macro_rules! decode {
+                    ($load:ident) => {
+                        for i in (group..end).step_by(BLOCK) {
+                            let at = segment.ptr(w, 0, i - group);
+                            let integers = at.$load::<S>();
+                            row.add(i * rows).store::<S>(S::mul(integers, scale));
+                            segment.ptr(w, 0, len + i - group).prefetch::<S>();
+                        }
+                    };
                 }
-                LinearWeights::Int24 => {
-                    for i in (0..len).step_by(BLOCK) {
-                        let integers = segment.ptr(w, 0, i).load_i24::<S>();
-                        row.add(i * rows).store::<S>(S::mul(integers, scale));
-                        segment.ptr(w, 0, len + i).prefetch::<S>();
-                    }
+                match w.format {
+                    LinearWeights::Int8 => decode!(load_i8),
+                    LinearWeights::Int16 => decode!(load_i16),
+                    LinearWeights::Int24 => decode!(load_i24),
                 }
             }
         }

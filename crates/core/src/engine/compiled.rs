@@ -74,7 +74,8 @@ impl Compiled {
         }
         let workers = options.threads.count()?;
         let classes = architecture.num_classes();
-        let layers = pack_weights(architecture.steps(), isa, options.linear_weights, &mut values)?;
+        let precision = (options.linear_weights, options.convolution_arithmetic);
+        let layers = pack_weights(architecture.steps(), isa, precision, &mut values)?;
         let inner = Inner {
             architecture,
             machine: Machine::detect(isa),

@@ -102,14 +102,14 @@ pub(super) fn cheapest(
         Schedule::Fused { items, .. } => items >= MIN_FUSED_ITEMS,
         _ => true,
     };
-    let [direct, others @ ..] = &candidates(machine, convolution, batch, size)[..] else {
-        unreachable!("direct convolution is always a candidate")
+    let [first, others @ ..] = &candidates(machine, convolution, batch, size)[..] else {
+        unreachable!("either direct convolution or integers are always a candidate")
     };
     let others = others.iter().filter(|candidate| has_enough_items(candidate));
-    *others.fold(direct, |best, next| if next.cycles < best.cycles { next } else { best })
+    *others.fold(first, |best, next| if next.cycles < best.cycles { next } else { best })
 }
 
-/// All ways to compute a convolution. Direct convolution is the first.
+/// All ways to compute a convolution. The first has any number of items.
 pub(super) fn candidates(
     machine: &Machine,
     convolution: &PackedConvolution,
@@ -138,7 +138,9 @@ fn estimate(
     let factors = [products, conv.inner_len(algorithm), outputs];
     let multiplications =
         (factors.iter()).fold(tiles as u64, |all, &factor| all.saturating_mul(factor as u64));
-    let product_cycles = multiplications as f64 / machine.throughput();
+    // Instructions on integers do twice as many multiplications.
+    let (speed, value_bytes) = if conv.is_integer() { (2.0, 2) } else { (1.0, 4) };
+    let product_cycles = multiplications as f64 / machine.throughput() / speed;
     let weight_bytes = conv.weight_bytes(algorithm);
     let first_read = weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE;
     let candidate = |schedule, cycles| Candidate { algorithm, schedule, multiplications, cycles };
@@ -150,7 +152,7 @@ fn estimate(
     let transforms = vectors * TRANSFORM_COST * BLOCK as f64 / machine.throughput();
 
     // A multiple of the number of cores, with equally many tiles in each, so that no core waits.
-    let items = tiles.div_ceil(fused_tiles_at_once(machine, input_blocks, products));
+    let items = tiles.div_ceil(fused_tiles_at_once(machine, input_blocks * value_bytes, products));
     let items = items.next_multiple_of(CORES as usize).min(tiles);
     let reread = (items - 1) as f64 * weight_bytes as f64;
     let fits_in_l3 = weight_bytes < machine.l3_bytes * 2 / 3;
@@ -173,8 +175,8 @@ fn estimate(
 
 /// The number of tiles whose V, together with M of one panel, fits in half of the L2 cache: one to eight
 /// register tiles.
-fn fused_tiles_at_once(machine: &Machine, input_blocks: usize, products: usize) -> usize {
-    let tile_bytes = products * (input_blocks + machine.isa.nr_blocks()) * BLOCK * 4;
+fn fused_tiles_at_once(machine: &Machine, v_bytes: usize, products: usize) -> usize {
+    let tile_bytes = products * (v_bytes + machine.isa.nr_blocks() * 4) * BLOCK;
     let mr = machine.isa.mr();
     (machine.l2_bytes / 2 / tile_bytes / mr).clamp(1, 8) * mr
 }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 /// Products of the largest tile.
 const MAX_PRODUCTS: usize = 64;
 /// Output channels of the widest panel.
-const MAX_COLUMNS: usize = 2 * BLOCK;
+pub(super) const MAX_COLUMNS: usize = 2 * BLOCK;
 /// Input channels whose products are written together.
 const INPUTS: usize = 4;
 
@@ -81,18 +81,20 @@ fn pack_filters(
     });
 }
 
-struct Packing<'a> {
-    convolution: &'a PackedConvolution,
-    filters: &'a Filters<'a>,
-    scale: Option<&'a [f64]>,
-    algorithm: Algorithm,
-    panel: Panel,
+/// What the weights of a panel are made from.
+pub(super) struct Packing<'a> {
+    pub convolution: &'a PackedConvolution,
+    pub filters: &'a Filters<'a>,
+    /// A factor for each output channel.
+    pub scale: Option<&'a [f64]>,
+    pub algorithm: Algorithm,
+    pub panel: Panel,
 }
 
 /// # Safety
 /// `S` must be available.
 #[inline(always)]
-unsafe fn pack_panel<S: Simd>(packing: &Packing<'_>, packed: &mut [f32]) {
+pub(super) unsafe fn pack_panel<S: Simd>(packing: &Packing<'_>, packed: &mut [f32]) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         match packing.algorithm {

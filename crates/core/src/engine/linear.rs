@@ -114,7 +114,7 @@ unsafe fn multiply<S: Simd>(
 
 /// Pairwise summation, always in the same order.
 #[inline(always)]
-fn sum_of_lanes(lanes: [f32; BLOCK]) -> f32 {
+pub(super) fn sum_of_lanes(lanes: [f32; BLOCK]) -> f32 {
     let mut lanes = lanes;
     let mut half = BLOCK / 2;
     while half > 0 {

@@ -13,7 +13,7 @@ use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 /// How many values ahead of their use weights are prefetched; memory latency is a large fraction of a
 /// microsecond. Beyond the end of a panel, this fetches the weights of the next product in the fused
 /// schedule, and otherwise values that are not needed.
-const PREFETCH_DISTANCE: usize = 1024;
+pub(super) const PREFETCH_DISTANCE: usize = 1024;
 
 /// Where the inputs of a row of the result lie: `blocks` × `rows` segments of `row_len` contiguous values.
 #[derive(Clone, Copy, Debug)]

@@ -32,11 +32,11 @@
 //! | `cost_model` | what each algorithm costs on this machine |
 //! | `thread_team`, `parking`, `forward_pass` | the threads that run the stages together |
 //! | `winograd`, `direct_convolution` | convolutions: Winograd's with a fraction of the multiplications, direct for all others |
-//! | `linear` | a linear layer for a few vectors, bound by the speed of memory |
+//! | `linear`, `integer_linear` | a linear layer for a few vectors, bound by the speed of memory |
 //! | `batched_linear`, `column_panels` | a linear layer for many vectors, as a matrix product |
 //! | `pooling`, `lrn`, `elementwise`, `reorder` | the other layers, and conversion into and out of the blocked layout |
-//! | `weight_packing`, `packed_convolution`, `filter_packing`, `filters`, `packed_linear` | weights, packed for the kernels |
-//! | `microkernel` | the matrix product in registers, which takes most of the time |
+//! | `weight_packing`, `packed_convolution`, `filter_packing`, `integer_packing`, `filters`, `packed_linear` | weights, packed for the kernels |
+//! | `microkernel`, `integer_microkernel` | the matrix product in registers, which takes most of the time |
 //! | `minimal_filtering` | Winograd's transforms in one dimension |
 //! | `stage`, `workspace`, `feature_map`, `buffer` | what a stage is, and how activations lie in memory |
 //! | `algorithm`, `compile_options` | [`Algorithm`], [`Schedule`], [`CompileOptions`] and what is in them |
@@ -60,6 +60,9 @@ mod feature_map;
 mod filter_packing;
 mod filters;
 mod forward_pass;
+mod integer_linear;
+mod integer_microkernel;
+mod integer_packing;
 mod linear;
 mod load;
 mod lrn;
@@ -82,7 +85,9 @@ mod winograd;
 mod workspace;
 
 pub use algorithm::{Algorithm, Schedule};
-pub use compile_options::{CompileOptions, LinearWeights, Threads};
+pub use compile_options::{
+    CompileOptions, ConvolutionArithmetic, LinearWeights, Precision, Threads,
+};
 pub use compiled::Compiled;
 pub use plan::PlannedLayer;
 pub use simd::Isa;

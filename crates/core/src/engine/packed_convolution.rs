@@ -3,8 +3,10 @@
 //! The original weights are kept, with the scales of a folded batch norm. They are packed for an
 //! algorithm when a plan first needs it.
 
-use super::algorithm::Algorithm;
+use super::algorithm::{Algorithm, TileSize};
 use super::buffer::Buffer;
+use super::compile_options::ConvolutionArithmetic;
+use super::integer_packing::IntegerWeights;
 use super::simd::{BLOCK, Isa};
 use crate::array::zeros;
 use crate::error::Result;
@@ -46,8 +48,11 @@ pub(super) struct PackedConvolution {
     pub scale: Option<Vec<f64>>,
     /// `[outputs]`, padded to whole blocks.
     pub bias: Buffer,
+    pub arithmetic: ConvolutionArithmetic,
     /// By `filter_packing`, when an algorithm first needs them.
     pub packed: [OnceLock<Buffer>; Algorithm::ALL.len()],
+    /// By `integer_packing`, when an algorithm first needs them.
+    pub integers: [OnceLock<IntegerWeights>; Algorithm::ALL.len()],
 }
 
 /// A convolution as the architecture defines it.
@@ -102,23 +107,42 @@ impl PackedConvolution {
             weight,
             scale,
             bias: padded_bias,
+            arithmetic: ConvolutionArithmetic::F32,
             packed: Default::default(),
+            integers: Default::default(),
         })
     }
 
-    /// Whether an algorithm can compute it accurately enough.
-    pub fn allows(&self, algorithm: Algorithm) -> bool {
-        match algorithm.tile_size() {
-            None => true,
-            Some(size) => {
-                let is_accurate =
-                    size.inputs <= 6 || self.channels_per_output >= MIN_CHANNELS_OF_LARGE_TILES;
-                self.kernel == size.kernel
-                    && self.stride == 1
-                    && self.channels_per_block == BLOCK
-                    && is_accurate
-            }
+    /// The same with another arithmetic, if one of Winograd's algorithms can compute it accurately enough.
+    pub fn with_arithmetic(self, arithmetic: ConvolutionArithmetic) -> Self {
+        if arithmetic == ConvolutionArithmetic::F32 {
+            return self;
         }
+        let changed = Self { arithmetic, isa: self.isa.with_integers(), ..self };
+        if Algorithm::ALL.iter().any(|&algorithm| changed.allows(algorithm)) {
+            changed
+        } else {
+            Self { arithmetic: ConvolutionArithmetic::F32, isa: self.isa, ..changed }
+        }
+    }
+
+    /// Whether its products are of 16-bit integers.
+    pub fn is_integer(&self) -> bool {
+        self.arithmetic == ConvolutionArithmetic::Int16
+    }
+
+    /// Whether an algorithm can compute it accurately enough, with its arithmetic.
+    pub fn allows(&self, algorithm: Algorithm) -> bool {
+        let Some(size) = algorithm.tile_size() else { return !self.is_integer() };
+        let is_accurate = if self.is_integer() {
+            self.channels_per_output <= max_integer_channels(size)
+        } else {
+            size.inputs <= 6 || self.channels_per_output >= MIN_CHANNELS_OF_LARGE_TILES
+        };
+        self.kernel == size.kernel
+            && self.stride == 1
+            && self.channels_per_block == BLOCK
+            && is_accurate
     }
 
     /// Height or width of the output, for that of the input.
@@ -173,13 +197,38 @@ impl PackedConvolution {
         }
     }
 
+    /// Packs the weights for an algorithm, unless they are.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if memory runs out.
+    pub fn prepare(&self, algorithm: Algorithm) -> Result<()> {
+        if self.is_integer() {
+            self.integers(algorithm).map(drop)
+        } else {
+            self.packed(algorithm).map(drop)
+        }
+    }
+
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self, algorithm: Algorithm) -> usize {
-        4 * algorithm.products()
+        let bytes = if self.is_integer() { 2 } else { 4 };
+        bytes
+            * algorithm.products()
             * self.inner_len(algorithm)
             * self.groups
             * self.output_blocks()
             * BLOCK
+    }
+}
+
+/// The most channels per output for which a tile is accurate enough with integers: the more channels, the fewer bits
+/// there are for each weight, and the larger a tile, the more its outputs amplify rounding errors.
+fn max_integer_channels(size: TileSize) -> usize {
+    match (size.kernel, size.inputs) {
+        (3, 8) => 128,
+        (3, 7) => 384,
+        (5, _) => 128,
+        _ => usize::MAX,
     }
 }
 

@@ -1,11 +1,12 @@
-//! [`PackedLinear`]: the weights of a linear layer, quantized to 24 or 16 bits.
+//! [`PackedLinear`]: the weights of a linear layer, quantized to 24, 16 or 8 bits.
 //!
 //! For a single image, a linear layer takes two operations per weight, and VGG16's have 494 MB of weights
 //! in `f32`: its time is the time to read them, so fewer bytes take less time. The weights of a
 //! quantization group (512 consecutive weights of a row) share a scale, which is a power of two, and each
 //! is an integer of 24 bits. This is block floating point (Wilkinson 1963): the error of a weight is at
 //! most 2⁻²³ of the power of two above the group's largest, which is that weight's last bit in `f32`,
-//! and less than the rounding error of a row's sum in `f32`. With 16 bits it is 2⁻¹⁵.
+//! and less than the rounding error of a row's sum in `f32`. With 16 bits it is 2⁻¹⁵. With 8 bits, 64 weights share a
+//! scale, by which the largest becomes 127.
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
@@ -14,8 +15,10 @@ use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 use crate::error::Result;
 use rayon::prelude::*;
 
-/// Weights of a row that share a scale.
+/// Weights of a row that share a scale, with 24 and 16 bits.
 pub(super) const QUANT_GROUP: usize = 512;
+/// Weights of a row that share a scale, with 8 bits. Rows are padded to whole groups.
+pub(super) const INT8_GROUP: usize = 64;
 
 impl LinearWeights {
     /// Bytes of sixteen weights: the upper 16 bits of all, then with 24 bits the lower 8 of all.
@@ -23,6 +26,23 @@ impl LinearWeights {
         match self {
             Self::Int16 => 2 * BLOCK,
             Self::Int24 => 3 * BLOCK,
+            Self::Int8 => BLOCK,
+        }
+    }
+
+    /// Weights of a row that share a scale.
+    pub(super) fn group(self) -> usize {
+        match self {
+            Self::Int16 | Self::Int24 => QUANT_GROUP,
+            Self::Int8 => INT8_GROUP,
+        }
+    }
+
+    /// Blocks of sixteen weights of a row.
+    fn row_blocks(self, inputs: usize) -> usize {
+        match self {
+            Self::Int16 | Self::Int24 => inputs.div_ceil(BLOCK),
+            Self::Int8 => inputs.next_multiple_of(INT8_GROUP) / BLOCK,
         }
     }
 
@@ -31,12 +51,19 @@ impl LinearWeights {
         match self {
             Self::Int16 => 15,
             Self::Int24 => 23,
+            Self::Int8 => 7,
         }
     }
 
     /// The scale of a group whose largest magnitude has these bits as `f32`, and its inverse. Groups whose
     /// largest magnitude is below about 2⁻¹⁰⁰ all get the same scale.
+    ///
+    /// With 8 bits, it is not a power of two: every fraction of a bit counts.
     fn scale(self, largest: u32) -> [f32; 2] {
+        if self == Self::Int8 {
+            let scale = (f32::from_bits(largest) / 127.0).max(1e-30);
+            return [scale, 1.0 / scale];
+        }
         let exponent = ((largest >> 23) + 1).saturating_sub(self.magnitude_bits()).max(1);
         [exponent, 254 - exponent].map(|exponent| f32::from_bits(exponent << 23))
     }
@@ -67,8 +94,8 @@ impl PackedLinear {
         bias: Vec<f32>,
         row_chunks: impl IntoIterator<Item = Result<Vec<f32>>>,
     ) -> Result<Self> {
-        let row_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
-        let groups = inputs.div_ceil(QUANT_GROUP);
+        let row_bytes = format.row_blocks(inputs) * format.block_bytes();
+        let groups = inputs.div_ceil(format.group());
         let mut weight = Buffer::zeros(outputs * row_bytes / 4)?;
         let mut scales = Buffer::zeros(outputs * groups)?;
         let mut rest: &mut [u8] = bytemuck::cast_slice_mut(weight.as_mut_slice());
@@ -86,6 +113,13 @@ impl PackedLinear {
             (rest, rest_of_scales) = (after, after_scales);
         }
         Ok(Self { isa, inputs, outputs, format, weight, scales, bias })
+    }
+
+    /// Pointers to a quantization group of a row of 8-bit weights, and to its scale.
+    #[inline(always)]
+    pub fn int8_group(&self, row: usize, group: usize) -> (CheckedPtr, CheckedPtr) {
+        let index = row * self.inputs.div_ceil(INT8_GROUP) + group;
+        (self.weight.ptr().add(index * INT8_GROUP / 4), self.scales.ptr().add(index))
     }
 
     /// Bytes of the packed weights and their scales.
@@ -122,14 +156,18 @@ unsafe fn pack_row_on<S: Simd>(
     packed: &mut [u8],
     scales: &mut [f32],
 ) {
-    let groups = (values.chunks(QUANT_GROUP))
-        .zip(packed.chunks_mut(QUANT_GROUP / BLOCK * format.block_bytes()));
+    let groups = (values.chunks(format.group()))
+        .zip(packed.chunks_mut(format.group() / BLOCK * format.block_bytes()));
     for ((values, packed), scale) in groups.zip(scales) {
         let largest = values.iter().fold(0, |largest, v| largest.max(v.to_bits() & !SIGN));
         // NaN and infinity must not become numbers.
         let [unit, inverse] =
             if largest < INFINITY { format.scale(largest) } else { [f32::NAN, 0.0] };
         *scale = unit;
+        if format == LinearWeights::Int8 {
+            pack_int8_group(values, inverse, packed);
+            continue;
+        }
         for (values, packed) in values.chunks(BLOCK).zip(packed.chunks_mut(format.block_bytes())) {
             let mut block = [0.0; BLOCK];
             block[..values.len()].copy_from_slice(values);
@@ -158,6 +196,51 @@ fn pack_block(format: LinearWeights, values: &[f32; BLOCK], inverse: f32, packed
     }
 }
 
+/// Rounds the weights of a group such that the rounding errors of neighbors add up to nearly nothing: the few that are
+/// closest to the middle between two integers are rounded the other way.
+///
+/// The inputs of linear layers are outputs of ReLU, so their mean is about as large as what they vary by, and those of
+/// the first are neighbors in a map. What inputs have in common is multiplied with the sum of the errors, which is most
+/// of the error of a layer after a max pool.
+fn pack_int8_group(values: &[f32], inverse: f32, packed: &mut [u8]) {
+    let mut integers = [0.0f32; INT8_GROUP];
+    // How much the integers are too small.
+    let mut errors = [0.0f32; INT8_GROUP];
+    for ((integer, error), value) in integers.iter_mut().zip(&mut errors).zip(values) {
+        let scaled = value * inverse;
+        // Rounds half away from zero, since the conversion truncates.
+        *integer = ((scaled + 0.5f32.copysign(scaled)) as i32 as f32).clamp(-127.0, 127.0);
+        *error = scaled - *integer;
+    }
+    // Padding is not a weight.
+    let (integers_of_weights, errors) =
+        (&mut integers[..values.len()], &mut errors[..values.len()]);
+    for neighbors in [BLOCK, INT8_GROUP] {
+        let chunks = integers_of_weights.chunks_mut(neighbors).zip(errors.chunks_mut(neighbors));
+        chunks.for_each(|(integers, errors)| balance(integers, errors));
+    }
+    for (to, integer) in packed.iter_mut().zip(integers) {
+        *to = integer as i8 as u8;
+    }
+}
+
+/// Rounds some the other way, until the sum of the errors is below a half.
+fn balance(integers: &mut [f32], errors: &mut [f32]) {
+    let sum: f32 = errors.iter().sum();
+    let direction = 1f32.copysign(sum);
+    for _ in 0..sum.abs().round() as usize {
+        let (mut largest, mut at) = (0.0, None);
+        for (i, (error, integer)) in errors.iter().zip(&*integers).enumerate() {
+            if error * direction > largest && integer * direction < 127.0 {
+                (largest, at) = (error * direction, Some(i));
+            }
+        }
+        let Some(at) = at else { return };
+        integers[at] += direction;
+        errors[at] -= direction;
+    }
+}
+
 /// Part of a quantization group, in one or more consecutive rows.
 #[derive(Clone, Copy)]
 pub(super) struct RowSegment {
@@ -176,7 +259,8 @@ impl RowSegment {
     /// `S` must be available, and the segment inside the layer.
     #[inline(always)]
     pub unsafe fn scale<S: Simd>(self, w: &PackedLinear, r: usize) -> S::Vector {
-        let at = (self.row + r) * w.inputs.div_ceil(QUANT_GROUP) + self.start / QUANT_GROUP;
+        let group = w.format.group();
+        let at = (self.row + r) * w.inputs.div_ceil(group) + self.start / group;
         // SAFETY: guaranteed by the caller.
         unsafe { S::splat(w.scales.ptr().add(at).read()) }
     }
@@ -193,6 +277,7 @@ impl RowSegment {
             match w.format {
                 LinearWeights::Int16 => ptr.load_i16::<S>(),
                 LinearWeights::Int24 => ptr.load_i24::<S>(),
+                LinearWeights::Int8 => ptr.load_i8::<S>(),
             }
         }
     }
@@ -200,7 +285,7 @@ impl RowSegment {
     /// A pointer to the sixteen weights of row `r` from column `i` of the segment on.
     #[inline(always)]
     pub fn ptr(self, w: &PackedLinear, r: usize, i: usize) -> CheckedPtr {
-        let block = (self.row + r) * w.inputs.div_ceil(BLOCK) + (self.start + i) / BLOCK;
+        let block = (self.row + r) * w.format.row_blocks(w.inputs) + (self.start + i) / BLOCK;
         w.weight.ptr().add(block * w.format.block_bytes() / 4)
     }
 }
@@ -218,9 +303,10 @@ mod tests {
         let weights = weights.expect("enough memory");
         (0..values.len())
             .map(|i| {
-                let start = i / QUANT_GROUP * QUANT_GROUP;
-                let segment = RowSegment { row: 0, start, len: QUANT_GROUP };
-                let (block, lane) = (i % QUANT_GROUP / BLOCK * BLOCK, i % BLOCK);
+                let group = format.group();
+                let start = i / group * group;
+                let segment = RowSegment { row: 0, start, len: group };
+                let (block, lane) = (i % group / BLOCK * BLOCK, i % BLOCK);
                 // SAFETY: inside the row; `Portable` is always available.
                 let (integers, scale) = unsafe {
                     let integers = segment.load::<Portable>(&weights, 0, block);
@@ -235,12 +321,20 @@ mod tests {
     fn quantization_error_is_at_most_one_unit() {
         let wave = |i: usize| (i as f32 * 0.7).sin() * 10f32.powi((i / QUANT_GROUP) as i32 - 1);
         let values: Vec<f32> = (0..1300).map(wave).collect();
-        for (format, bits) in [(LinearWeights::Int24, 24), (LinearWeights::Int16, 16)] {
+        for (format, bits) in
+            [(LinearWeights::Int24, 24), (LinearWeights::Int16, 16), (LinearWeights::Int8, 8)]
+        {
             let read = pack_and_read(format, &values);
-            for (group, read) in values.chunks(QUANT_GROUP).zip(read.chunks(QUANT_GROUP)) {
+            let groups = values.chunks(format.group()).zip(read.chunks(format.group()));
+            for (group, read) in groups {
                 let largest = group.iter().fold(0f32, |largest, v| largest.max(v.abs()));
                 let unit = f64::from(format.scale(largest.to_bits())[0]);
                 assert!(unit <= f64::from(largest) * 2f64.powi(2 - bits));
+                let errors: f64 = (read.iter().zip(group))
+                    .map(|(a, b)| (f64::from(*a) - f64::from(*b)) / unit)
+                    .sum();
+                let is_balanced = format != LinearWeights::Int8 || errors.abs() < 0.51;
+                assert!(is_balanced, "errors of 8-bit weights add up to {errors} units");
                 for (a, b) in read.iter().zip(group) {
                     let error = (f64::from(*a) - f64::from(*b)).abs();
                     // A whole unit, not half: the integers' range ends one below the power of two.
@@ -252,10 +346,14 @@ mod tests {
 
     #[test]
     fn special_values_survive_packing() {
-        for format in [LinearWeights::Int24, LinearWeights::Int16] {
+        for (format, share) in [
+            (LinearWeights::Int24, 1e-4),
+            (LinearWeights::Int16, 1e-4),
+            (LinearWeights::Int8, 1.6e-2),
+        ] {
             for values in [vec![0.0; 40], vec![1.0, -1.0, 0.5, 0.25, -0.0], vec![3.0e38, -1.5e38]] {
                 let read = pack_and_read(format, &values);
-                let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() * 1e-4;
+                let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() * share;
                 assert!(read.iter().zip(&values).all(is_close), "{read:?} for {values:?}");
             }
             // Negligible next to any input.

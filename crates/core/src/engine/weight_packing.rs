@@ -1,6 +1,6 @@
 //! Reads the weights of an architecture once and packs them.
 
-use super::compile_options::LinearWeights;
+use super::compile_options::{ConvolutionArithmetic, LinearWeights};
 use super::packed_convolution::{ConvolutionSpec, PackedConvolution};
 use super::packed_linear::PackedLinear;
 use super::simd::{BLOCK, Isa};
@@ -45,7 +45,7 @@ pub(super) enum PackedLayer {
 pub(super) fn pack_weights(
     steps: &[Step],
     isa: Isa,
-    linear_weights: LinearWeights,
+    (linear_weights, arithmetic): (LinearWeights, ConvolutionArithmetic),
     read_rows: ReadRows,
 ) -> Result<Vec<PackedLayer>> {
     let mut layers: Vec<PackedLayer> = Vec::with_capacity(steps.len());
@@ -58,7 +58,8 @@ pub(super) fn pack_weights(
                 let spec = convolution_spec(step, read_rows)?;
                 // The few channels of the input image are not padded to sixteen.
                 let channels_per_block = if index == 0 { spec.inputs.min(BLOCK) } else { BLOCK };
-                let convolution = PackedConvolution::new(isa, spec.clone(), channels_per_block)?;
+                let convolution = PackedConvolution::new(isa, spec.clone(), channels_per_block)?
+                    .with_arithmetic(arithmetic);
                 previous = Some((spec, channels_per_block));
                 let convolution = Arc::new(convolution);
                 PackedLayer::Convolution { convolution, with_batch_norm: None }
@@ -71,7 +72,8 @@ pub(super) fn pack_weights(
                 ) = (before, layers.last_mut())
                 {
                     let spec = fold_batch_norm(spec, &scale, &shift);
-                    let folded = PackedConvolution::new(isa, spec, channels_per_block)?;
+                    let folded = PackedConvolution::new(isa, spec, channels_per_block)?
+                        .with_arithmetic(arithmetic);
                     *with_batch_norm = Some(Arc::new(folded));
                 }
                 PackedLayer::BatchNorm { scale: pad(&scale), shift: pad(&shift) }

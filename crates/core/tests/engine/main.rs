@@ -15,6 +15,7 @@ mod features;
 mod fresh_weights;
 mod heat_maps;
 mod mc_dropout;
+mod precision;
 mod random_tables;
 mod tables;
 mod threads;

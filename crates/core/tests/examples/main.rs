@@ -306,10 +306,10 @@ fn augment_draws_a_sheet_or_says_why_not() {
 #[test]
 fn explain_plan_shows_every_layer() {
     let small = ["--model", "alexnet", "--input", "64,80", "--passes", "1", "--batch", "2"];
-    for linear_weights in ["int24", "int16"] {
-        let more = ["--linear-weights", linear_weights, "--threads", "1"];
+    for precision in ["f32", "int16-convolutions", "int8-linear", "fast"] {
+        let more = ["--precision", precision, "--threads", "1"];
         let said = succeeds("explain_plan", &[&small[..], &more].concat());
-        for part in ["alexnet, [2, 3, 64, 80]", linear_weights, "conv1", "conv5", "fc8"] {
+        for part in ["alexnet, [2, 3, 64, 80]", precision, "conv1", "conv5", "fc8"] {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
@@ -322,7 +322,8 @@ fn explain_plan_shows_every_layer() {
         (["--batch", "9"], "at most 8"),
         (["--batch", "1025"], "1..=1024"),
         (["--input", "10,10"], "too small"),
-        (["--linear-weights", "int8"], "int24"),
+        (["--linear-weights", "int4"], "int24"),
+        (["--precision", "int4"], "int8-linear"),
         (["--threads", "0"], "threads"),
     ] {
         fails("explain_plan", &arguments, says);

@@ -7,11 +7,13 @@ use crate::engine::batched_linear::BatchedLinear;
 use crate::engine::column_panels::{
     ColumnPanels, ColumnsToVectors, MAX_COLUMNS, VectorsToColumns, WindowsToColumns,
 };
+use crate::engine::compile_options::LinearWeights;
 use crate::engine::cost_model::linear_cycles;
 use crate::engine::elementwise::{Activation, VectorActivation};
+use crate::engine::integer_linear::{IntegerLinear, QuantizeVectors, QuantizedVectors};
 use crate::engine::linear::Linear;
 use crate::engine::packed_linear::PackedLinear;
-use crate::engine::simd::BLOCK;
+use crate::engine::simd::{BLOCK, Isa};
 use crate::engine::weight_packing::PackedLayer;
 use crate::error::Result;
 use std::sync::Arc;
@@ -52,9 +54,24 @@ impl Planner<'_> {
             ..PlannedLayer::default()
         });
         let batch = self.batch;
-        self.push(move |_| Linear { weights, input, output, batch, activation });
+        if weights.format == LinearWeights::Int8 {
+            let input = self.quantized_vectors(weights.isa, input, weights.inputs);
+            self.push(move |_| IntegerLinear { weights, input, output, activation });
+        } else {
+            self.push(move |_| Linear { weights, input, output, batch, activation });
+        }
         self.current = LayerInput::Vectors { buffer: output, len };
         last + 1
+    }
+
+    /// Plans the vectors of a buffer as integers.
+    fn quantized_vectors(&mut self, isa: Isa, input: usize, len: usize) -> QuantizedVectors {
+        let (integers, scales) = (self.add_buffer(0), self.add_buffer(0));
+        let output = QuantizedVectors { integers, scales, len, batch: self.batch };
+        [self.buffer_lens[integers], self.buffer_lens[scales]] = output.lens();
+        let isa = isa.with_integers();
+        self.push(move |_| QuantizeVectors { isa, input, output });
+        output
     }
 
     /// The activation that is fused into the linear layer at `index`.

@@ -52,7 +52,7 @@ impl Planner<'_> {
         };
         let candidate = (self.choose)(conv, self.batch, [height, width]);
         let convolution = conv.clone();
-        convolution.packed(candidate.algorithm)?;
+        convolution.prepare(candidate.algorithm)?;
         let is_2x2_pool = |next: &Layer| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 });
         let pool = candidate.algorithm.can_fuse_pool() && self.can_fuse_next(last, is_2x2_pool);
         last += usize::from(pool);
@@ -62,7 +62,7 @@ impl Planner<'_> {
         let [rows, columns] = convolution.inputs_read(candidate.algorithm, [height, width]);
         self.maps[input].pad(convolution.padding, rows, columns);
         let weight_bytes = convolution.weight_bytes(candidate.algorithm) as u64;
-        let batch = self.batch;
+        let (batch, arithmetic) = (self.batch, convolution.arithmetic);
         self.push_convolution(PlannedConvolution {
             convolution,
             candidate,
@@ -77,6 +77,7 @@ impl Planner<'_> {
         self.layers.push(PlannedLayer {
             layers: String::new(),
             algorithm: Some(candidate.algorithm),
+            arithmetic: Some(arithmetic),
             schedule: Some(candidate.schedule),
             direct_multiplications: self.steps[index].multiply_adds * self.batch as u64,
             multiplications: candidate.multiplications,
@@ -104,11 +105,18 @@ impl Planner<'_> {
 
     /// Adds the three stages of the non-fused schedule.
     fn push_non_fused(&mut self, planned: PlannedConvolution) {
-        let (v, m) = (self.add_buffer(0), self.add_buffer(0));
+        let buffers = [self.add_buffer(0), self.add_buffer(0), self.add_buffer(0)];
+        let [v, m, scales] = buffers;
         let planned = Arc::new(planned);
-        let non_fused =
-            move |maps: &[FeatureMap]| NonFusedWinograd { winograd: planned.winograd(maps), v, m };
-        [self.buffer_lens[v], self.buffer_lens[m]] = non_fused(&self.maps).lens();
+        let non_fused = move |maps: &[FeatureMap]| NonFusedWinograd {
+            winograd: planned.winograd(maps),
+            v,
+            m,
+            scales,
+        };
+        for (buffer, len) in buffers.into_iter().zip(non_fused(&self.maps).lens()) {
+            self.buffer_lens[buffer] = len;
+        }
         let l2_bytes = self.machine.l2_bytes;
         let (first, second) = (non_fused.clone(), non_fused.clone());
         self.push(move |maps| WinogradInputTransform(first(maps)));

@@ -11,6 +11,7 @@ mod planner;
 pub(super) use planner::Planner;
 
 use super::algorithm::{Algorithm, Schedule};
+use super::compile_options::ConvolutionArithmetic;
 use super::forward_pass::{ForwardPass, Stages};
 use super::workspace::Workspace;
 use crate::error::Result;
@@ -56,6 +57,8 @@ pub struct PlannedLayer {
     pub layers: String,
     /// The algorithm, if the first of them is a convolution.
     pub algorithm: Option<Algorithm>,
+    /// What the algorithm computes with, if the first of them is a convolution.
+    pub arithmetic: Option<ConvolutionArithmetic>,
     /// The order of the computation, if the first of them is a convolution.
     pub schedule: Option<Schedule>,
     /// Multiplications of the whole batch by the definition of the layer.

@@ -1,6 +1,6 @@
 //! [`CheckedPtr`]: a pointer that checks its bounds in debug builds.
 
-use super::{BLOCK, Simd};
+use super::{BLOCK, IntegerSimd, Simd};
 
 /// A pointer into a buffer. With debug assertions, every access is checked against the buffer's
 /// bounds. Without them it is a plain pointer: the plan has already established the bounds, and the
@@ -108,6 +108,17 @@ impl CheckedPtr {
         unsafe { S::load_i16(self.ptr.cast()) }
     }
 
+    /// Loads sixteen 8-bit integers, which take the space of four `f32`.
+    ///
+    /// # Safety
+    /// As for [`load_i16`](Self::load_i16).
+    #[inline(always)]
+    pub unsafe fn load_i8<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK / 4);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_i8(self.ptr.cast()) }
+    }
+
     /// Loads sixteen 24-bit integers, which take the space of twelve `f32`.
     ///
     /// # Safety
@@ -117,5 +128,58 @@ impl CheckedPtr {
         self.check(BLOCK * 3 / 4);
         // SAFETY: guaranteed by the caller.
         unsafe { S::load_i24(self.ptr.cast()) }
+    }
+
+    /// A vector whose every lane is the 32-bit integer here.
+    ///
+    /// # Safety
+    /// As for [`read`](Self::read); `S` must be available.
+    #[inline(always)]
+    pub unsafe fn splat_integer<S: IntegerSimd>(self) -> S::Integers {
+        self.check(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::splat_integer(*self.ptr.cast()) }
+    }
+
+    /// Loads sixteen 32-bit integers.
+    ///
+    /// # Safety
+    /// As for [`load`](Self::load).
+    #[inline(always)]
+    pub unsafe fn load_integers<S: IntegerSimd>(self) -> S::Integers {
+        self.check(BLOCK);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_integers(self.ptr.cast()) }
+    }
+
+    /// # Safety
+    /// As for [`store`](Self::store).
+    #[inline(always)]
+    pub unsafe fn store_integers<S: IntegerSimd>(self, integers: S::Integers) {
+        self.check(BLOCK);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::store_integers(self.ptr.cast(), integers) }
+    }
+
+    /// Rounds sixteen values to 16-bit integers, which take the space of eight `f32`.
+    ///
+    /// # Safety
+    /// As for [`store`](Self::store), for the space that they take.
+    #[inline(always)]
+    pub unsafe fn store_i16<S: IntegerSimd>(self, vector: S::Vector) {
+        self.check(BLOCK / 2);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::store_i16(self.ptr.cast(), vector) }
+    }
+
+    /// Loads 32 8-bit integers, which take the space of eight `f32`, as 16-bit ones.
+    ///
+    /// # Safety
+    /// As for [`load`](Self::load), for the space that they take.
+    #[inline(always)]
+    pub unsafe fn load_i8_pairs<S: IntegerSimd>(self) -> S::Integers {
+        self.check(BLOCK / 2);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_i8_pairs(self.ptr.cast()) }
     }
 }

@@ -38,6 +38,21 @@ impl Isa {
         }
     }
 
+    /// The instruction set for kernels on integers: itself, but AVX2 on processors whose AVX-512 lacks the
+    /// instructions for products of integers (BW and VNNI).
+    pub(in crate::engine) fn with_integers(self) -> Self {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512
+                if !(is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")) =>
+            {
+                Self::Avx2
+            }
+            _ => self,
+        }
+    }
+
     /// An error that names `place` if this machine does not support it.
     pub(in crate::engine) fn expect_available(self, place: &str) -> Result<()> {
         if self.is_available() {

@@ -6,7 +6,7 @@
 //! with NEON). Instruction sets also differ in the size of the register tile: see [`Simd::MR`] and
 //! [`Simd::NR_BLOCKS`].
 //!
-//! - `vector`: the [`Simd`] trait; `x86`, `portable`: its implementations.
+//! - `vector`: the [`Simd`] trait; `integers`: [`IntegerSimd`], on integers; `x86`, `portable`: its implementations.
 //! - `checked_ptr`: [`CheckedPtr`], a pointer that checks its bounds in debug builds.
 //! - `isa`: [`Isa`], the instruction set as a run-time value; `dispatch`: from that value to a kernel
 //!   compiled for it; `throughput`: how fast this machine executes it.
@@ -14,6 +14,7 @@
 
 mod checked_ptr;
 mod dispatch;
+mod integers;
 mod isa;
 mod portable;
 #[cfg(test)]
@@ -24,7 +25,8 @@ mod vector;
 mod x86;
 
 pub(super) use checked_ptr::CheckedPtr;
-pub(super) use dispatch::dispatch;
+pub(super) use dispatch::{dispatch, dispatch_integers};
+pub(super) use integers::IntegerSimd;
 pub use isa::Isa;
 pub(super) use portable::Portable;
 pub(super) use vector::{BLOCK, Simd};

@@ -1,6 +1,6 @@
 //! Plain Rust on arrays, which the compiler vectorizes for the target: the reference for the others.
 
-use super::{BLOCK, Simd};
+use super::{BLOCK, IntegerSimd, Simd};
 
 /// Plain Rust.
 #[derive(Clone, Copy)]
@@ -127,6 +127,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Lanes {
+        // SAFETY: guaranteed by the caller.
+        let integers = unsafe { from.cast::<[i8; BLOCK]>().read_unaligned() };
+        integers.map(f32::from)
+    }
+
+    #[inline(always)]
     unsafe fn load_i24(from: *const i16) -> Lanes {
         // SAFETY: guaranteed by the caller.
         let upper = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
@@ -137,5 +144,74 @@ impl Simd for Portable {
             result[i] = (i32::from(upper[i]) << 8 | i32::from(lower[i])) as f32;
         }
         result
+    }
+}
+
+/// Adding it rounds a float of a magnitude below 2²² to an integer, which its lower bits are.
+const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
+
+impl IntegerSimd for Portable {
+    type Integers = [i32; BLOCK];
+
+    #[inline(always)]
+    unsafe fn splat_integer(value: i32) -> [i32; BLOCK] {
+        [value; BLOCK]
+    }
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i32) -> [i32; BLOCK] {
+        // SAFETY: guaranteed by the caller.
+        unsafe { from.cast::<[i32; BLOCK]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_integers(to: *mut i32, integers: [i32; BLOCK]) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { to.cast::<[i32; BLOCK]>().write_unaligned(integers) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(sums: [i32; BLOCK], a: [i32; BLOCK], b: [i32; BLOCK]) -> [i32; BLOCK] {
+        let mut result = sums;
+        for i in 0..BLOCK {
+            let lower = i32::from(a[i] as i16) * i32::from(b[i] as i16);
+            let upper = (a[i] >> 16) * (b[i] >> 16);
+            result[i] = sums[i].wrapping_add(lower).wrapping_add(upper);
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn to_float(integers: [i32; BLOCK]) -> Lanes {
+        integers.map(|integer| integer as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn bits(vector: Lanes) -> [i32; BLOCK] {
+        vector.map(|value| value.to_bits() as i32)
+    }
+
+    #[inline(always)]
+    unsafe fn max_signed(a: [i32; BLOCK], b: [i32; BLOCK]) -> [i32; BLOCK] {
+        std::array::from_fn(|i| a[i].max(b[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn and_not(a: [i32; BLOCK], b: [i32; BLOCK]) -> [i32; BLOCK] {
+        std::array::from_fn(|i| !a[i] & b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(to: *mut i16, vector: Lanes) {
+        let rounded = vector.map(|value| (value + ROUNDING).to_bits() as i16);
+        // SAFETY: guaranteed by the caller.
+        unsafe { to.cast::<[i16; BLOCK]>().write_unaligned(rounded) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_pairs(from: *const i8) -> [i32; BLOCK] {
+        // SAFETY: guaranteed by the caller.
+        let bytes = unsafe { from.cast::<[[i8; 2]; BLOCK]>().read_unaligned() };
+        bytes.map(|[lower, upper]| i32::from(upper) << 16 | i32::from(lower) & 0xFFFF)
     }
 }

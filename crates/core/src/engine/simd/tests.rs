@@ -153,3 +153,78 @@ fn all_instruction_sets_transpose() {
         }
     }
 }
+
+/// Stores the result of every operation on integers into `results`.
+///
+/// # Safety
+/// `S` must be available, `a` and `b` valid for sixteen 32-bit integers, `floats` for a vector, and `results` for
+/// `INTEGER_OPERATIONS` vectors.
+#[inline(always)]
+unsafe fn integer_operations<S: IntegerSimd>(
+    [a, b]: [*const i32; 2],
+    floats: *const f32,
+    results: *mut i32,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let (a_vector, b_vector) = (S::load_integers(a), S::load_integers(b));
+        let vectors = [
+            S::splat_integer(*a),
+            S::add_products(S::splat_integer(7), a_vector, b_vector),
+            S::bits(S::to_float(a_vector)),
+            S::max_signed(a_vector, b_vector),
+            S::and_not(a_vector, b_vector),
+            S::load_i8_pairs(a.cast()),
+            S::bits(S::load_i8(b.cast())),
+            S::splat_integer(0),
+        ];
+        for (i, vector) in vectors.into_iter().enumerate() {
+            S::store_integers(results.add(i * BLOCK), vector);
+        }
+        S::store_i16(results.add((INTEGER_OPERATIONS - 1) * BLOCK).cast(), S::load(floats));
+    }
+}
+
+const INTEGER_OPERATIONS: usize = 8;
+
+#[test]
+fn all_instruction_sets_agree_with_portable_on_integers() {
+    for seed in 0..64u32 {
+        let integers = |salt: u32| -> [i32; BLOCK] {
+            std::array::from_fn(|i| {
+                let mixed = (seed * 100 + salt * 31 + i as u32).wrapping_mul(2_654_435_761);
+                (mixed ^ mixed.rotate_left(13)) as i32
+            })
+        };
+        let (a, b) = (integers(1), integers(2));
+        // Within the range of 16 bits, halves and their neighbors among them.
+        let floats = a.map(|integer| (integer >> 15) as f32 / 2.0 + (integer & 3) as f32 * 1e-3);
+        let mut portable = [0; INTEGER_OPERATIONS * BLOCK];
+        // SAFETY: the arrays have these lengths.
+        unsafe {
+            let pointers = [a.as_ptr(), b.as_ptr()];
+            integer_operations::<Portable>(pointers, floats.as_ptr(), portable.as_mut_ptr());
+        }
+        // SAFETY: the last vector holds sixteen 16-bit integers.
+        let rounded = unsafe {
+            std::slice::from_raw_parts(
+                portable[(INTEGER_OPERATIONS - 1) * BLOCK..].as_ptr().cast::<i16>(),
+                BLOCK,
+            )
+        };
+        for (rounded, float) in rounded.iter().zip(floats) {
+            assert_eq!(f32::from(*rounded), float.round_ties_even(), "{float}");
+        }
+        for isa in isas().map(Isa::with_integers) {
+            let mut ours = [1; INTEGER_OPERATIONS * BLOCK];
+            // SAFETY: as above, and `isa` is available.
+            unsafe {
+                dispatch_integers!(isa, integer_operations(
+                    integers: [*const i32; 2] = [a.as_ptr(), b.as_ptr()],
+                    floats: *const f32 = floats.as_ptr(), results: *mut i32 = ours.as_mut_ptr(),
+                ))
+            }
+            assert_eq!(ours, portable, "{isa}, {a:?}, {b:?}");
+        }
+    }
+}

@@ -43,6 +43,8 @@ pub(in crate::engine) trait Simd: Copy {
     unsafe fn add_scaled(a: Self::Wide, factor: f64, b: Self::Wide) -> Self::Wide;
     /// Loads sixteen 16-bit integers and converts them.
     unsafe fn load_i16(from: *const i16) -> Self::Vector;
+    /// Loads sixteen 8-bit integers and converts them.
+    unsafe fn load_i8(from: *const i8) -> Self::Vector;
     /// Loads sixteen 24-bit integers, stored as all the upper 16 bits, then all the lower 8 bits, and
     /// converts them.
     unsafe fn load_i24(from: *const i16) -> Self::Vector;

@@ -3,7 +3,7 @@
 //! SAFETY of every function here: [`Simd`] requires that the instruction set is available and that
 //! pointers are valid for sixteen values.
 
-use super::{BLOCK, Simd};
+use super::{BLOCK, IntegerSimd, Simd};
 use std::arch::x86_64::*;
 
 /// AVX-512F.
@@ -69,6 +69,7 @@ impl Simd for Avx512 {
     #[inline(always)] unsafe fn load_i16(from: *const i16) -> __m512 { unsafe {
         _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())))
     } }
+    #[inline(always)] unsafe fn load_i8(from: *const i8) -> __m512 { unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) } }
     #[inline(always)] unsafe fn load_i24(from: *const i16) -> __m512 { unsafe {
         let upper = _mm512_slli_epi32::<8>(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())));
         let lower = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16).cast()));
@@ -158,6 +159,10 @@ impl Simd for Avx2 {
         let half = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.add(at).cast())));
         Pair(half(0), half(8))
     } }
+    #[inline(always)] unsafe fn load_i8(from: *const i8) -> Pair { unsafe {
+        let half = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(at).cast())));
+        Pair(half(0), half(8))
+    } }
     #[inline(always)] unsafe fn load_i24(from: *const i16) -> Pair { unsafe {
         let bytes = from.add(16).cast::<u8>();
         let half = |at: usize| {
@@ -166,5 +171,54 @@ impl Simd for Avx2 {
             _mm256_cvtepi32_ps(_mm256_or_si256(upper, lower))
         };
         Pair(half(0), half(8))
+    } }
+}
+
+/// With BW and VNNI.
+#[rustfmt::skip]
+impl IntegerSimd for Avx512 {
+    type Integers = __m512i;
+
+    #[inline(always)] unsafe fn splat_integer(value: i32) -> __m512i { unsafe { _mm512_set1_epi32(value) } }
+    #[inline(always)] unsafe fn load_integers(from: *const i32) -> __m512i { unsafe { _mm512_loadu_si512(from.cast()) } }
+    #[inline(always)] unsafe fn store_integers(to: *mut i32, integers: __m512i) { unsafe { _mm512_storeu_si512(to.cast(), integers) } }
+    #[inline(always)] unsafe fn add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_dpwssd_epi32(sums, a, b) } }
+    #[inline(always)] unsafe fn to_float(integers: __m512i) -> __m512 { unsafe { _mm512_cvtepi32_ps(integers) } }
+    #[inline(always)] unsafe fn bits(vector: __m512) -> __m512i { unsafe { _mm512_castps_si512(vector) } }
+    #[inline(always)] unsafe fn max_signed(a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_max_epi32(a, b) } }
+    #[inline(always)] unsafe fn and_not(a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_andnot_si512(a, b) } }
+    #[inline(always)] unsafe fn store_i16(to: *mut i16, vector: __m512) { unsafe {
+        _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(vector)))
+    } }
+    #[inline(always)] unsafe fn load_i8_pairs(from: *const i8) -> __m512i { unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) } }
+}
+
+/// Sixteen integers in two registers.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct IntegerPair(__m256i, __m256i);
+
+#[rustfmt::skip]
+impl IntegerSimd for Avx2 {
+    type Integers = IntegerPair;
+
+    #[inline(always)] unsafe fn splat_integer(value: i32) -> IntegerPair { unsafe { let v = _mm256_set1_epi32(value); IntegerPair(v, v) } }
+    #[inline(always)] unsafe fn load_integers(from: *const i32) -> IntegerPair { unsafe { IntegerPair(_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(8).cast())) } }
+    #[inline(always)] unsafe fn store_integers(to: *mut i32, v: IntegerPair) { unsafe { _mm256_storeu_si256(to.cast(), v.0); _mm256_storeu_si256(to.add(8).cast(), v.1) } }
+    #[inline(always)] unsafe fn add_products(sums: IntegerPair, a: IntegerPair, b: IntegerPair) -> IntegerPair { unsafe {
+        let add = |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+        IntegerPair(add(sums.0, a.0, b.0), add(sums.1, a.1, b.1))
+    } }
+    #[inline(always)] unsafe fn to_float(v: IntegerPair) -> Pair { unsafe { Pair(_mm256_cvtepi32_ps(v.0), _mm256_cvtepi32_ps(v.1)) } }
+    #[inline(always)] unsafe fn bits(v: Pair) -> IntegerPair { unsafe { IntegerPair(_mm256_castps_si256(v.0), _mm256_castps_si256(v.1)) } }
+    #[inline(always)] unsafe fn max_signed(a: IntegerPair, b: IntegerPair) -> IntegerPair { unsafe { IntegerPair(_mm256_max_epi32(a.0, b.0), _mm256_max_epi32(a.1, b.1)) } }
+    #[inline(always)] unsafe fn and_not(a: IntegerPair, b: IntegerPair) -> IntegerPair { unsafe { IntegerPair(_mm256_andnot_si256(a.0, b.0), _mm256_andnot_si256(a.1, b.1)) } }
+    #[inline(always)] unsafe fn store_i16(to: *mut i16, v: Pair) { unsafe {
+        let packed = _mm256_packs_epi32(_mm256_cvtps_epi32(v.0), _mm256_cvtps_epi32(v.1));
+        // The instruction packs each half of a register on its own.
+        _mm256_storeu_si256(to.cast(), _mm256_permute4x64_epi64::<0xD8>(packed))
+    } }
+    #[inline(always)] unsafe fn load_i8_pairs(from: *const i8) -> IntegerPair { unsafe {
+        let half = |at: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(at).cast()));
+        IntegerPair(half(0), half(16))
     } }
 }

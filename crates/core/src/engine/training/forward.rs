@@ -33,6 +33,7 @@ const INPUT: usize = 0;
 const OUTPUT: usize = 1;
 const V: usize = 2;
 const M: usize = 3;
+const SCALES: usize = 4;
 
 /// The memory of packed weights, of one convolution after the other.
 static PACKED: Workspaces = Workspaces::new();
@@ -86,7 +87,7 @@ pub fn convolve(
             vec![Box::new(FusedWinograd { winograd: winograd(), items })]
         }
         Schedule::NonFused => {
-            let winograd = NonFusedWinograd { winograd: winograd(), v: V, m: M };
+            let winograd = NonFusedWinograd { winograd: winograd(), v: V, m: M, scales: SCALES };
             lens.extend(winograd.lens().map(Some));
             vec![
                 Box::new(WinogradInputTransform(winograd.clone())),

@@ -1,9 +1,7 @@
 //! The fused schedule: all three steps for a few tiles at a time.
 #![allow(unsafe_code)]
 
-use super::WinogradConvolution;
-use super::tile_transforms::{transform_inputs, transform_outputs};
-use crate::engine::microkernel::{OutputPanel, multiply_panel};
+use super::{ItemTiles, ProductTiles, Weights, WinogradConvolution};
 use crate::engine::simd::{BLOCK, CheckedPtr};
 use crate::engine::stage::Stage;
 use crate::engine::workspace::Workspace;
@@ -24,9 +22,12 @@ impl FusedWinograd {
 
     /// Values of an item's V.
     fn v_len(&self) -> usize {
-        let stride =
-            WinogradConvolution::product_stride(self.winograd.input_blocks(), self.tiles());
-        self.winograd.products() * stride
+        self.winograd.products() * self.winograd.v_stride(self.tiles())
+    }
+
+    /// From one product's M to the next, of one panel.
+    fn m_stride(&self) -> usize {
+        WinogradConvolution::m_stride(self.winograd.convolution.isa.nr_blocks(), self.tiles())
     }
 }
 
@@ -35,11 +36,11 @@ impl Stage for FusedWinograd {
         self.items
     }
 
-    /// V, and M of one panel.
+    /// V, M of one panel, the scales of the tiles, and what the first step needs.
     fn scratch_len(&self) -> usize {
-        let blocks = self.winograd.convolution.isa.nr_blocks();
-        let m_stride = WinogradConvolution::product_stride(blocks, self.tiles());
-        self.v_len() + self.winograd.products() * m_stride
+        let m_len = self.winograd.products() * self.m_stride();
+        let scales_len = self.tiles().next_multiple_of(BLOCK);
+        self.v_len() + m_len + scales_len + self.winograd.input_scratch_len()
     }
 
     fn run(&self, item: usize, worker: usize, workspace: &Workspace) {
@@ -49,59 +50,46 @@ impl Stage for FusedWinograd {
         let scratch = workspace.scratch(worker);
         // SAFETY: the plan chose an available instruction set and padded the input to whole tiles. The
         // scratch memory belongs to this worker, and no two items share a tile.
-        unsafe { convolve(self, item, input, weights, output, scratch) }
+        unsafe { convolve(self, item, [input, output, scratch], weights) }
     }
 }
 
 /// # Safety
-/// As for [`multiply_panel`], for the item's tiles.
+/// As for [`WinogradConvolution::multiply`], for the item's tiles.
 unsafe fn convolve(
     stage: &FusedWinograd,
     item: usize,
-    input: CheckedPtr,
-    weights: CheckedPtr,
-    output: CheckedPtr,
-    scratch: CheckedPtr,
+    [input, output, scratch]: [CheckedPtr; 3],
+    weights: Weights<'_>,
 ) {
     let w = &stage.winograd;
-    let conv = &*w.convolution;
     let start = |item: usize| (item as u64 * w.tile_count() as u64 / stage.items as u64) as usize;
     let [first, end] = [start(item), start(item + 1)];
-    let (count, tiles) = (end - first, stage.tiles());
-    let v_stride = WinogradConvolution::product_stride(w.input_blocks(), tiles);
-    let m_stride = WinogradConvolution::product_stride(conv.isa.nr_blocks(), tiles);
-    let m = scratch.add(stage.v_len());
-    let strides = w.strides(tiles);
+    let tiles = ProductTiles { count: end - first, capacity: stage.tiles() };
+    let (v_stride, m_stride) = (w.v_stride(tiles.capacity), stage.m_stride());
+    let (v, m) = (scratch, scratch.add(stage.v_len()));
+    let scales = m.add(w.products() * m_stride);
+    let of_item = ItemTiles { first, count: tiles.count, capacity: tiles.capacity, v_stride };
     // SAFETY: guaranteed by the caller.
     unsafe {
-        for block in 0..w.input_blocks() {
-            let v = scratch.add(block * tiles * BLOCK);
-            transform_inputs(w, block, first, count, input, v, v_stride);
-        }
-        for index in 0..conv.panels() {
-            let panel = conv.panel(index);
-            let group_offset = panel.group * conv.input_blocks() * tiles * BLOCK;
+        let scratch = scales.add(tiles.capacity.next_multiple_of(BLOCK));
+        w.transform_inputs(of_item, [input, v, scales, scratch], weights);
+        for index in 0..w.convolution.panels() {
+            let panel = w.convolution.panel(index);
             for p in 0..w.products() {
-                let product = OutputPanel {
-                    ptr: m.add(p * m_stride),
-                    block_stride: tiles * BLOCK,
-                    bias: None,
-                    relu: false,
-                };
-                multiply_panel(
-                    conv.isa,
-                    count,
-                    panel.blocks,
-                    &strides,
-                    scratch.add(p * v_stride + group_offset),
-                    w.product_weights(weights, panel, p),
-                    product,
-                );
+                w.multiply(weights, panel, p, tiles, [v.add(p * v_stride), m.add(p * m_stride)]);
             }
             for j in 0..panel.blocks {
-                let m = m.add(j * tiles * BLOCK);
+                let m = m.add(j * tiles.capacity * BLOCK);
                 let block = panel.first_block + j;
-                transform_outputs(w, block, first, count, m, m_stride, output);
+                w.transform_outputs(
+                    block,
+                    [first, tiles.count],
+                    m,
+                    m_stride,
+                    [scales, output],
+                    weights,
+                );
             }
         }
     }

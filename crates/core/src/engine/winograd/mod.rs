@@ -9,11 +9,14 @@
 //!   never leaves the cache; the weights are read once per item. Best for large maps.
 //! - `non_fused`: one step after the other for the whole batch. V and M go through memory, but each weight
 //!   is read once, by one core. Best for small maps with many channels.
-//! - `tile_transforms`: the transforms of whole tiles.
+//! - `tile`: the transforms of one tile; `tile_transforms`: of many, in `f32`; `quantized_tiles`: of many, to and from
+//!   16-bit integers.
 #![allow(unsafe_code)]
 
 mod fused;
 mod non_fused;
+mod quantized_tiles;
+mod tile;
 mod tile_transforms;
 
 pub(super) use fused::FusedWinograd;
@@ -23,10 +26,14 @@ pub(super) use non_fused::{
 
 use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
-use super::microkernel::StridedInput;
+use super::integer_microkernel::{HALF_BLOCK, IntegerProduct, multiply_integers};
+use super::integer_packing::IntegerWeights;
+use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, CheckedPtr};
+use quantized_tiles::{QuantizedTiles, dequantize_outputs, quantize_inputs};
 use std::sync::Arc;
+use tile_transforms::{transform_inputs, transform_outputs};
 
 /// A convolution by Winograd's algorithm: what both schedules share.
 #[derive(Debug, Clone)]
@@ -61,11 +68,26 @@ impl WinogradConvolution {
         (tile / (rows * columns), tile / columns % rows, tile % columns)
     }
 
-    /// Values from one product's V or M to the next, with space for `blocks` of channels of `tiles` tiles.
-    /// It is an odd number of cache lines: a power of two would map all elements of a tile to the same
-    /// few sets of the cache.
-    fn product_stride(blocks: usize, tiles: usize) -> usize {
-        ((blocks * tiles) | 1) * BLOCK
+    /// Space of sixteen channels of V, in `f32` values.
+    fn v_block_len(&self) -> usize {
+        if self.convolution.is_integer() { HALF_BLOCK } else { BLOCK }
+    }
+
+    /// From one product's V to the next, with space for `tiles`.
+    fn v_stride(&self, tiles: usize) -> usize {
+        odd_lines(self.input_blocks() * tiles * self.v_block_len())
+    }
+
+    /// From one product's M to the next, with space for `blocks` of channels of `tiles`.
+    fn m_stride(blocks: usize, tiles: usize) -> usize {
+        odd_lines(blocks * tiles * BLOCK)
+    }
+
+    /// Where a tile's inputs begin.
+    fn input_offset(&self, block: usize, tile: usize) -> usize {
+        let side = self.algorithm.tile_size().map_or(1, |size| size.outputs);
+        let (image, y, x) = self.tile_position(tile);
+        self.input.padded_offset(image, block, y * side, x * side)
     }
 
     /// Blocks of input channels of all groups.
@@ -73,25 +95,178 @@ impl WinogradConvolution {
         self.convolution.groups * self.convolution.input_blocks()
     }
 
-    fn weights(&self) -> Option<CheckedPtr> {
-        self.convolution.packed(self.algorithm).ok().map(|packed| packed.ptr())
-    }
-
-    /// The weights of one product of a panel.
-    fn product_weights(&self, weights: CheckedPtr, panel: Panel, product: usize) -> CheckedPtr {
-        let block_len = self.convolution.inner_len(self.algorithm) * BLOCK;
-        weights.add((panel.first_block * self.products() + panel.blocks * product) * block_len)
-    }
-
-    /// How the microkernel reads V, which has space for `tiles`.
-    fn strides(&self, tiles: usize) -> StridedInput {
-        StridedInput {
-            blocks: self.convolution.input_blocks(),
-            block_stride: tiles * BLOCK,
-            rows: 1,
-            row_stride: 0,
-            row_len: BLOCK,
-            pixel_stride: BLOCK,
+    /// The packed weights, which the plan has prepared.
+    fn weights(&self) -> Option<Weights<'_>> {
+        if self.convolution.is_integer() {
+            self.convolution.integers(self.algorithm).ok().map(Weights::Integers)
+        } else {
+            self.convolution.packed(self.algorithm).ok().map(|packed| Weights::Floats(packed.ptr()))
         }
     }
+
+    /// Values of scratch memory of the first step, which only integers need.
+    fn input_scratch_len(&self) -> usize {
+        if self.convolution.is_integer() {
+            self.input_blocks() * self.products() * BLOCK
+        } else {
+            0
+        }
+    }
+
+    /// The first step, for all blocks of some tiles. Only integers have `scales` and need scratch memory.
+    ///
+    /// # Safety
+    /// The convolution's instruction set must be available, and no other thread may access the tiles' V and scales and the
+    /// scratch memory.
+    unsafe fn transform_inputs(
+        &self,
+        tiles: ItemTiles,
+        [input, v, scales, scratch]: [CheckedPtr; 4],
+        weights: Weights<'_>,
+    ) {
+        let block_stride = tiles.capacity * self.v_block_len();
+        let ItemTiles { first, count, v_stride: product_stride, .. } = tiles;
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match weights {
+                Weights::Floats(_) => {
+                    for block in 0..self.input_blocks() {
+                        let v = v.add(block * block_stride);
+                        transform_inputs(self, block, first, count, input, v, product_stride);
+                    }
+                }
+                Weights::Integers(weights) => {
+                    let tiles = QuantizedTiles {
+                        first,
+                        count,
+                        v,
+                        product_stride,
+                        block_stride,
+                        scales,
+                        scratch,
+                    };
+                    quantize_inputs(self, tiles, input, weights);
+                }
+            }
+        }
+    }
+
+    /// The third step, for `count` tiles of a block of channels from `first` on.
+    ///
+    /// # Safety
+    /// As for [`transform_inputs`](Self::transform_inputs), for the tiles' outputs.
+    unsafe fn transform_outputs(
+        &self,
+        block: usize,
+        [first, count]: [usize; 2],
+        m: CheckedPtr,
+        m_stride: usize,
+        [scales, output]: [CheckedPtr; 2],
+        weights: Weights<'_>,
+    ) {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match weights {
+                Weights::Floats(_) => {
+                    transform_outputs(self, block, first, count, m, m_stride, output);
+                }
+                Weights::Integers(weights) => {
+                    let tiles = [first, count];
+                    dequantize_outputs(self, block, tiles, m, m_stride, [scales, output], weights);
+                }
+            }
+        }
+    }
+
+    /// The products of a panel with some tiles: one of the n² matrix products.
+    ///
+    /// # Safety
+    /// The convolution's instruction set must be available; V and M must have space for the tiles; and no other thread
+    /// may access this part of M.
+    unsafe fn multiply(
+        &self,
+        weights: Weights<'_>,
+        panel: Panel,
+        index: usize,
+        tiles: ProductTiles,
+        [v, m]: [CheckedPtr; 2],
+    ) {
+        let conv = &*self.convolution;
+        let v_block = tiles.capacity * self.v_block_len();
+        let v = v.add(panel.group * conv.input_blocks() * v_block);
+        let weight_len = conv.inner_len(self.algorithm) * self.v_block_len();
+        let at = (panel.first_block * self.products() + panel.blocks * index) * weight_len;
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match weights {
+                Weights::Floats(weights) => {
+                    let strides = StridedInput {
+                        blocks: conv.input_blocks(),
+                        block_stride: v_block,
+                        rows: 1,
+                        row_stride: 0,
+                        row_len: BLOCK,
+                        pixel_stride: BLOCK,
+                    };
+                    let output = OutputPanel {
+                        ptr: m,
+                        block_stride: tiles.capacity * BLOCK,
+                        bias: None,
+                        relu: false,
+                    };
+                    let weights = weights.add(at);
+                    multiply_panel(
+                        conv.isa,
+                        tiles.count,
+                        panel.blocks,
+                        &strides,
+                        v,
+                        weights,
+                        output,
+                    );
+                }
+                Weights::Integers(weights) => {
+                    let product = IntegerProduct {
+                        rows: tiles.count,
+                        columns: panel.blocks,
+                        blocks: conv.input_blocks(),
+                        input_stride: v_block,
+                        output_stride: tiles.capacity * BLOCK,
+                    };
+                    multiply_integers(conv.isa, product, v, weights.weights.ptr().add(at), m);
+                }
+            }
+        }
+    }
+}
+
+/// A convolution's packed weights.
+#[derive(Clone, Copy)]
+enum Weights<'a> {
+    Floats(CheckedPtr),
+    Integers(&'a IntegerWeights),
+}
+
+/// The tiles of an item, and where their V lies.
+#[derive(Clone, Copy)]
+struct ItemTiles {
+    first: usize,
+    count: usize,
+    /// Tiles that V has space for.
+    capacity: usize,
+    v_stride: usize,
+}
+
+/// The tiles of a matrix product.
+#[derive(Clone, Copy)]
+struct ProductTiles {
+    count: usize,
+    /// Tiles that V and M have space for.
+    capacity: usize,
+}
+
+/// At least `len`, and an odd number of cache lines: a power of two would map all elements of a tile to the same few
+/// sets of the cache.
+fn odd_lines(len: usize) -> usize {
+    (len.div_ceil(BLOCK) | 1) * BLOCK
 }

@@ -1,9 +1,8 @@
 //! The non-fused schedule: each step for the whole batch, one after the other.
 #![allow(unsafe_code)]
 
-use super::WinogradConvolution;
-use super::tile_transforms::{transform_inputs, transform_outputs};
-use crate::engine::microkernel::{OutputPanel, multiply_panel};
+use super::tile_transforms::transform_inputs;
+use super::{ItemTiles, ProductTiles, Weights, WinogradConvolution};
 use crate::engine::simd::{BLOCK, CheckedPtr};
 use crate::engine::stage::Stage;
 use crate::engine::workspace::Workspace;
@@ -16,28 +15,34 @@ pub(in crate::engine) struct NonFusedWinograd {
     pub v: usize,
     /// Index of M's buffer in the workspace.
     pub m: usize,
+    /// Index of the buffer of the tiles' scales, which only integers have.
+    pub scales: usize,
 }
 
 impl NonFusedWinograd {
     fn v_stride(&self) -> usize {
-        let blocks = self.winograd.input_blocks();
-        WinogradConvolution::product_stride(blocks, self.winograd.tile_count())
+        self.winograd.v_stride(self.winograd.tile_count())
     }
 
     fn m_stride(&self) -> usize {
         let blocks = self.winograd.convolution.outputs.div_ceil(BLOCK);
-        WinogradConvolution::product_stride(blocks, self.winograd.tile_count())
+        WinogradConvolution::m_stride(blocks, self.winograd.tile_count())
     }
 
-    /// Values of V and of M.
-    pub fn lens(&self) -> [usize; 2] {
-        [self.v_stride(), self.m_stride()]
-            .map(|stride| stride.saturating_mul(self.winograd.products()))
+    /// Values of V, of M and of the scales.
+    pub fn lens(&self) -> [usize; 3] {
+        let is_integer = self.winograd.convolution.is_integer();
+        let [v, m] = [self.v_stride(), self.m_stride()]
+            .map(|stride| stride.saturating_mul(self.winograd.products()));
+        [v, m, if is_integer { self.winograd.tile_count() } else { 0 }]
     }
 }
 
 /// Tiles that an item transforms: enough that taking an item costs little in comparison.
 const TILES_PER_ITEM: usize = 32;
+
+/// Tiles that an item quantizes, with all their channels.
+const QUANTIZED_TILES_PER_ITEM: usize = 4;
 
 /// The first step: V.
 #[derive(Debug)]
@@ -45,15 +50,34 @@ pub(in crate::engine) struct WinogradInputTransform(pub NonFusedWinograd);
 
 impl Stage for WinogradInputTransform {
     fn items(&self) -> usize {
-        self.0.winograd.input_blocks() * self.0.winograd.tile_count().div_ceil(TILES_PER_ITEM)
+        let w = &self.0.winograd;
+        if w.convolution.is_integer() {
+            w.tile_count().div_ceil(QUANTIZED_TILES_PER_ITEM)
+        } else {
+            w.input_blocks() * w.tile_count().div_ceil(TILES_PER_ITEM)
+        }
     }
 
-    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+    fn scratch_len(&self) -> usize {
+        self.0.winograd.input_scratch_len()
+    }
+
+    fn run(&self, item: usize, worker: usize, workspace: &Workspace) {
+        let Some(weights) = self.0.winograd.weights() else { return };
         let input = workspace.buffer(self.0.winograd.input.buffer);
         let v = workspace.buffer(self.0.v);
+        let scales = workspace.buffer(self.0.scales);
+        let scratch = workspace.scratch(worker);
         // SAFETY: the plan chose an available instruction set, padded the input to whole tiles and
-        // reserved V. No two items share a tile of a block.
-        unsafe { input_transform(&self.0, item, input, v) }
+        // reserved V and the scales. No two items share a tile of a block, and with integers no tile.
+        unsafe {
+            match weights {
+                Weights::Floats(_) => input_transform(&self.0, item, input, v),
+                Weights::Integers(_) => {
+                    quantize(&self.0, item, [input, v, scales, scratch], weights)
+                }
+            }
+        }
     }
 }
 
@@ -67,6 +91,23 @@ unsafe fn input_transform(stage: &NonFusedWinograd, item: usize, input: CheckedP
     let v = v.add((block * w.tile_count() + first) * BLOCK);
     // SAFETY: guaranteed by the caller.
     unsafe { transform_inputs(w, block, first, count, input, v, stage.v_stride()) }
+}
+
+/// # Safety
+/// As for [`WinogradConvolution::transform_inputs`], for the item's tiles.
+unsafe fn quantize(
+    stage: &NonFusedWinograd,
+    item: usize,
+    [input, v, scales, scratch]: [CheckedPtr; 4],
+    weights: Weights<'_>,
+) {
+    let w = &stage.winograd;
+    let first = item * QUANTIZED_TILES_PER_ITEM;
+    let count = QUANTIZED_TILES_PER_ITEM.min(w.tile_count() - first);
+    let tiles = ItemTiles { first, count, capacity: w.tile_count(), v_stride: stage.v_stride() };
+    let (v, scales) = (v.add(first * w.v_block_len()), scales.add(first));
+    // SAFETY: guaranteed by the caller.
+    unsafe { w.transform_inputs(tiles, [input, v, scales, scratch], weights) }
 }
 
 /// The second step: M.
@@ -83,7 +124,7 @@ impl WinogradProducts {
     /// Divides the products into items, for an L2 cache of that size.
     pub fn new(convolution: NonFusedWinograd, l2_bytes: usize) -> Self {
         let conv = &convolution.winograd.convolution;
-        let tile_bytes = conv.input_blocks() * BLOCK * 4;
+        let tile_bytes = conv.input_blocks() * convolution.winograd.v_block_len() * 4;
         let mr = conv.isa.mr();
         let tiles_at_once = (l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
         // Two or more items for each product, so that no thread waits long for the last ones.
@@ -113,19 +154,18 @@ impl Stage for WinogradProducts {
 }
 
 /// # Safety
-/// As for [`multiply_panel`], for the item's panels.
+/// As for [`WinogradConvolution::multiply`], for the item's panels.
 unsafe fn multiply(
     stage: &WinogradProducts,
     item: usize,
     v: CheckedPtr,
-    weights: CheckedPtr,
+    weights: Weights<'_>,
     m: CheckedPtr,
 ) {
     let w = &stage.convolution.winograd;
     let conv = &*w.convolution;
     let (p, chunk) = (item / stage.chunks(), item % stage.chunks());
     let end = ((chunk + 1) * stage.panels_per_item).min(conv.panels());
-    let strides = w.strides(w.tile_count());
     let v = v.add(p * stage.convolution.v_stride());
     let m = m.add(p * stage.convolution.m_stride());
     let mut first = 0;
@@ -133,16 +173,11 @@ unsafe fn multiply(
         let count = stage.tiles_at_once.min(w.tile_count() - first);
         for index in chunk * stage.panels_per_item..end {
             let panel = conv.panel(index);
-            let product = OutputPanel {
-                ptr: m.add((panel.first_block * w.tile_count() + first) * BLOCK),
-                block_stride: w.tile_count() * BLOCK,
-                bias: None,
-                relu: false,
-            };
-            let v = v.add((panel.group * conv.input_blocks() * w.tile_count() + first) * BLOCK);
-            let weights = w.product_weights(weights, panel, p);
+            let v = v.add(first * w.v_block_len());
+            let m = m.add((panel.first_block * w.tile_count() + first) * BLOCK);
+            let tiles = ProductTiles { count, capacity: w.tile_count() };
             // SAFETY: guaranteed by the caller.
-            unsafe { multiply_panel(conv.isa, count, panel.blocks, &strides, v, weights, product) };
+            unsafe { w.multiply(weights, panel, p, tiles, [v, m]) };
         }
         first += count;
     }
@@ -158,27 +193,32 @@ impl Stage for WinogradOutputTransform {
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let Some(weights) = self.0.winograd.weights() else { return };
         let output = workspace.buffer(self.0.winograd.output.buffer);
         let m = workspace.buffer(self.0.m);
+        let scales = workspace.buffer(self.0.scales);
         // SAFETY: the plan chose an available instruction set and reserved M. No two items share a tile
         // of a block.
-        unsafe { output_transform(&self.0, item, m, output) }
+        unsafe { output_transform(&self.0, item, [m, scales, output], weights) }
     }
 }
 
 /// # Safety
-/// As for [`transform_outputs`], for the item's tiles.
+/// As for [`WinogradConvolution::transform_outputs`], for the item's tiles.
 unsafe fn output_transform(
     stage: &NonFusedWinograd,
     item: usize,
-    m: CheckedPtr,
-    output: CheckedPtr,
+    [m, scales, output]: [CheckedPtr; 3],
+    weights: Weights<'_>,
 ) {
     let w = &stage.winograd;
     let chunks = w.tile_count().div_ceil(TILES_PER_ITEM);
     let (block, first) = (item / chunks, item % chunks * TILES_PER_ITEM);
     let count = TILES_PER_ITEM.min(w.tile_count() - first);
     let m = m.add((block * w.tile_count() + first) * BLOCK);
+    let pointers = [scales.add(first), output];
     // SAFETY: guaranteed by the caller.
-    unsafe { transform_outputs(w, block, first, count, m, stage.m_stride(), output) }
+    unsafe {
+        w.transform_outputs(block, [first, count], m, stage.m_stride(), pointers, weights);
+    }
 }

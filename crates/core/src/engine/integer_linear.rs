@@ -1,0 +1,249 @@
+//! A linear layer with 8-bit weights for one or a few vectors.
+//!
+//! As with [`linear`](super::linear), its time is the time to read the weights, a quarter as many bytes as in `f32`. The
+//! vectors become 16-bit integers first, with a scale for each. Products are summed in 32 bits within a quantization
+//! group, and then added in `f32`.
+#![allow(unsafe_code)]
+
+use super::elementwise::Activation;
+use super::linear::sum_of_lanes;
+use super::packed_linear::{INT8_GROUP, PackedLinear};
+use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers};
+use super::stage::Stage;
+use super::workspace::Workspace;
+use std::sync::Arc;
+
+/// Rows of an item.
+const ROWS_PER_ITEM: usize = 12;
+/// Rows that are read at the same time.
+const ROWS_AT_ONCE: usize = 3;
+/// Bytes ahead of their use that weights are prefetched.
+const PREFETCH_BYTES: usize = 1024;
+/// The largest magnitude of a quantized input.
+const INPUT_LIMIT: f32 = 32_767.0;
+
+/// Vectors as 16-bit integers: where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuantizedVectors {
+    /// Index of the buffer of the integers: `[N, inputs]`, each padded with zeros to whole quantization groups.
+    pub integers: usize,
+    /// Index of the buffer of the scales: `[N]`.
+    pub scales: usize,
+    /// Inputs of a vector.
+    pub len: usize,
+    pub batch: usize,
+}
+
+impl QuantizedVectors {
+    /// From one vector to the next, in `f32` values.
+    fn stride(self) -> usize {
+        self.len.next_multiple_of(INT8_GROUP) / 2
+    }
+
+    /// Values of the buffers.
+    pub fn lens(self) -> [usize; 2] {
+        [self.batch.saturating_mul(self.stride()), self.batch]
+    }
+}
+
+/// Vectors to integers.
+#[derive(Debug)]
+pub(super) struct QuantizeVectors {
+    pub isa: Isa,
+    /// Index of the buffer of the vectors, each of which starts at a multiple of [`BLOCK`].
+    pub input: usize,
+    pub output: QuantizedVectors,
+}
+
+impl Stage for QuantizeVectors {
+    fn items(&self) -> usize {
+        self.output.batch
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let input = workspace.buffer(self.input);
+        let integers = workspace.buffer(self.output.integers);
+        let scales = workspace.buffer(self.output.scales);
+        let input = input.add(item * self.output.len.next_multiple_of(BLOCK));
+        let integers = integers.add(item * self.output.stride());
+        // SAFETY: the plan chose an available instruction set and reserved buffers of these lengths. No two items share
+        // a vector.
+        unsafe {
+            dispatch_integers!(self.isa, quantize(
+                len: usize = self.output.len, input: CheckedPtr = input, integers: CheckedPtr = integers,
+                scale: CheckedPtr = scales.add(item),
+            ))
+        }
+    }
+}
+
+/// # Safety
+/// `S` must be available, the pointers valid for a vector and its scale, and no other thread may access them.
+#[inline(always)]
+unsafe fn quantize<S: IntegerSimd>(
+    len: usize,
+    input: CheckedPtr,
+    integers: CheckedPtr,
+    scale: CheckedPtr,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        // As integers, the bits of magnitudes have their order, and NaN comes last.
+        let sign = S::splat_integer(i32::MIN);
+        let mut largest = S::splat_integer(0);
+        for i in (0..len).step_by(BLOCK) {
+            let bits = S::bits(input.add(i).load::<S>());
+            largest = S::max_signed(largest, S::and_not(sign, bits));
+        }
+        let mut lanes = [0; BLOCK];
+        S::store_integers(lanes.as_mut_ptr(), largest);
+        let largest = f32::from_bits(lanes.into_iter().fold(0, i32::max) as u32);
+        // Smaller values are zero next to any bias.
+        let unit = if largest.is_finite() { largest.max(1e-30) / INPUT_LIMIT } else { f32::NAN };
+        scale.write(unit);
+        let inverse = S::splat(1.0 / unit);
+        for i in (0..len).step_by(BLOCK) {
+            let scaled = S::mul(input.add(i).load::<S>(), inverse);
+            integers.add(i / 2).store_i16::<S>(scaled);
+        }
+    }
+}
+
+/// `[N, inputs]` as integers to `[N, outputs]`.
+#[derive(Debug)]
+pub(super) struct IntegerLinear {
+    /// As `isa`, it has one for integers.
+    pub weights: Arc<PackedLinear>,
+    pub input: QuantizedVectors,
+    /// Index of the buffer of the outputs, each of which starts at a multiple of [`BLOCK`].
+    pub output: usize,
+    pub activation: Activation,
+}
+
+impl Stage for IntegerLinear {
+    fn items(&self) -> usize {
+        self.weights.outputs.div_ceil(ROWS_PER_ITEM)
+    }
+
+    fn run(&self, item: usize, _: usize, workspace: &Workspace) {
+        let input = workspace.buffer(self.input.integers);
+        let scales = workspace.buffer(self.input.scales);
+        let output = workspace.buffer(self.output);
+        // SAFETY: the plan chose an available instruction set and reserved buffers of these lengths. No two items share
+        // an output.
+        unsafe {
+            dispatch_integers!(self.weights.isa.with_integers(), multiply(
+                stage: &IntegerLinear = self, item: usize = item, input: CheckedPtr = input,
+                scales: CheckedPtr = scales, output: CheckedPtr = output,
+            ))
+        }
+    }
+}
+
+/// # Safety
+/// `S` must be available, the buffers as long as the layer requires, and no other thread may access the item's
+/// outputs.
+#[inline(always)]
+unsafe fn multiply<S: IntegerSimd>(
+    stage: &IntegerLinear,
+    item: usize,
+    input: CheckedPtr,
+    scales: CheckedPtr,
+    output: CheckedPtr,
+) {
+    let batch = stage.input.batch;
+    let first = item * ROWS_PER_ITEM;
+    let end = stage.weights.outputs.min(first + ROWS_PER_ITEM);
+    let mut image = 0;
+    while image < batch {
+        let vectors = Vectors { image, input, scales, output };
+        // SAFETY: guaranteed by the caller.
+        image += unsafe {
+            match batch - image {
+                8.. if S::NR_BLOCKS > 1 => multiply_rows::<S, 8>(stage, [first, end], vectors),
+                4.. if S::NR_BLOCKS > 1 => multiply_rows::<S, 4>(stage, [first, end], vectors),
+                2.. => multiply_rows::<S, 2>(stage, [first, end], vectors),
+                _ => multiply_rows::<S, 1>(stage, [first, end], vectors),
+            }
+        };
+    }
+}
+
+/// Some vectors from `image` on.
+#[derive(Clone, Copy)]
+struct Vectors {
+    image: usize,
+    input: CheckedPtr,
+    scales: CheckedPtr,
+    output: CheckedPtr,
+}
+
+/// Rows `first..end` with `N` vectors. Returns N.
+///
+/// # Safety
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn multiply_rows<S: IntegerSimd, const N: usize>(
+    stage: &IntegerLinear,
+    [first, end]: [usize; 2],
+    vectors: Vectors,
+) -> usize {
+    let mut row = first;
+    while row < end {
+        // SAFETY: guaranteed by the caller.
+        row += unsafe {
+            match end - row {
+                ROWS_AT_ONCE.. => multiply_some_rows::<S, N, ROWS_AT_ONCE>(stage, row, vectors),
+                _ => multiply_some_rows::<S, N, 1>(stage, row, vectors),
+            }
+        };
+    }
+    N
+}
+
+/// `R` rows with `N` vectors. Returns R.
+///
+/// # Safety
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn multiply_some_rows<S: IntegerSimd, const N: usize, const R: usize>(
+    stage: &IntegerLinear,
+    first: usize,
+    vectors: Vectors,
+) -> usize {
+    let w = &*stage.weights;
+    let stride = stage.input.stride();
+    let input = vectors.input.add(vectors.image * stride);
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let mut totals = [[S::splat(0.0); R]; N];
+        for group in 0..w.inputs.div_ceil(INT8_GROUP) {
+            for r in 0..R {
+                let (weights, scale) = w.int8_group(first + r, group);
+                let scale = S::splat(scale.read());
+                weights.add(PREFETCH_BYTES / 4).prefetch::<S>();
+                let halves =
+                    [weights.load_i8_pairs::<S>(), weights.add(BLOCK / 2).load_i8_pairs::<S>()];
+                for (n, totals) in totals.iter_mut().enumerate() {
+                    let x = input.add(n * stride + group * INT8_GROUP / 2);
+                    let sums = S::splat_integer(0);
+                    let sums = S::add_products(sums, halves[0], x.load_integers::<S>());
+                    let sums = S::add_products(sums, halves[1], x.add(BLOCK).load_integers::<S>());
+                    totals[r] = S::mul_add(S::to_float(sums), scale, totals[r]);
+                }
+            }
+        }
+        for (n, totals) in totals.iter().enumerate() {
+            let image = vectors.image + n;
+            let unit = vectors.scales.add(image).read();
+            for (r, total) in totals.iter().enumerate() {
+                let mut lanes = [0.0f32; BLOCK];
+                S::store(lanes.as_mut_ptr(), *total);
+                let value = sum_of_lanes(lanes) * unit + w.bias[first + r];
+                let at = image * w.outputs.next_multiple_of(BLOCK) + first + r;
+                vectors.output.add(at).write(stage.activation.apply(value));
+            }
+        }
+    }
+    R
+}

@@ -1,0 +1,32 @@
+//! [`IntegerSimd`]: what the kernels on integers may do besides.
+
+use super::Simd;
+
+/// Operations on vectors of sixteen 32-bit integers, each of which may hold a pair of 16-bit integers.
+///
+/// # Safety
+/// As for [`Simd`]; with AVX-512, BW and VNNI must be available, too: see
+/// [`Isa::with_integers`](super::Isa::with_integers).
+pub(in crate::engine) trait IntegerSimd: Simd {
+    type Integers: Copy;
+
+    unsafe fn splat_integer(value: i32) -> Self::Integers;
+    unsafe fn load_integers(from: *const i32) -> Self::Integers;
+    unsafe fn store_integers(to: *mut i32, integers: Self::Integers);
+    /// Lane by lane, adds the products of the two pairs: `sums + a0 * b0 + a1 * b1`, which wraps.
+    unsafe fn add_products(
+        sums: Self::Integers,
+        a: Self::Integers,
+        b: Self::Integers,
+    ) -> Self::Integers;
+    unsafe fn to_float(integers: Self::Integers) -> Self::Vector;
+    unsafe fn bits(vector: Self::Vector) -> Self::Integers;
+    unsafe fn max_signed(a: Self::Integers, b: Self::Integers) -> Self::Integers;
+    /// `b` without the bits of `a`.
+    unsafe fn and_not(a: Self::Integers, b: Self::Integers) -> Self::Integers;
+    /// Rounds to the nearest integers, ties to even, and stores them as 16-bit integers. Magnitudes beyond
+    /// their range, and NaN, give any integers.
+    unsafe fn store_i16(to: *mut i16, vector: Self::Vector);
+    /// Loads 32 8-bit integers as 16-bit ones.
+    unsafe fn load_i8_pairs(from: *const i8) -> Self::Integers;
+}
