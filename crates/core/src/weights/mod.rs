@@ -69,13 +69,14 @@
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
 //   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry and derived_tensors,
 //   file_contents, description, key_selection
-//   file_metadata, protobuf, layer_chain, chain_matching, chain_contents
+//   file_metadata, protobuf, layer_chain, layer_comparison, chain_comparison, chain_matching, chain_contents
 //   safetensors::reader, pytorch, caffe and onnx (readers of the formats), format_detection
 //   naming, natural_order, normalization, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
 //   tensor_matching
 //   weights_file (`Weights`), weights_metadata, network_identification, parameter_reader, choose_network
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
 mod caffe;
+mod chain_comparison;
 mod chain_contents;
 mod chain_matching;
 mod checksum;
@@ -91,6 +92,7 @@ mod format_detection;
 mod format_error;
 mod key_selection;
 mod layer_chain;
+mod layer_comparison;
 mod limits;
 mod matched_tensors;
 mod name_matching;

@@ -198,7 +198,8 @@ impl TensorEntry {
     }
 
     /// A range of elements of the storage, and whether all of them are finite. Chunks are read in
-    /// parallel; each is hashed and checked while it is in the cache.
+    /// parallel (a single one by this thread, because waking another takes longer); each is hashed and checked
+    /// while it is in the cache.
     fn read_contiguous(
         &self,
         source: &FileSource,
@@ -206,12 +207,16 @@ impl TensorEntry {
         hashed: &mut HashedRanges,
     ) -> Result<(Vec<f32>, bool)> {
         let mut values = vec![0.0; range.len()];
-        let chunks = values.par_chunks_mut(CHUNK).enumerate().map(|(i, chunk)| {
+        let read = |(i, chunk): (usize, &mut [f32])| {
             let mut hasher = Hasher::new();
             self.read_elements(source, range.start + i * CHUNK, chunk, Some(&mut hasher))?;
-            Ok((are_finite(chunk), hasher))
-        });
-        let chunks: Vec<(bool, Hasher)> = chunks.collect::<Result<_>>()?;
+            Ok::<_, Error>((are_finite(chunk), hasher))
+        };
+        let chunks: Vec<(bool, Hasher)> = if values.len() <= CHUNK {
+            vec![read((0, &mut values))?]
+        } else {
+            values.par_chunks_mut(CHUNK).enumerate().map(read).collect::<Result<_>>()?
+        };
         let mut combined = Hasher::new();
         chunks.iter().for_each(|(_, hasher)| combined.combine(hasher));
         let width = self.width() as u64;
