@@ -55,8 +55,9 @@ impl Chain {
         self.expect_map(&table, &tensors).map_err(|error| source.error(format.name(), error))?;
         metadata.insert(NETWORK.into(), table.name.clone());
         metadata.insert(INPUT_SIZE.into(), table.input[1].to_string());
+        let (notices, checksums) = (Vec::new(), Vec::new());
         let contents =
-            FileContents { format, tensors, metadata, container: None, checksums: Vec::new() };
+            FileContents { format, tensors, metadata, container: None, notices, checksums };
         Ok((contents, table))
     }
 }

@@ -1,8 +1,10 @@
 //! Parameters that a file has only as the factors that PyTorch computes them from: those of pruned layers
 //! (a tensor and a mask) and of layers with weight normalization (a direction and a magnitude).
 
+use super::description::listed;
 use super::format_error::FormatError;
-use super::tensor_entry::{Factor, TensorEntry, is_float};
+use super::tensor_entry::{TensorEntry, is_float};
+use super::tensor_factor::{Factor, Length};
 use safetensors::tensor::Dtype;
 use std::collections::HashMap;
 
@@ -14,14 +16,15 @@ struct Derivation {
     is_mask: bool,
 }
 
-/// Replaces each tensor that has a factor by their product, in its place.
+/// Replaces each tensor that has a factor by their product, in its place. Returns a notice if some were taken for
+/// weight normalization, because a parametrization of one's own can have tensors of the same names and shapes.
 ///
 /// # Errors
 /// For parameters that are computed in any other way.
-pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<(), FormatError> {
+pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<Option<String>, FormatError> {
     let index_by_name: HashMap<String, usize> =
         tensors.iter().enumerate().map(|(at, tensor)| (tensor.name.clone(), at)).collect();
-    let mut factors = Vec::new();
+    let (mut factors, mut normalized) = (Vec::new(), Vec::new());
     for at in 0..tensors.len() {
         refuse_other_derivations(&tensors[at].name, &index_by_name)?;
         let Some(derivation) = derivation(&tensors[at].name) else { continue };
@@ -32,6 +35,9 @@ pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<(), FormatError>
             continue;
         }
         let entry = checked(base, &tensors[factor], &derivation)?;
+        if !derivation.is_mask {
+            normalized.push(derivation.result.clone());
+        }
         tensors[at].name = derivation.result;
         tensors[at].factor = Some(Box::new(entry));
         factors.push(factor);
@@ -40,7 +46,15 @@ pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<(), FormatError>
     for at in factors.into_iter().rev() {
         tensors.remove(at);
     }
-    Ok(())
+    Ok((!normalized.is_empty()).then(|| weight_norm_notice(normalized)))
+}
+
+fn weight_norm_notice(normalized: Vec<String>) -> String {
+    format!(
+        "computed as PyTorch's weight normalization, g * v / |v|, from two tensors each: {}; if these tensors are of a \
+         parametrization of your own, call {REMOVE} before saving",
+        listed(normalized)
+    )
 }
 
 /// What the tensor of this name is a base of.
@@ -68,25 +82,38 @@ fn parametrized(name: &str) -> Option<String> {
     Some(if layer.is_empty() { parameter.into() } else { format!("{layer}.{parameter}") })
 }
 
+/// PyTorch's function that leaves the computed value.
+const REMOVE: &str = "torch.nn.utils.parametrize.remove_parametrizations";
+
+fn not_computed(parameter: &str, found: String, call: &str) -> FormatError {
+    let expected = format!("the values of {parameter:?} (call {call} before saving)");
+    FormatError::new(expected, found)
+}
+
 /// Spectral normalization and parametrizations of one's own compute values that are not in the file.
 fn refuse_other_derivations(
     name: &str,
     index_by_name: &HashMap<String, usize>,
 ) -> Result<(), FormatError> {
-    let error = |parameter: &str, found: &str, call: &str| {
-        let expected = format!("the values of {parameter:?} (call {call} before saving)");
-        Err(FormatError::new(expected, format!("{found}: {name:?}")))
-    };
     if let Some(parameter) = name.strip_suffix("_orig")
         && index_by_name.contains_key(&format!("{parameter}_u"))
     {
-        return error(parameter, "spectral normalization", "torch.nn.utils.remove_spectral_norm");
+        let found = format!("spectral normalization: {name:?}");
+        return Err(not_computed(parameter, found, "torch.nn.utils.remove_spectral_norm"));
     }
-    if let Some(parameter) = name.strip_suffix(".original").and_then(parametrized) {
-        let call = "torch.nn.utils.parametrize.remove_parametrizations";
-        return error(&parameter, "a parametrization, such as spectral normalization", call);
+    let Some(parameter) = parametrized(name) else { return Ok(()) };
+    let (module, attribute) = name.rsplit_once('.').unwrap_or(("", name));
+    let has = |attribute: &str| index_by_name.contains_key(&format!("{module}.{attribute}"));
+    let is_pair = |one: &str, other: &str| attribute == one && has(other);
+    if is_pair("original0", "original1") || is_pair("original1", "original0") {
+        return Ok(());
     }
-    Ok(())
+    let found = if attribute == "original" {
+        format!("a parametrization, such as spectral normalization: {name:?}")
+    } else {
+        format!("a parametrization that is not PyTorch's weight normalization: {name:?}")
+    };
+    Err(not_computed(&parameter, found, REMOVE))
 }
 
 /// The factor, if it has the right shape and type.
@@ -95,18 +122,38 @@ fn checked(
     factor: &TensorEntry,
     derivation: &Derivation,
 ) -> Result<Factor, FormatError> {
-    let is_mask = derivation.is_mask;
-    let has_type =
-        is_float(factor.dtype) || is_mask && matches!(factor.dtype, Dtype::BOOL | Dtype::U8);
-    // One length for each row.
-    let mut lengths = vec![1; base.shape().len()];
-    lengths.iter_mut().zip(base.shape()).take(1).for_each(|(length, &rows)| *length = rows);
-    let shape = if is_mask { base.shape() } else { &lengths };
+    if derivation.is_mask { mask(base, factor) } else { length(base, factor, &derivation.result) }
+}
+
+fn mask(base: &TensorEntry, factor: &TensorEntry) -> Result<Factor, FormatError> {
+    let has_type = is_float(factor.dtype) || matches!(factor.dtype, Dtype::BOOL | Dtype::U8);
+    let shape = base.shape();
     if is_float(base.dtype) && has_type && factor.shape() == shape && !shape.is_empty() {
-        let factor = factor.clone();
-        return Ok(if is_mask { Factor::Mask(factor) } else { Factor::Magnitude(factor) });
+        return Ok(Factor::Mask(factor.clone()));
     }
-    let what = if is_mask { "a mask" } else { "weight normalization over each row, a magnitude" };
-    let found = format!("{} {:?} of type {}", factor.name, factor.shape(), factor.dtype);
-    Err(FormatError::new(format!("{what} of shape {shape:?} for {:?}", base.name), found))
+    let expected = format!("a mask of shape {shape:?} for {:?}", base.name);
+    Err(FormatError::new(expected, described(factor)))
+}
+
+/// Of PyTorch's weight normalization with `dim=0`, a length for each row; with `dim=None`, one for all.
+fn length(base: &TensorEntry, factor: &TensorEntry, result: &str) -> Result<Factor, FormatError> {
+    let mut of_rows = vec![1; base.shape().len()];
+    of_rows.iter_mut().zip(base.shape()).take(1).for_each(|(length, &rows)| *length = rows);
+    if is_float(base.dtype) && is_float(factor.dtype) && of_rows.len() >= 2 {
+        match factor.shape() {
+            shape if shape == of_rows => return Ok(Factor::RowLengths(factor.clone())),
+            [] => return Ok(Factor::Length(Length::new(factor.clone()))),
+            _ => {}
+        }
+    }
+    let found = format!(
+        "two tensors that are not PyTorch's weight normalization of rows, {} and {}",
+        described(factor),
+        described(base)
+    );
+    Err(not_computed(result, found, REMOVE))
+}
+
+fn described(tensor: &TensorEntry) -> String {
+    format!("{:?} {:?} of type {}", tensor.name, tensor.shape(), tensor.dtype)
 }

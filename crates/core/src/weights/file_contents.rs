@@ -14,5 +14,7 @@ pub(super) struct FileContents {
     pub metadata: BTreeMap<String, String>,
     /// What the tensors are wrapped in, for the user, if it is not a plain state dict.
     pub container: Option<String>,
+    /// What was decided about the file, and the user may want to decide differently.
+    pub notices: Vec<String>,
     pub checksums: Vec<Checksum>,
 }

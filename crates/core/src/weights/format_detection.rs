@@ -51,9 +51,10 @@ pub(super) fn parse(source: &FileSource, key: Option<&str>) -> Result<FileConten
     } else {
         safetensors::reader::parse(source, key)?
     };
-    check_total_size(&contents.tensors, source.length())
+    let notice = check_total_size(&contents.tensors, source.length())
         .and_then(|()| combine(&mut contents.tensors))
         .map_err(|error| source.error(contents.format.name(), error))?;
+    contents.notices.extend(notice);
     Ok(contents)
 }
 

@@ -31,7 +31,7 @@
 //! | content | a state dict; a checkpoint that contains one under `state_dict`, `model`, ... or, if there is no other, an average of the weights during training under `model_ema`, ...; or the only one in a dict, tuple or list; a whole pickled module of any class. [`Weights::open_at`] chooses among several |
 //! | names | torchvision's, timm's, the papers', and those of tutorials: see [`Naming`]; any others if the order and the shapes of the layers leave no doubt |
 //! | classifiers | any number of linear layers of any size: see [`Head`](crate::architecture::Head) |
-//! | layers | pruned ones (`weight_orig`, `weight_mask`) and those with weight normalization, whose weights are computed |
+//! | layers | pruned ones (`weight_orig`, `weight_mask`) and those with weight normalization, whose weights are computed; [`Weights::notices`] names the latter |
 //! | prefixes | those of DataParallel, torch.compile, FSDP and activation checkpointing, anywhere; up to four others |
 //! | layouts | any strides and offsets, and several tensors in one storage |
 //!
@@ -67,11 +67,11 @@
 //! damaged value there is just another value.
 
 // The layers, from the bytes of a file up to networks; each imports only from those before it:
-//   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry and derived_tensors,
-//   file_contents, description, key_selection
+//   limits, format_error, file_format, file_source, strided_view, checksum, tensor_entry with tensor_factor,
+//   description, derived_tensors, file_contents, key_selection
 //   file_metadata, protobuf, layer_chain, layer_comparison, chain_comparison, chain_matching, chain_contents
 //   safetensors::reader, pytorch, caffe and onnx (readers of the formats), format_detection
-//   naming, natural_order, normalization, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
+//   naming, natural_order, normalization, lpips_parts, file_layers, name_prefixes, matched_tensors, name_matching, order_matching, network_sizes,
 //   tensor_matching
 //   weights_file (`Weights`), weights_metadata, network_identification, parameter_reader, choose_network
 //   save_plan, safetensors::writer and pytorch::state_dict_writer, save
@@ -94,6 +94,7 @@ mod key_selection;
 mod layer_chain;
 mod layer_comparison;
 mod limits;
+mod lpips_parts;
 mod matched_tensors;
 mod name_matching;
 mod name_prefixes;
@@ -112,6 +113,7 @@ mod save;
 mod save_plan;
 mod strided_view;
 mod tensor_entry;
+mod tensor_factor;
 mod tensor_matching;
 mod weights_file;
 mod weights_metadata;

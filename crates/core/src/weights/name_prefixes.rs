@@ -2,6 +2,7 @@
 
 use super::file_contents::FileContents;
 use super::file_layers::FileLayers;
+use super::lpips_parts::lpips_parts;
 use super::normalization::{is_part, normalization};
 use super::tensor_entry::TensorEntry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -54,11 +55,16 @@ pub(super) fn side_by_side(contents: &FileContents) -> Vec<(String, Candidate)> 
     candidates.collect()
 }
 
-/// The names of the tensors, except those of a normalization in front of the network, and their indices.
+/// The names of the tensors, except those of a normalization in front of the network and of LPIPS next to it, and
+/// their indices.
 fn names_without_wrappers(contents: &FileContents) -> Vec<(String, usize)> {
     let has_normalization = normalization(contents).is_some();
     let tensors = contents.tensors.iter().enumerate();
-    let tensors = tensors.filter(|(_, tensor)| !(has_normalization && is_part(tensor)));
+    let of_lpips = lpips_parts(contents);
+    let tensors = tensors.filter(|(_, tensor)| {
+        let is_of_lpips = of_lpips.iter().any(|part| std::ptr::eq(*part, *tensor));
+        !is_of_lpips && !(has_normalization && is_part(tensor))
+    });
     let names = tensors.map(|(index, tensor)| {
         let components = tensor.name.split('.').filter(|part| !WRAPPERS.contains(part));
         (components.collect::<Vec<_>>().join("."), index)

@@ -3,6 +3,7 @@
 use super::checksum::{HashedRange, HashedRanges};
 use super::file_source::FileSource;
 use super::strided_view::StridedView;
+use super::tensor_factor::Factor;
 use crate::error::{Error, Result, expect_finite};
 use crc32fast::Hasher;
 use half::slice::HalfFloatSliceExt;
@@ -47,48 +48,6 @@ pub(super) struct TensorEntry {
     pub storage_start: u64,
     /// What its values are multiplied by when they are read.
     pub factor: Option<Box<Factor>>,
-}
-
-/// What the values of a tensor are multiplied by.
-#[derive(Clone, Debug)]
-pub(super) enum Factor {
-    /// By a number for each value: 0 for those that were pruned.
-    Mask(TensorEntry),
-    /// Each row is brought to this length.
-    Magnitude(TensorEntry),
-}
-
-impl Factor {
-    pub fn tensor(&self) -> &TensorEntry {
-        match self {
-            Factor::Mask(tensor) | Factor::Magnitude(tensor) => tensor,
-        }
-    }
-
-    /// Multiplies some rows of a tensor by the factor.
-    pub fn apply(
-        &self,
-        values: &mut [f32],
-        source: &FileSource,
-        rows: Range<usize>,
-        hashed: &mut HashedRanges,
-    ) -> Result<()> {
-        let factors = self.tensor().rows(source, rows, hashed)?;
-        match self {
-            Factor::Mask(_) => {
-                values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
-            }
-            Factor::Magnitude(_) => {
-                let row = (values.len() / factors.len().max(1)).max(1);
-                for (row, length) in values.chunks_exact_mut(row).zip(factors) {
-                    let squares = row.iter().map(|&value| f64::from(value) * f64::from(value));
-                    let scale = length / squares.sum::<f64>().sqrt() as f32;
-                    row.iter_mut().for_each(|value| *value *= scale);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether values of this type can be read as f32.
@@ -162,14 +121,14 @@ impl TensorEntry {
     ) -> Result<Vec<f32>> {
         let mut values = self.stored_rows(source, rows.clone(), hashed)?;
         if let Some(factor) = &self.factor {
-            factor.apply(&mut values, source, rows, hashed)?;
+            factor.apply(self, &mut values, source, rows, hashed)?;
             expect_finite(&self.place(source), &values)?;
         }
         Ok(values)
     }
 
     /// [`rows`](Self::rows) without the factor.
-    fn stored_rows(
+    pub fn stored_rows(
         &self,
         source: &FileSource,
         rows: Range<usize>,

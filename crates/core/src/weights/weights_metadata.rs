@@ -3,6 +3,7 @@
 use super::file_metadata::{
     self, LABELS, NETWORK, PRESET, check_labels, labels_from_json, preset_from_text,
 };
+use super::lpips_parts::lpips_scaling;
 use super::matched_tensors::NetworkPart;
 use super::normalization::normalization;
 use super::weights_file::Weights;
@@ -28,15 +29,27 @@ impl Weights {
         }
     }
 
-    /// The preset of a layer that normalizes the input.
+    /// The preset of a layer that normalizes the input, or of LPIPS' that scales it.
     fn normalization(&self) -> Result<Option<Preset>> {
-        let Some(parts) = normalization(&self.contents) else { return Ok(None) };
+        let (parts, is_of_lpips) = match normalization(&self.contents) {
+            Some(parts) => (parts, false),
+            None => match lpips_scaling(&self.contents) {
+                Some(parts) => (parts, true),
+                None => return Ok(None),
+            },
+        };
         let [mean, std] = parts.map(|part| {
             let values = self.values(&part.name)?;
             let missing = || self.format_error(format!("three values of {}", part.name), "fewer");
             values.first_chunk::<3>().copied().ok_or_else(missing)
         });
-        let (mean, std, imagenet) = (mean?, std?, Preset::imagenet());
+        let (mut mean, mut std) = (mean?, std?);
+        if is_of_lpips {
+            // Of levels from -1 to 1, and here they are from 0 to 1.
+            mean = mean.map(|shift| f32::midpoint(1.0, shift));
+            std = std.map(|scale| scale / 2.0);
+        }
+        let imagenet = Preset::imagenet();
         let is_close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
         if mean.iter().zip(&imagenet.mean).chain(std.iter().zip(&imagenet.std)).all(is_close) {
             return Ok(Some(imagenet));
@@ -62,9 +75,16 @@ impl Weights {
         self.ours(self.parsed_labels())
     }
 
-    /// What the file states and is not used, in words for the user: a `preset` or `labels` that another
-    /// program wrote, in a form of its own.
+    /// What was decided about the file and a user may want to decide differently, in words: parameters that are
+    /// computed as weight normalization, an average of the weights that was left aside, or a `preset` or `labels`
+    /// that another program wrote, in a form of its own.
     pub fn notices(&self) -> Vec<String> {
+        let mut notices = self.contents.notices.clone();
+        notices.extend(self.unused_metadata());
+        notices
+    }
+
+    fn unused_metadata(&self) -> Vec<String> {
         if self.is_ours() {
             return Vec::new();
         }

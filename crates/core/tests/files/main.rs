@@ -8,6 +8,7 @@ mod reference;
 mod caffe_and_onnx;
 mod golden_weights;
 mod hostile;
+mod notices;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod own_names;

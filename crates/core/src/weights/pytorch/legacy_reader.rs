@@ -34,7 +34,8 @@ pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Resul
     let parsed = pickles.check_header().and_then(|()| Ok((pickles.next()?, pickles.next()?)));
     let (object, keys) = parsed.map_err(error)?;
     let data_start = pickles.position as u64;
-    let FoundWeights { tensors, container } = find_weights(&arena, object, key).map_err(error)?;
+    let FoundWeights { tensors, container, notices } =
+        find_weights(&arena, object, key).map_err(error)?;
 
     let keys = storage_keys(&arena, keys).map_err(error)?;
     let storages = all_storages(&arena).map_err(error)?;
@@ -45,6 +46,7 @@ pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Resul
         tensors,
         metadata: BTreeMap::new(),
         container,
+        notices,
         checksums: Vec::new(),
     })
 }

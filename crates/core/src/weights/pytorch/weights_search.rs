@@ -30,6 +30,8 @@ const WEIGHTS_KEYS: [&str; 13] = [
 /// The keys of the average of the weights over the training, which is used if there are no others.
 const AVERAGE_KEYS: [&str; 6] =
     ["model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema", "ema"];
+/// Words in the keys of such averages: the same, and others (`averaged_model`, `swa_state_dict`).
+const AVERAGE_WORDS: [&str; 5] = ["ema", "swa", "avg", "average", "averaged"];
 /// Checkpoints may contain checkpoints.
 const MAX_DEPTH: usize = 3;
 
@@ -44,6 +46,8 @@ pub(super) struct FoundWeights {
     pub tensors: Vec<(String, TensorDescription)>,
     /// What contains them, for the user, if it is not a plain state dict.
     pub container: Option<String>,
+    /// Averages of the weights that were left aside.
+    pub notices: Vec<String>,
 }
 
 /// Finds the weights in the value of a pickle, or in what `key` chooses: a path of keys, then the beginning
@@ -72,12 +76,21 @@ pub(super) fn find_weights(
     }
     expect_untouched(arena, &tensors)?;
     let is_module = is_module(arena, found.id)?;
-    let container = match found.inside(start.taken).path.as_str() {
+    let found = found.inside(start.taken);
+    let notices = found.averages.iter().map(|key| average_notice(key)).collect();
+    let container = match found.path.as_str() {
         "" if is_module => Some(format!("a whole module{}", class_suffix(arena, found.id))),
         "" => None,
         path => Some(format!("a checkpoint, its weights under {path:?}")),
     };
-    Ok(FoundWeights { tensors, container })
+    Ok(FoundWeights { tensors, container, notices })
+}
+
+fn average_notice(key: &str) -> String {
+    format!(
+        "an average of the weights over the training is under {key:?}, and was left aside: `--key {key}`, in Rust \
+         `Weights::open_at`, takes it"
+    )
 }
 
 /// The error for several sets of weights, with the keys that there are.
@@ -141,17 +154,24 @@ fn no_weights(arena: &Arena, root: NodeId) -> FormatError {
 struct Found {
     path: String,
     id: NodeId,
+    /// The keys of averages next to it.
+    averages: Vec<String>,
 }
 
 impl Found {
+    fn new(id: NodeId) -> Self {
+        Self { path: String::new(), id, averages: Vec::new() }
+    }
+
     /// The same, seen from the value that has it under a key.
-    fn inside(&self, key: &str) -> Self {
-        let path = match (key, self.path.as_str()) {
+    fn inside(self, key: &str) -> Self {
+        let inside = |path: String| match (key, path.as_str()) {
             (key, "") => key.to_string(),
-            ("", path) => path.to_string(),
+            ("", _) => path,
             (key, path) => format!("{key}.{path}"),
         };
-        Self { path, id: self.id }
+        let averages = self.averages.into_iter().map(inside).collect();
+        Self { path: inside(self.path), id: self.id, averages }
     }
 }
 
@@ -171,7 +191,7 @@ impl Search<'_> {
         }
         // For the time of the search: a dict may contain itself.
         self.known.insert(id, None);
-        let here = Found { path: String::new(), id };
+        let here = Found::new(id);
         let found = match (self.arena.get(id), items(self.arena, id)) {
             (Node::Opaque(call), _) if self.walk.reaches_storage(&call.parts, |_| true) => {
                 return Err(call.not_made());
@@ -194,7 +214,8 @@ impl Search<'_> {
         depth: usize,
     ) -> Result<Option<Found>, FormatError> {
         let own = items.iter().filter(|&&(_, value)| is_tensor(self.arena, value)).count();
-        if let Some(found) = self.under_usual_keys(here.id, items, depth)? {
+        if let Some(mut found) = self.under_usual_keys(here.id, items, depth)? {
+            found.averages.extend(self.averages(here.id, found.id, depth)?);
             self.expect_no_part(here.id, &found, depth)?;
             // A checkpoint may have a few tensors beside the weights, but fewer than the weights have.
             return match self.arena.get(found.id) {
@@ -241,6 +262,27 @@ impl Search<'_> {
             }
             _ => Ok(average),
         }
+    }
+
+    /// The keys of other networks in a checkpoint that are, by their keys, averages.
+    fn averages(
+        &mut self,
+        here: NodeId,
+        taken: NodeId,
+        depth: usize,
+    ) -> Result<Vec<String>, FormatError> {
+        let mut averages = Vec::new();
+        for (index, part) in key_path::containers(self.arena, here) {
+            let Some(key) = key_path::part_key(self.arena, here, index) else { continue };
+            if !is_average(&key) {
+                continue;
+            }
+            let Some(inside) = self.weights(part, depth + 1)? else { continue };
+            if inside.id != taken && self.is_network(inside.id)? {
+                averages.push(key);
+            }
+        }
+        Ok(averages)
     }
 
     /// The only network among the values of a dict, tuple or list.
@@ -361,6 +403,12 @@ impl Search<'_> {
         };
         Ok(sorted(first).is_some_and(|tensors| Some(tensors) == sorted(second)))
     }
+}
+
+/// Whether a key says that its value is an average.
+fn is_average(key: &str) -> bool {
+    let is_word = |part: &str| AVERAGE_WORDS.iter().any(|word| part.eq_ignore_ascii_case(word));
+    key.split(['_', '-', '.', ' ']).any(is_word)
 }
 
 const ONE_SET: &str =

@@ -40,7 +40,8 @@ pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Resul
         let found = format!("{} bytes after it", pickle.len() - length);
         return Err(error(FormatError::new("a single pickle in data.pkl", found)));
     }
-    let FoundWeights { tensors, container } = find_weights(&arena, object, key).map_err(error)?;
+    let FoundWeights { tensors, container, notices } =
+        find_weights(&arena, object, key).map_err(error)?;
     let storages = all_storages(&arena).map_err(error)?;
     if storages.has_views {
         let found = "views of storages, as of PyTorch 0.3";
@@ -57,6 +58,7 @@ pub(in crate::weights) fn parse(source: &FileSource, key: Option<&str>) -> Resul
         tensors,
         metadata: BTreeMap::new(),
         container,
+        notices,
         checksums,
     })
 }

@@ -87,6 +87,7 @@ fn parse_header(json: &[u8], data: u64, data_start: u64) -> Result<FileContents,
         tensors,
         metadata,
         container: None,
+        notices: Vec::new(),
         checksums: Vec::new(),
     })
 }
