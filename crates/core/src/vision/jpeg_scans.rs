@@ -3,7 +3,7 @@
 //! Decoders make the best of damage, each in its own way and without a word: they fill with gray, or go on at another
 //! place. What is right in a file that passes here is right for every decoder.
 
-use super::jpeg_bits::{Bits, Flaw, HuffmanTable};
+use super::jpeg_bits::{Bits, Flaw, HuffmanTable, Sizes};
 use std::ops::RangeInclusive;
 
 /// The most scans: those of photos have about ten, and each may take as long as all pixels do.
@@ -14,8 +14,8 @@ const SMOOTHED: RangeInclusive<usize> = 1..=9;
 const MAX_STRAY_BYTES: usize = 4;
 /// The most bits of a number in 8-bit pictures: a difference of means, and any other coefficient. Decoders overflow by
 /// more of them in different ways.
-const LARGEST_DC: u8 = 11;
-const LARGEST_AC: u8 = 10;
+const DC_SIZES: Sizes = Sizes { mask: 255, largest: 11 };
+const AC_SIZES: Sizes = Sizes { mask: 15, largest: 10 };
 const END_OF_IMAGE: u8 = 0xd9;
 
 /// Where the scans end.
@@ -158,8 +158,10 @@ impl Reader {
         while let Some((&[place, ref counts @ ..], rest)) = segment.split_first_chunk::<17>() {
             let count = counts.iter().map(|&count| usize::from(count)).sum();
             let (symbols, rest) = rest.split_at_checked(count)?;
-            let tables = if place < 0x10 { &mut self.dc } else { &mut self.ac };
-            *tables.get_mut(usize::from(place & 15))? = Some(HuffmanTable::new(*counts, symbols)?);
+            let (tables, sizes) =
+                if place < 0x10 { (&mut self.dc, DC_SIZES) } else { (&mut self.ac, AC_SIZES) };
+            let table = HuffmanTable::new(*counts, symbols, sizes)?;
+            *tables.get_mut(usize::from(place & 15))? = Some(table);
             segment = rest;
         }
         Some(())
@@ -259,12 +261,17 @@ impl Reader {
             end_of_band: 0,
         };
         let mut restarts = 0;
-        for unit in 0..columns * rows {
-            if self.restart_interval > 0 && unit > 0 && unit % self.restart_interval == 0 {
-                blocks.restart(bytes, restarts)?;
-                restarts = (restarts + 1) % 8;
+        let mut since_restart = 0;
+        for row in 0..rows {
+            for column in 0..columns {
+                if self.restart_interval > 0 && since_restart == self.restart_interval {
+                    blocks.restart(bytes, restarts)?;
+                    restarts = (restarts + 1) % 8;
+                    since_restart = 0;
+                }
+                since_restart += 1;
+                self.read_unit(scan, &mut blocks, [column, row])?;
             }
-            self.read_unit(scan, &mut blocks, [unit % columns, unit / columns])?;
         }
         let end = blocks.bits.end();
         if blocks.end_of_band > 0 { Err(Flaw::Value) } else { Ok(end) }
@@ -366,23 +373,18 @@ impl<'a> BlockReader<'a> {
     }
 
     fn dc(&mut self, table: Option<&HuffmanTable>) -> Result<(), Flaw> {
-        let size = self.bits.symbol(table.ok_or(Flaw::Value)?)?;
-        if size > LARGEST_DC { Err(Flaw::Value) } else { self.bits.skip(size.into()) }
+        self.bits.symbol_and_number(table.ok_or(Flaw::Value)?).map(drop)
     }
 
     fn baseline_ac(&mut self, table: &HuffmanTable) -> Result<(), Flaw> {
         let mut coefficient = 1;
         while coefficient < 64 {
-            let symbol = self.bits.symbol(table)?;
+            let symbol = self.bits.symbol_and_number(table)?;
             let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
             if size == 0 && zeros < 15 {
                 return Ok(());
             }
-            if size > LARGEST_AC {
-                return Err(Flaw::Value);
-            }
             coefficient += zeros + 1;
-            self.bits.skip(size.into())?;
         }
         if coefficient > 64 { Err(Flaw::Value) } else { Ok(()) }
     }
@@ -392,20 +394,17 @@ impl<'a> BlockReader<'a> {
         let (mut coefficient, end) = (*self.coefficients.start(), *self.coefficients.end());
         let mut found = 0;
         while coefficient <= end {
-            let symbol = self.bits.symbol(table)?;
+            let symbol = self.bits.symbol_and_number(table)?;
             let (zeros, size) = (symbol >> 4, symbol & 15);
             if size == 0 && zeros < 15 {
                 self.end_of_band = self.band_end(zeros)? - 1;
                 return Ok(found);
             }
             coefficient += usize::from(zeros);
-            if coefficient > end || size > LARGEST_AC {
+            if coefficient > end {
                 return Err(Flaw::Value);
             }
-            if size > 0 {
-                found |= 1 << coefficient;
-            }
-            self.bits.skip(size.into())?;
+            found |= u64::from(size > 0) << coefficient;
             coefficient += 1;
         }
         Ok(found)
@@ -419,10 +418,11 @@ impl<'a> BlockReader<'a> {
     /// The coefficients that are not 0 and were so far; those in `known` have one more bit.
     fn next_ac(&mut self, table: &HuffmanTable, known: u64) -> Result<u64, Flaw> {
         let (mut coefficient, end) = (*self.coefficients.start(), *self.coefficients.end());
+        let band = u64::MAX >> (63 - end);
         let mut found = 0;
         while self.end_of_band == 0 && coefficient <= end {
             let symbol = self.bits.symbol(table)?;
-            let (mut zeros, size) = (symbol >> 4, symbol & 15);
+            let (zeros, size) = (symbol >> 4, symbol & 15);
             match size {
                 0 if zeros < 15 => {
                     self.end_of_band = self.band_end(zeros)?;
@@ -433,31 +433,37 @@ impl<'a> BlockReader<'a> {
                 _ => return Err(Flaw::Value),
             }
             // Those that were 0 so far are counted; the others have their bit here.
-            while coefficient <= end {
-                if known >> coefficient & 1 == 1 {
-                    self.bits.skip(1)?;
-                } else if zeros == 0 {
-                    break;
-                } else {
-                    zeros -= 1;
-                }
-                coefficient += 1;
+            let mut unknown = band & !known & (u64::MAX << coefficient);
+            for _ in 0..zeros {
+                unknown &= unknown.wrapping_sub(1);
             }
-            if coefficient > end {
+            if unknown == 0 {
                 return Err(Flaw::Value);
             }
+            let next = unknown.trailing_zeros() as usize;
+            let zeros = usize::from(zeros);
+            self.skip_many(next - coefficient - zeros)?;
+            coefficient = next;
             if size == 1 {
                 found |= 1 << coefficient;
             }
             coefficient += 1;
         }
         if self.end_of_band > 0 {
-            let rest = (coefficient..=end).filter(|&it| known >> it & 1 == 1).count();
-            for _ in 0..rest {
-                self.bits.skip(1)?;
-            }
+            let rest = band & known & u64::MAX.checked_shl(coefficient as u32).unwrap_or(0);
+            self.skip_many(rest.count_ones() as usize)?;
             self.end_of_band -= 1;
         }
         Ok(found)
+    }
+
+    /// Skips up to 64 bits.
+    #[inline]
+    fn skip_many(&mut self, count: usize) -> Result<(), Flaw> {
+        let count = count as u32;
+        if count > 32 {
+            self.bits.skip(32)?;
+        }
+        self.bits.skip(if count > 32 { count - 32 } else { count })
     }
 }
