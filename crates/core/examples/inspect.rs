@@ -106,7 +106,13 @@ fn network(weights: &Weights) -> Result<String, Box<dyn Error>> {
         if features_only {
             text += ", only the convolutional part";
         } else {
-            text += &format!(", {} classes", config.architecture()?.num_classes());
+            let classes = config.architecture()?.num_classes();
+            text += &format!(", {classes} {}", if classes == 1 { "class" } else { "classes" });
+        }
+        match config.table().input[0] {
+            3 => {}
+            1 => text += ", gray images",
+            channels => text += &format!(", images of {channels} channels"),
         }
         if config.width() != 1.0 {
             text += &format!(", width {:.3}", config.width());

@@ -109,7 +109,7 @@ impl ClassifierBuilder {
             dropout.validate()?;
             if self.views.as_slice().iter().any(|view| view.crop == Crop::Whole) {
                 return Err(Error::Setting {
-                    place: "passes with dropout".into(),
+                    place: "passes with dropout (`--mc-dropout`)".into(),
                     expected: "views that are square crops".into(),
                     found: "dense evaluation".into(),
                 });

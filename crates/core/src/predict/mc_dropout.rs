@@ -33,7 +33,7 @@ impl McDropout {
             return Ok(());
         }
         Err(Error::Setting {
-            place: "passes with dropout".into(),
+            place: "passes with dropout (`--mc-dropout`)".into(),
             expected: format!("1 to {MAX_PASSES}"),
             found: self.passes.to_string(),
         })
@@ -57,14 +57,14 @@ impl McDropout {
         let dropouts = dropout_layers(architecture);
         let (Some(classifier), Some(&(first_dropout, _))) = (classifier, dropouts.first()) else {
             return Err(Error::Setting {
-                place: "passes with dropout".into(),
+                place: "passes with dropout (`--mc-dropout`)".into(),
                 expected: "a network with dropout in its classifier".into(),
                 found: architecture.name.clone(),
             });
         };
         if images_times_passes > MAX_VECTORS {
             return Err(Error::Setting {
-                place: "passes with dropout".into(),
+                place: "passes with dropout (`--mc-dropout`)".into(),
                 expected: format!("at most {MAX_VECTORS} for all images together"),
                 found: images_times_passes.to_string(),
             });

@@ -149,7 +149,7 @@ impl Preset {
         views.validate()?;
         let views = views.as_slice();
         let wrong = |expected: String, found: String| {
-            Err(Error::Setting { place: "views".into(), expected, found })
+            Err(Error::Setting { place: "views (`--views`)".into(), expected, found })
         };
         let is_too_small = |view: &&View| {
             view.crop != Crop::Whole && view.scale.is_some_and(|scale| scale < self.crop)

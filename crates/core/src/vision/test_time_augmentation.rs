@@ -83,7 +83,7 @@ impl Views {
     /// As for [`new`](Self::new).
     pub fn validate(&self) -> Result<()> {
         let wrong = |expected: String, found: String| {
-            Err(Error::Setting { place: "views".into(), expected, found })
+            Err(Error::Setting { place: "views (`--views`)".into(), expected, found })
         };
         if !(1..=MAX_VIEWS).contains(&self.0.len()) {
             return wrong(format!("1 to {MAX_VIEWS} views"), self.0.len().to_string());

@@ -86,8 +86,8 @@ impl Weights {
 
     fn not_one_network(&self, networks: &[NetworkConfig], is_usable: bool) -> Error {
         let names: Vec<String> = networks.iter().map(|config| config.table().name).collect();
-        let several = self.prefixes_of_several();
-        let found = if names.is_empty() && !several.is_empty() {
+        let several = if names.is_empty() { self.prefixes_of_several() } else { Vec::new() };
+        let found = if !several.is_empty() {
             let prefixes = several.join(" and ");
             format!(
                 "several, whose tensors begin with {prefixes}; `--key` and `Weights::open_at` choose one of them"
