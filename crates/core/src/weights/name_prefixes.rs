@@ -63,7 +63,7 @@ fn names_without_wrappers(contents: &FileContents) -> Vec<(String, usize)> {
     let of_lpips = lpips_parts(contents);
     let tensors = tensors.filter(|(_, tensor)| {
         let is_of_lpips = of_lpips.iter().any(|part| std::ptr::eq(*part, *tensor));
-        !is_of_lpips && !(has_normalization && is_part(tensor))
+        !(is_of_lpips || has_normalization && is_part(tensor))
     });
     let names = tensors.map(|(index, tensor)| {
         let components = tensor.name.split('.').filter(|part| !WRAPPERS.contains(part));
