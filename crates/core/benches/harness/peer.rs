@@ -1,9 +1,8 @@
 //! A process that is timed in alternation with ours: other libraries in a Python, or our own engine.
 //!
-//! The process writes `ready NAME...` to its stdout as soon as it can work; the names are those of the
-//! runtimes that it has, if it has a choice of them. For each line on its stdin it then does its work
-//! once, and writes `seconds NUMBER...`. Other lines are ignored, because libraries write to stdout,
-//! too. The process ends when its stdin does.
+//! The process writes `ready` to its stdout as soon as it can work. For each line on its stdin it then
+//! does its work once, and writes `seconds NUMBER...`. Other lines are ignored, because libraries write to
+//! stdout, too. The process ends when its stdin does.
 
 use super::Outcome;
 use std::ffi::OsStr;
@@ -16,7 +15,6 @@ pub struct Peer {
     /// `None` once the process is to end.
     requests: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
-    runtimes: Vec<String>,
 }
 
 impl Peer {
@@ -35,14 +33,9 @@ impl Peer {
         })?;
         let requests = process.stdin.take();
         let replies = BufReader::new(process.stdout.take().ok_or("the process has no stdout")?);
-        let mut peer = Self { process, requests, replies, runtimes: Vec::new() };
-        peer.runtimes = peer.reply("ready")?.split_whitespace().map(String::from).collect();
+        let mut peer = Self { process, requests, replies };
+        peer.reply("ready")?;
         Ok(peer)
-    }
-
-    /// The runtimes that the process has.
-    pub fn runtimes(&self) -> &[String] {
-        &self.runtimes
     }
 
     /// Sends a line, and returns the seconds of its reply.

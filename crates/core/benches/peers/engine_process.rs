@@ -1,8 +1,7 @@
 //! Our engine, as a process like those of the other runtimes.
 
-use crate::CLASSES;
 use crate::harness::Outcome;
-use crate::precision::Precision;
+use crate::{CLASSES, Precision};
 use alexnet_vgg_core::architecture::NetworkConfig;
 use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, Threads};
 use clap::Args;
@@ -28,17 +27,13 @@ pub struct EngineProcess {
 
 impl EngineProcess {
     pub fn run(self) -> Outcome<()> {
-        let options = CompileOptions {
-            linear_weights: self.precision.linear_weights(),
-            threads: Threads::Dedicated(self.threads),
-            isa: self.isa,
-            ..CompileOptions::default()
-        };
+        let threads = Threads::Dedicated(self.threads);
+        let options = CompileOptions { threads, isa: self.isa, ..self.precision.into() };
         let network = NetworkConfig::by_name(&self.network)?;
         let compiled = Compiled::load(network, &self.weights, options)?;
         let images = read(&self.images)?;
         let mut logits = vec![0.0; self.batch * CLASSES];
-        println!("ready {OURS}");
+        println!("ready");
         for line in std::io::stdin().lines() {
             let start = Instant::now();
             compiled.run(&images, [self.batch, 3, 224, 224], &mut logits)?;
