@@ -3,7 +3,7 @@
 //! slept takes longer than calling a function.
 //!
 //!     cargo bench -p alexnet-vgg-core --bench peers -- --peer python3
-//!     cargo bench -p alexnet-vgg-core --bench peers -- --peer python3 --only int8,ncnn vgg16/int24/1
+//!     cargo bench -p alexnet-vgg-core --bench peers -- --peer python3 --only int8,ncnn vgg16/f32/1
 //!     cargo bench -p alexnet-vgg-core --bench peers -- --only rust
 //!
 //! Most of the runtimes are Python's, and take a Python 3.11 or later. The first run makes an environment
@@ -19,7 +19,7 @@ mod programs;
 mod report;
 mod runtimes;
 
-use alexnet_vgg_core::engine::{Isa, LinearWeights};
+use alexnet_vgg_core::engine::{Isa, Precision};
 use clap::{Parser, Subcommand};
 use comparison::Case;
 use engine_process::EngineProcess;
@@ -29,9 +29,6 @@ use programs::Programs;
 use std::path::Path;
 use std::time::Duration;
 
-/// That of our engine, by the name that it has there. The default is the one that equals f32.
-type Precision = LinearWeights;
-
 const NETWORKS: [&str; 7] =
     ["vgg16", "alexnet", "alexnet_paper", "vgg11", "vgg13", "vgg19", "vgg16_bn"];
 const BATCHES: [usize; 2] = [1, 8];
@@ -39,7 +36,7 @@ const THREADS: usize = 2;
 const CLASSES: usize = 1000;
 
 /// Measures the compiled engine against other runtimes, in f32, bf16 and int8, and against those in Rust.
-/// The IDs of the cases are `<network>/<our precision>/<batch>`, such as `vgg16/int24/1`.
+/// The IDs of the cases are `<network>/<our precision>/<batch>`, such as `vgg16/f32/1`.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
