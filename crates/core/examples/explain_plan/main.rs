@@ -3,6 +3,9 @@
 //!
 //!     cargo run --release --example explain_plan -- --model vgg16 --batch 1
 //!
+//! Below that is a prediction of how the threads share each stage. `--threads N` predicts it for any number of
+//! threads, also for more than the machine has cores; the measured times are then of threads that wait for a core.
+//!
 //! With `--training`, it shows how long each layer's kernels for training take instead: forward, back to the input,
 //! and back to the weights.
 //!
@@ -11,6 +14,7 @@
 #[path = "../cli/mod.rs"]
 mod cli;
 mod machine;
+mod threads;
 mod training;
 
 use alexnet_vgg_core::architecture::{Architecture, NetworkConfig, Parameter};
@@ -97,6 +101,11 @@ fn explain(
     for (layer, time) in &layers {
         cli::print(line(layer, *time, machine))?;
     }
+    // As many as the engine has.
+    let threads = args
+        .engine
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let total: Duration = layers.iter().map(|(_, time)| *time).sum();
     cli::print(format!(
         "\n{:.2} ms in total, {:.1} images per second.\nsaved: multiplications by definition, divided by those \
@@ -105,7 +114,8 @@ fn explain(
         1e3 * total.as_secs_f64(),
         f64::from(args.batch) / total.as_secs_f64(),
         machine.cores(),
-    ))
+    ))?;
+    threads::explain(&compiled, shape, threads, machine)
 }
 
 fn line(layer: &PlannedLayer, time: Duration, machine: &Machine) -> String {

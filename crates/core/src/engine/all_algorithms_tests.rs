@@ -22,6 +22,8 @@ const TOLERANCE: f64 = 2e-5;
 /// The same with integers of 12 bits or more, for tiles of up to six inputs and for larger ones, which amplify rounding
 /// errors.
 const INTEGER_TOLERANCE: [f64; 2] = [5e-3, 1.5e-2];
+/// More than the items of the coarsest division, so that finer ones and the other schedule are tested.
+const MANY_THREADS: usize = 29;
 
 /// A convolution and a ReLU, and if `pool` is set a 2×2 max pool, which may be fused.
 #[derive(Clone, Copy, Debug)]
@@ -138,10 +140,11 @@ fn max_pool(maps: &[f64], [rows, columns]: [usize; 2]) -> Vec<f64> {
     maps.chunks(rows * columns).flat_map(pool).collect()
 }
 
-/// The outputs by the engine, with the candidate that `choose` picks.
+/// The outputs by the engine, with the candidate that `choose` picks, divided for so many threads.
 fn run(
     case: Case,
     isa: Isa,
+    threads: usize,
     images: &[f32],
     choose: impl Fn(Vec<Candidate>) -> Candidate,
 ) -> Vec<f32> {
@@ -155,6 +158,8 @@ fn run(
     let key = PlanKey {
         mode: PlanMode::Images,
         batch: case.batch,
+        part_of: case.batch,
+        threads,
         size: case.size,
         // The last layer before the classifier's pool.
         outputs: vec![steps.len() - 2].into(),
@@ -163,7 +168,9 @@ fn run(
     let mut pass = plan.take_pass(1).expect("enough memory");
     Arc::get_mut(&mut pass).expect("a new pass").workspace.write(plan.input, 0, images);
     let team = ThreadTeam::new(&Threads::Dedicated(1)).expect("a team");
+    let pass = [Some(pass)];
     team.run(&pass).expect("a finished pass");
+    let [Some(pass)] = pass else { unreachable!("one pass") };
     let output = &plan.outputs[0];
     let mut values = vec![0.0; case.batch * output.stride];
     pass.workspace.read(output.buffer, 0, &mut values);
@@ -188,10 +195,12 @@ fn all_algorithms_match_the_definition() {
 /// Checks every candidate, and returns how many there are.
 fn check_all_candidates(case: Case, isa: Isa, images: &[f32], exact: &[f64]) -> usize {
     let largest = exact.iter().fold(0.0, |largest, &value| f64::max(largest, value));
+    // Schedules of the same algorithm come one after the other.
+    let mut before: Option<(_, Vec<f32>)> = None;
     let mut index = 0;
     loop {
         let chosen = Cell::new(None);
-        let ours = run(case, isa, images, |candidates| {
+        let ours = run(case, isa, 1, images, |candidates| {
             let candidate = candidates[index];
             chosen.set(Some((candidates.len(), candidate.algorithm, candidate.schedule)));
             candidate
@@ -208,6 +217,17 @@ fn check_all_candidates(case: Case, isa: Isa, images: &[f32], exact: &[f64]) -> 
             };
             assert!(error < tolerance, "{place}: {ours}, expected {exact}");
         }
+        let divided = run(case, isa, MANY_THREADS, images, |candidates| candidates[index]);
+        assert!(
+            divided == ours,
+            "{case:?}, {isa}, {algorithm}, {schedule}: other bits for many threads"
+        );
+        if let Some((same, before)) = &before
+            && *same == algorithm
+        {
+            assert!(*before == ours, "{case:?}, {isa}, {algorithm}: the schedules differ");
+        }
+        before = Some((algorithm, ours));
         index += 1;
         if index == count {
             return count;

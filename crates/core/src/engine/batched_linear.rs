@@ -11,10 +11,10 @@
 use super::column_panels::ColumnPanels;
 use super::compile_options::LinearWeights;
 use super::elementwise::Activation;
-use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
+use super::microkernel::{OutputPanel, StridedInput, multiply_panel, rows_in_time};
 use super::packed_linear::{PackedLinear, RowSegment};
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::sync::Arc;
 
@@ -23,8 +23,10 @@ use std::sync::Arc;
 /// rows of an item go by.
 const KC: usize = 256;
 
-/// Rows of weights in an item: whole register tiles with every instruction set.
-const ROWS_PER_ITEM: usize = 84;
+/// Rows of weights in an item for few threads: whole register tiles with every instruction set.
+pub(super) const ROWS_PER_ITEM: usize = 84;
+/// Rows of weights in an item for many threads: fewer would fill a register tile only in part.
+pub(super) const FEWER_ROWS_PER_ITEM: [usize; 3] = [42, 28, 14];
 
 /// A linear layer from columns to columns.
 #[derive(Debug)]
@@ -33,9 +35,17 @@ pub(super) struct BatchedLinear {
     pub input: ColumnPanels,
     pub output: ColumnPanels,
     pub activation: Activation,
+    /// Rows of weights in an item, at most [`ROWS_PER_ITEM`].
+    pub rows_per_item: usize,
 }
 
 impl BatchedLinear {
+    /// The rows of an item: the first, and how many.
+    fn rows(&self, item: usize) -> [usize; 2] {
+        let first = item * self.rows_per_item;
+        [first, self.rows_per_item.min(self.weights.outputs - first)]
+    }
+
     /// Values of the products of KC features with a panel: `[block][row][16]`.
     fn products_len(isa: Isa) -> usize {
         ROWS_PER_ITEM * isa.nr_blocks() * BLOCK
@@ -44,7 +54,21 @@ impl BatchedLinear {
 
 impl Stage for BatchedLinear {
     fn items(&self) -> usize {
-        self.weights.outputs.div_ceil(ROWS_PER_ITEM)
+        self.weights.outputs.div_ceil(self.rows_per_item)
+    }
+
+    /// Decoding a vector of weights counts as a vector; the columns are read again by each item.
+    fn work(&self, item: usize) -> Work {
+        let rows = self.rows(item)[1];
+        let (columns, inputs) = (self.input.panel_columns(), self.weights.inputs);
+        let share = rows as f64 / self.weights.outputs as f64;
+        Work {
+            multiply_adds: (rows_in_time(self.weights.isa, rows) * inputs * columns) as f64,
+            new_bytes: share * self.weights.weight_bytes() as f64,
+            cached_bytes: (4 * inputs * columns) as f64,
+            vectors: (rows * inputs / BLOCK) as f64,
+            ..Work::default()
+        }
     }
 
     /// The decoded weights, and the products.
@@ -79,8 +103,7 @@ unsafe fn multiply<S: Simd>(
     scratch: CheckedPtr,
 ) {
     let w = &*stage.weights;
-    let first = item * ROWS_PER_ITEM;
-    let rows = ROWS_PER_ITEM.min(w.outputs - first);
+    let [first, rows] = stage.rows(item);
     let padded_inputs = w.inputs.next_multiple_of(BLOCK);
     let (decoded, products) = (scratch, scratch.add(ROWS_PER_ITEM * KC));
     let mut start = 0;

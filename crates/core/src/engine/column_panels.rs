@@ -5,8 +5,9 @@
 use super::feature_map::FeatureMap;
 use super::pooling::average_of_cell;
 use super::simd::BLOCK;
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
+use std::ops::Range;
 
 /// The most columns that go through the classifier at once. Their part of [`batched_linear`] stays in the
 /// L2 cache (128 KB) while all rows of an item are multiplied with it; with fewer columns, the weights
@@ -46,6 +47,12 @@ impl ColumnPanels {
         self.count.div_ceil(self.blocks_per_panel * BLOCK)
     }
 
+    /// Columns of the panels in use, those that are empty included.
+    pub fn panel_columns(&self) -> usize {
+        let blocks = (self.panels() * self.blocks_per_panel).min(self.capacity.div_ceil(BLOCK));
+        blocks * BLOCK
+    }
+
     /// The offset of a panel, and its blocks of columns.
     pub fn panel(&self, panel: usize) -> (usize, usize) {
         let blocks = self.capacity.div_ceil(BLOCK) - panel * self.blocks_per_panel;
@@ -78,28 +85,46 @@ pub(super) struct WindowsToColumns {
     pub positions: [usize; 2],
     pub first: usize,
     pub columns: ColumnPanels,
+    /// Columns of an item.
+    pub columns_per_item: usize,
+}
+
+impl WindowsToColumns {
+    /// The block of channels of an item, and its columns.
+    fn part(&self, item: usize) -> (usize, Range<usize>) {
+        let chunks = self.columns.count.div_ceil(self.columns_per_item);
+        let first = item % chunks * self.columns_per_item;
+        (item / chunks, first..(first + self.columns_per_item).min(self.columns.count))
+    }
 }
 
 impl Stage for WindowsToColumns {
     fn items(&self) -> usize {
-        self.map.blocks()
+        self.map.blocks() * self.columns.count.div_ceil(self.columns_per_item)
+    }
+
+    /// Value by value, into memory that is apart.
+    fn work(&self, item: usize) -> Work {
+        let values = self.part(item).1.len() * self.window[0] * self.window[1] * BLOCK;
+        Work::of_vectors(values / 4)
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let (map, [height, width]) = (&self.map, self.window);
+        let (block, item_columns) = self.part(item);
         let (from, to) = (workspace.buffer(map.buffer), workspace.buffer(self.columns.buffer));
         let [rows, columns] = self.positions;
         let size = [rows + height - 1, columns + width - 1];
         let has_size = size == [map.height, map.width];
-        let channels = map.channels_per_block.min(map.channels - item * map.channels_per_block);
-        for column in 0..self.columns.count {
+        let channels = map.channels_per_block.min(map.channels - block * map.channels_per_block);
+        for column in item_columns {
             let position = self.first + column;
             let image = position / (rows * columns);
             let (y, x) = (position / columns % rows, position % columns);
             let (first, stride) = self.columns.column(column);
             for i in 0..height * width {
                 let cell = [y + i / width, x + i % width];
-                let pixel = from.add(map.offset(image, item, cell[0], cell[1]));
+                let pixel = from.add(map.offset(image, block, cell[0], cell[1]));
                 let mut values = [0.0; BLOCK];
                 // SAFETY: inside the map, which this stage only reads.
                 unsafe {
@@ -108,12 +133,13 @@ impl Stage for WindowsToColumns {
                             *value = pixel.add(lane).read();
                         }
                     } else {
-                        values = average_of_cell(map, from, [image, item], cell, size);
+                        values = average_of_cell(map, from, [image, block], cell, size);
                     }
                 }
                 for (lane, &value) in values.iter().enumerate().take(channels) {
-                    let feature = (item * map.channels_per_block + lane) * height * width + i;
-                    // SAFETY: inside the columns, and only this item accesses this channel.
+                    let feature = (block * map.channels_per_block + lane) * height * width + i;
+                    // SAFETY: inside the columns, and only this item accesses this channel of
+                    // these columns.
                     unsafe { to.add(first + feature * stride).write(value) }
                 }
             }
@@ -121,8 +147,8 @@ impl Stage for WindowsToColumns {
     }
 }
 
-/// Features of an item of [`VectorsToColumns`].
-const FEATURES_PER_ITEM: usize = 512;
+/// Features of an item of [`VectorsToColumns`] for few threads.
+pub(super) const FEATURES_PER_ITEM: usize = 512;
 
 /// Vectors, each starting at a multiple of [`BLOCK`], to columns.
 #[derive(Debug)]
@@ -130,18 +156,26 @@ pub(super) struct VectorsToColumns {
     /// Index of the buffer of the vectors.
     pub vectors: usize,
     pub columns: ColumnPanels,
+    /// Features of an item.
+    pub features_per_item: usize,
 }
 
 impl Stage for VectorsToColumns {
     fn items(&self) -> usize {
-        self.columns.features.div_ceil(FEATURES_PER_ITEM)
+        self.columns.features.div_ceil(self.features_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let first = item * self.features_per_item;
+        let features = self.features_per_item.min(self.columns.features - first);
+        Work::of_vectors(features * self.columns.count / 4)
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let columns = &self.columns;
         let (from, to) = (workspace.buffer(self.vectors), workspace.buffer(columns.buffer));
-        let end = columns.features.min((item + 1) * FEATURES_PER_ITEM);
-        for feature in item * FEATURES_PER_ITEM..end {
+        let end = columns.features.min((item + 1) * self.features_per_item);
+        for feature in item * self.features_per_item..end {
             for column in 0..columns.count {
                 let at = column * columns.padded_features() + feature;
                 // SAFETY: inside both buffers, and only this item accesses these features.
@@ -166,6 +200,10 @@ pub(super) struct ColumnsToVectors {
 impl Stage for ColumnsToVectors {
     fn items(&self) -> usize {
         self.columns.features.div_ceil(BLOCK)
+    }
+
+    fn work(&self, _: usize) -> Work {
+        Work::of_vectors(BLOCK * self.columns.count / 4)
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {

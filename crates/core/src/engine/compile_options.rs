@@ -14,6 +14,8 @@ pub struct CompileOptions {
     pub convolution_arithmetic: ConvolutionArithmetic,
     /// The threads that compute.
     pub threads: Threads,
+    /// Whether images of a batch are computed one after the other by all threads, or at the same time.
+    pub batch_split: BatchSplit,
     /// The instruction set to use instead of the machine's fastest, for tests and comparisons.
     pub isa: Option<Isa>,
 }
@@ -151,6 +153,22 @@ impl std::str::FromStr for LinearWeights {
             }),
         }
     }
+}
+
+/// How a batch is divided among the threads. The logits have the same bits either way.
+///
+/// In parts, no thread waits for those of another part, but each part reads all weights. That can only be
+/// faster for networks with few weights, on many threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchSplit {
+    /// Whichever is faster by the cost model.
+    #[default]
+    Auto,
+    /// All threads compute the whole batch together.
+    Together,
+    /// The images are divided into so many parts, each computed by its share of the threads at the same time as
+    /// the others. At most eight, and no more than images or threads.
+    Parts(usize),
 }
 
 /// The threads that compute, besides the caller's own.

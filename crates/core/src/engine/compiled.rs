@@ -1,10 +1,12 @@
 //! [`Compiled`]: a network for the CPU.
 
+use super::batch_parts::{BatchParts, MAX_PARTS};
 use super::column_panels::MAX_COLUMNS;
-use super::compile_options::CompileOptions;
+use super::compile_options::{BatchSplit, CompileOptions, Threads};
 use super::cost_model::{self, Machine};
 use super::plan::{Plan, PlanKey, PlanMode, PlannedLayer, Planner};
 use super::plan_cache::PlanCache;
+use super::predicted_pass::PredictedPass;
 use super::simd::Isa;
 use super::thread_team::ThreadTeam;
 use super::weight_packing::{PackedLayer, pack_weights};
@@ -34,6 +36,7 @@ struct Inner {
     /// The most threads that compute at once.
     workers: usize,
     team: ThreadTeam,
+    batch_split: BatchSplit,
     layers: Vec<PackedLayer>,
     classes: usize,
     plans: PlanCache,
@@ -45,6 +48,10 @@ const MAX_IMAGES: usize = 8;
 
 /// The most vectors that go through the classifier at once.
 const MAX_VECTORS: usize = MAX_COLUMNS;
+
+/// How much faster parts of a batch must be predicted to be: they also compete for memory and caches, which the
+/// prediction does not know.
+const MIN_GAIN_OF_PARTS: f64 = 0.1;
 
 impl Compiled {
     /// A compiled network with the weights that `values` returns. It is called with each parameter and a
@@ -81,6 +88,7 @@ impl Compiled {
             machine: Machine::detect(isa),
             workers,
             team: ThreadTeam::new(&options.threads)?,
+            batch_split: options.batch_split,
             layers,
             classes,
             plans: PlanCache::default(),
@@ -197,12 +205,7 @@ impl Compiled {
     /// As for [`run`](Self::run).
     pub fn explain(&self, shape: [usize; 4], passes: u32) -> Result<Vec<(PlannedLayer, Duration)>> {
         self.check_input(shape, shape.into_iter().fold(1, usize::saturating_mul))?;
-        let plan = self.plan(PlanKey {
-            mode: PlanMode::Images,
-            batch: shape[0].min(MAX_IMAGES),
-            size: [shape[2], shape[3]],
-            outputs: vec![self.last()].into(),
-        })?;
+        let plan = self.plan(self.key_of_images(shape, self.inner.workers))?;
         let stage_times = self.time_stages(&plan, passes)?;
         Ok((plan.layers.iter())
             .map(|layer| {
@@ -210,6 +213,43 @@ impl Compiled {
                 (layer.clone(), time / passes.max(1))
             })
             .collect())
+    }
+
+    /// Predicts how a number of threads would share a pass of a shape `[N, C, H, W]`, with a plan for as many.
+    /// The machine need not have so many cores, and nothing is computed. If N is above 8, it predicts the pass
+    /// of the first 8 images, all in one part.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a number of threads that is not 1 to 1024, and as for [`run`](Self::run).
+    pub fn predict(&self, shape: [usize; 4], threads: usize) -> Result<PredictedPass> {
+        let threads = Threads::Dedicated(threads).count()?;
+        self.check_input(shape, shape.into_iter().fold(1, usize::saturating_mul))?;
+        let plan = self.new_plan(&self.key_of_images(shape, threads))?;
+        Ok(plan.predict(&self.inner.machine, threads))
+    }
+
+    /// In how many parts a batch of a shape `[N, C, H, W]` would be computed by a number of threads: see
+    /// [`BatchSplit`]. If N is above 8, the first 8 images.
+    ///
+    /// # Errors
+    /// As for [`predict`](Self::predict).
+    pub fn batch_parts(&self, shape: [usize; 4], threads: usize) -> Result<usize> {
+        let threads = Threads::Dedicated(threads).count()?;
+        self.check_input(shape, shape.into_iter().fold(1, usize::saturating_mul))?;
+        Ok(self.fastest_parts(&self.key_of_images(shape, threads))?.parts)
+    }
+
+    /// The plan from images to logits.
+    fn key_of_images(&self, [batch, _, height, width]: [usize; 4], threads: usize) -> PlanKey<'_> {
+        let batch = batch.min(MAX_IMAGES);
+        PlanKey {
+            mode: PlanMode::Images,
+            batch,
+            part_of: batch,
+            threads,
+            size: [height, width],
+            outputs: vec![self.last()].into(),
+        }
     }
 
     /// The time of each stage of a plan, summed over `passes` passes.
@@ -221,8 +261,9 @@ impl Compiled {
         for number in 0..=passes {
             pass.reset();
             pass.stage_times = Some(Mutex::new(vec![Duration::ZERO; stages]));
-            let mut shared = Arc::new(pass);
+            let shared = [Some(Arc::new(pass))];
             self.inner.team.run(&shared)?;
+            let [Some(mut shared)] = shared else { return Err(pass_in_use()) };
             // The other threads release it soon.
             pass = loop {
                 match Arc::try_unwrap(shared) {
@@ -263,17 +304,46 @@ impl Compiled {
     }
 
     fn plan(&self, key: PlanKey) -> Result<Arc<Plan>> {
-        let Inner { machine, layers, plans, .. } = &*self.inner;
-        plans.get_or_build(key, |key| {
-            let steps = match key.mode {
-                PlanMode::Vectors { .. } => self.architecture().steps().to_vec(),
-                PlanMode::Images | PlanMode::Dense => self.architecture().walk(key.size)?,
-            };
-            let choose = |convolution: &_, batch, size| {
-                cost_model::cheapest(machine, convolution, batch, size)
-            };
-            Planner::plan(*machine, &choose, key, &steps, layers)
-        })
+        self.inner.plans.get_or_build(key, |key| self.new_plan(key))
+    }
+
+    fn new_plan(&self, key: &PlanKey) -> Result<Plan> {
+        let Inner { machine, layers, .. } = &*self.inner;
+        let steps = match key.mode {
+            PlanMode::Vectors { .. } => self.architecture().steps().to_vec(),
+            PlanMode::Images | PlanMode::Dense => self.architecture().walk(key.size)?,
+        };
+        let choose = |convolution: &_, batch, size| {
+            cost_model::cheapest_of_part(machine, convolution, [key.part_of, batch], size)
+        };
+        Planner::plan(*machine, &choose, key, &steps, layers)
+    }
+
+    /// The division of a batch into parts that is predicted to be fastest, or that was asked for.
+    fn fastest_parts(&self, whole: &PlanKey) -> Result<BatchParts> {
+        let PlanKey { batch, threads, .. } = *whole;
+        let together = BatchParts::new(batch, threads, 1);
+        match (self.inner.batch_split, whole.mode) {
+            (BatchSplit::Together, _) | (_, PlanMode::Dense | PlanMode::Vectors { .. }) => {
+                return Ok(together);
+            }
+            (BatchSplit::Parts(parts), _) => return Ok(BatchParts::new(batch, threads, parts)),
+            (BatchSplit::Auto, PlanMode::Images) => {}
+        }
+        let mut fastest = (together, f64::INFINITY);
+        for parts in BatchParts::all(batch, threads) {
+            let mut slowest = 0.0f64;
+            for part in 0..parts.parts {
+                let key = part_key(whole, parts, part);
+                let time = self.new_plan(&key)?.predict(&self.inner.machine, key.threads).cycles();
+                slowest = slowest.max(time);
+            }
+            let gain = if parts == together { 0.0 } else { MIN_GAIN_OF_PARTS };
+            if slowest < fastest.1 * (1.0 - gain) {
+                fastest = (parts, slowest);
+            }
+        }
+        Ok(fastest.0)
     }
 
     /// The most images or vectors that go through at once.
@@ -308,45 +378,74 @@ impl Compiled {
         for first in (0..batch).step_by(max_batch) {
             let count = max_batch.min(batch - first);
             let chunk = &images[first * image_len..][..count * image_len];
-            let plan = self.plan(PlanKey { mode, batch: count, size, outputs: layers.into() })?;
-            self.run_plan(&plan, mode, chunk, image_len, first, outputs)?;
+            let threads = self.inner.workers;
+            let outputs_of = layers.into();
+            let key =
+                PlanKey { mode, batch: count, part_of: count, threads, size, outputs: outputs_of };
+            self.run_key(&key, chunk, image_len, first, outputs)?;
         }
         Ok(())
     }
 
-    /// Runs a plan on a chunk of the batch, which starts at image `first`.
-    fn run_plan(
+    /// Runs a chunk of the batch, which starts at image `first`, in one or several parts.
+    fn run_key(
         &self,
-        plan: &Plan,
-        mode: PlanMode,
+        key: &PlanKey,
         chunk: &[f32],
         image_len: usize,
         first: usize,
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
-        let mut pass = plan.take_pass(self.inner.workers)?;
-        let workspace =
-            Arc::get_mut(&mut pass).map(|pass| &mut pass.workspace).ok_or_else(pass_in_use)?;
-        for (i, image) in chunk.chunks(image_len).enumerate() {
-            workspace.write(plan.input, i * plan.input_stride, image);
+        let whole = self.plan(key.clone())?;
+        let parts = match whole.parts.get() {
+            Some(&parts) => BatchParts::new(key.batch, key.threads, parts),
+            None => self.fastest_parts(key)?,
+        };
+        whole.parts.get_or_init(|| parts.parts);
+        let mut plans = [const { None }; MAX_PARTS];
+        let mut passes = [const { None }; MAX_PARTS];
+        for part in 0..parts.parts {
+            let plan = match parts.parts {
+                1 => whole.clone(),
+                _ => self.plan(part_key(key, parts, part))?,
+            };
+            let mut pass = plan.take_pass(parts.workers(part))?;
+            let workspace =
+                Arc::get_mut(&mut pass).map(|pass| &mut pass.workspace).ok_or_else(pass_in_use)?;
+            for (i, image) in parts.images(part).enumerate() {
+                let image = &chunk[image * image_len..][..image_len];
+                workspace.write(plan.input, i * plan.input_stride, image);
+            }
+            (plans[part], passes[part]) = (Some(plan), Some(pass));
         }
-        self.inner.team.run(&pass)?;
-        for (i, image) in chunk.chunks(image_len).enumerate() {
-            // Max pools and ReLU may drop a NaN on the way from an image. Vectors may be outputs of
-            // layers, and their NaN reach the outputs without help.
-            let is_valid = matches!(mode, PlanMode::Vectors { .. }) || are_finite(image);
-            for (output, values) in plan.outputs.iter().zip(outputs.iter_mut()) {
-                let values = &mut values[(first + i) * output.len..][..output.len];
-                if is_valid {
-                    pass.workspace.read(output.buffer, i * output.stride, values);
-                } else {
-                    values.fill(f32::NAN);
+        self.inner.team.run(&passes)?;
+        for (part, (plan, pass)) in
+            plans.iter().flatten().zip(passes.into_iter().flatten()).enumerate()
+        {
+            for (i, image) in parts.images(part).enumerate() {
+                // Max pools and ReLU may drop a NaN on the way from an image. Vectors may be outputs of
+                // layers, and their NaN reach the outputs without help.
+                let is_valid = matches!(key.mode, PlanMode::Vectors { .. })
+                    || are_finite(&chunk[image * image_len..][..image_len]);
+                for (output, values) in plan.outputs.iter().zip(outputs.iter_mut()) {
+                    let values = &mut values[(first + image) * output.len..][..output.len];
+                    if is_valid {
+                        pass.workspace.read(output.buffer, i * output.stride, values);
+                    } else {
+                        values.fill(f32::NAN);
+                    }
                 }
             }
+            plan.return_pass(pass);
         }
-        plan.return_pass(pass);
         Ok(())
     }
+}
+
+/// The key of a part of a batch.
+fn part_key<'a>(whole: &PlanKey<'a>, parts: BatchParts, part: usize) -> PlanKey<'a> {
+    let (batch, threads) = (parts.images(part).len(), parts.threads(part));
+    PlanKey { batch, threads, ..whole.clone() }
 }
 
 /// Cannot happen: [`Plan::take_pass`] returns a pass that no other thread uses.

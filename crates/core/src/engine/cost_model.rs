@@ -21,6 +21,7 @@
 use super::algorithm::{Algorithm, Schedule};
 use super::packed_convolution::PackedConvolution;
 use super::simd::{BLOCK, Isa};
+use super::stage::Work;
 
 /// What the cost model knows about the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +43,9 @@ const L3_BYTES_PER_CYCLE: f64 = 32.0;
 const L3_INTERMEDIATE_BYTES_PER_CYCLE: f64 = 12.0;
 /// Bytes of V and M per cycle, written and read in memory.
 const MEMORY_INTERMEDIATE_BYTES_PER_CYCLE: f64 = 6.0;
-const CORES: f64 = 2.0;
+/// Cores that the constants were measured on. The choice of an algorithm is for these, whatever the number
+/// of threads.
+pub(super) const CORES: f64 = 2.0;
 /// The fraction of the peak that the microkernel reaches.
 const EFFICIENCY: f64 = 0.9;
 /// The cost of transforming a vector of V or M, in vector multiply-adds.
@@ -64,6 +67,21 @@ impl Machine {
     /// Multiply-adds that the microkernel does on all cores per cycle.
     fn throughput(&self) -> f64 {
         self.multiply_adds_per_cycle * CORES * EFFICIENCY
+    }
+
+    /// Estimated cycles of one core for an item. Each core has its share of what was measured on two.
+    pub fn cycles(&self, work: &Work) -> f64 {
+        let multiply_adds = self.throughput() / CORES;
+        let reads = work.new_bytes / (MEMORY_BYTES_PER_CYCLE / CORES)
+            + work.cached_bytes / (L3_BYTES_PER_CYCLE / CORES);
+        overlapped(work.multiply_adds / multiply_adds, reads)
+            + work.vectors * TRANSFORM_COST * BLOCK as f64 / multiply_adds
+            + work.moved_bytes / (L3_INTERMEDIATE_BYTES_PER_CYCLE / CORES)
+    }
+
+    /// Whether weights that one item has read are still in the L3 cache when the next one needs them.
+    pub fn keeps_in_cache(&self, weight_bytes: usize) -> bool {
+        weight_bytes < self.l3_bytes * 2 / 3
     }
 }
 
@@ -109,6 +127,24 @@ pub(super) fn cheapest(
     *others.fold(first, |best, next| if next.cycles < best.cycles { next } else { best })
 }
 
+/// The cheapest way to compute a part of `batch` images of a batch of `whole`, with the algorithm of the
+/// whole: so each image has the same bits in the part.
+pub(super) fn cheapest_of_part(
+    machine: &Machine,
+    convolution: &PackedConvolution,
+    [whole, batch]: [usize; 2],
+    size: [usize; 2],
+) -> Candidate {
+    let of_whole = cheapest(machine, convolution, whole, size);
+    if batch == whole {
+        return of_whole;
+    }
+    let candidates = candidates(machine, convolution, batch, size).into_iter();
+    (candidates.filter(|candidate| candidate.algorithm == of_whole.algorithm))
+        .min_by(|a, b| a.cycles.total_cmp(&b.cycles))
+        .unwrap_or(of_whole)
+}
+
 /// All ways to compute a convolution. The first has any number of items.
 pub(super) fn candidates(
     machine: &Machine,
@@ -138,9 +174,7 @@ fn estimate(
     let factors = [products, conv.inner_len(algorithm), outputs];
     let multiplications =
         (factors.iter()).fold(tiles as u64, |all, &factor| all.saturating_mul(factor as u64));
-    // Instructions on integers do twice as many multiplications.
-    let (speed, value_bytes) = if conv.is_integer() { (2.0, 2) } else { (1.0, 4) };
-    let product_cycles = multiplications as f64 / machine.throughput() / speed;
+    let product_cycles = conv.f32_multiply_adds(multiplications as f64) / machine.throughput();
     let weight_bytes = conv.weight_bytes(algorithm);
     let first_read = weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE;
     let candidate = |schedule, cycles| Candidate { algorithm, schedule, multiplications, cycles };
@@ -151,12 +185,10 @@ fn estimate(
     let vectors = tiles as f64 * (products * (input_blocks + outputs / BLOCK)) as f64;
     let transforms = vectors * TRANSFORM_COST * BLOCK as f64 / machine.throughput();
 
-    // A multiple of the number of cores, with equally many tiles in each, so that no core waits.
-    let items = tiles.div_ceil(fused_tiles_at_once(machine, input_blocks * value_bytes, products));
-    let items = items.next_multiple_of(CORES as usize).min(tiles);
+    let items = fused_items(machine, conv, algorithm, tiles);
     let reread = (items - 1) as f64 * weight_bytes as f64;
-    let fits_in_l3 = weight_bytes < machine.l3_bytes * 2 / 3;
-    let reread = reread / if fits_in_l3 { L3_BYTES_PER_CYCLE } else { MEMORY_BYTES_PER_CYCLE };
+    let is_cached = machine.keeps_in_cache(weight_bytes);
+    let reread = reread / if is_cached { L3_BYTES_PER_CYCLE } else { MEMORY_BYTES_PER_CYCLE };
     let fused = overlapped(product_cycles, first_read + reread) + transforms;
 
     let intermediate = vectors * (4 * BLOCK) as f64;
@@ -171,6 +203,20 @@ fn estimate(
         candidate(Schedule::NonFused, non_fused),
         candidate(Schedule::Fused { items, tiles: tiles.div_ceil(items) }, fused),
     ]
+}
+
+/// The fewest items of the fused schedule for so many tiles: each fits in the cache. They are a multiple of
+/// the number of cores, with equally many tiles in each, so that no core waits.
+pub(super) fn fused_items(
+    machine: &Machine,
+    conv: &PackedConvolution,
+    algorithm: Algorithm,
+    tiles: usize,
+) -> usize {
+    let input_blocks = conv.groups * conv.input_blocks();
+    let value_bytes = if conv.is_integer() { 2 } else { 4 };
+    let at_once = fused_tiles_at_once(machine, input_blocks * value_bytes, algorithm.products());
+    tiles.div_ceil(at_once).next_multiple_of(CORES as usize).min(tiles)
 }
 
 /// The number of tiles whose V, together with M of one panel, fits in half of the L2 cache: one to eight

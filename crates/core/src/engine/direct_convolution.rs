@@ -7,41 +7,68 @@
 
 use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
-use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
-use super::packed_convolution::PackedConvolution;
+use super::microkernel::{OutputPanel, StridedInput, multiply_panel, rows_in_time};
+use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, CheckedPtr};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The fewest pixels that an item computes, while its weights stay in the cache.
-const MIN_PIXELS: usize = 112;
+/// The pixels that an item computes at least, while its weights stay in the cache, if there are few threads.
+const PIXELS_PER_ITEM: usize = 112;
 
 /// A convolution, with a fused ReLU if `relu` is set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DirectConvolution {
     pub convolution: Arc<PackedConvolution>,
     pub input: FeatureMap,
     pub output: FeatureMap,
     pub batch: usize,
     pub relu: bool,
+    /// Rows of an item.
+    pub rows: usize,
 }
 
 impl DirectConvolution {
-    /// Rows of an item.
-    fn rows(&self) -> usize {
-        MIN_PIXELS.div_ceil(self.output.width).min(self.output.height)
+    /// Rows of an item for few threads.
+    pub fn most_rows(output: &FeatureMap) -> usize {
+        PIXELS_PER_ITEM.div_ceil(output.width).min(output.height)
     }
 
-    /// Items that an image is divided into.
+    /// Items that the rows of an image are divided into.
     fn chunks(&self) -> usize {
-        self.output.height.div_ceil(self.rows())
+        self.output.height.div_ceil(self.rows)
+    }
+
+    /// The panel of an item, its image, and its rows. Consecutive items share a panel: as many rows as
+    /// possible use the same weights.
+    fn part(&self, item: usize) -> (Panel, usize, Range<usize>) {
+        let chunks = self.chunks();
+        let (panel, rest) = (item / (self.batch * chunks), item % (self.batch * chunks));
+        let (image, first) = (rest / chunks, rest % chunks * self.rows);
+        let panel = self.convolution.panel(panel);
+        (panel, image, first..(first + self.rows).min(self.output.height))
     }
 }
 
 impl Stage for DirectConvolution {
     fn items(&self) -> usize {
         self.convolution.panels() * self.batch * self.chunks()
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let (panel, _, rows) = self.part(item);
+        let weights = self.convolution.inner_len(Algorithm::Direct) * panel.blocks * BLOCK;
+        let pixels = rows.len() * rows_in_time(self.convolution.isa, self.output.width);
+        let items_of_panel = (self.batch * self.chunks()) as f64;
+        let bytes = (4 * weights) as f64;
+        Work {
+            multiply_adds: pixels as f64 * weights as f64,
+            new_bytes: bytes / items_of_panel,
+            cached_bytes: bytes * (1.0 - 1.0 / items_of_panel),
+            ..Work::default()
+        }
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
@@ -65,11 +92,7 @@ unsafe fn convolve(
     output: CheckedPtr,
 ) {
     let (from, to, conv) = (&stage.input, &stage.output, &*stage.convolution);
-    // Consecutive items share a panel: as many rows as possible use the same weights.
-    let chunks = stage.chunks();
-    let (panel, rest) = (item / (stage.batch * chunks), item % (stage.batch * chunks));
-    let (image, chunk) = (rest / chunks, rest % chunks);
-    let panel = conv.panel(panel);
+    let (panel, image, rows) = stage.part(item);
     let strides = StridedInput {
         blocks: conv.input_blocks(),
         block_stride: from.block_stride(),
@@ -81,9 +104,7 @@ unsafe fn convolve(
     let weights = weights.add(panel.first_block * BLOCK * strides.inner_len());
     let first_input_block = panel.group * conv.input_blocks();
     let bias = conv.bias.ptr().add(panel.first_block * BLOCK);
-    let end = ((chunk + 1) * stage.rows()).min(to.height);
-    let mut y = chunk * stage.rows();
-    while y < end {
+    for y in rows {
         let window = from.padded_offset(image, first_input_block, y * conv.stride, 0);
         let row = OutputPanel {
             ptr: output.add(to.offset(image, panel.first_block, y, 0)),
@@ -96,6 +117,5 @@ unsafe fn convolve(
             let input = input.add(window);
             multiply_panel(conv.isa, to.width, panel.blocks, &strides, input, weights, row);
         }
-        y += 1;
     }
 }

@@ -1,11 +1,12 @@
 //! Elementwise layers that are not fused into the layer before them.
 #![allow(unsafe_code)]
 
-use super::feature_map::FeatureMap;
+use super::feature_map::{FeatureMap, RowPart};
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use crate::architecture::Layer;
+use std::ops::Range;
 
 /// The activation function after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +46,34 @@ pub(super) struct VectorActivation {
     /// Values of the whole batch, each vector padded to whole blocks.
     pub len: usize,
     pub activation: Activation,
+    /// Values of an item.
+    pub values_per_item: usize,
 }
 
-/// Values of an item.
-const VALUES_PER_ITEM: usize = 512;
+/// Values of an item of [`VectorActivation`] for few threads.
+pub(super) const VALUES_PER_ITEM: usize = 512;
+
+impl VectorActivation {
+    /// The values of an item.
+    fn values(&self, item: usize) -> Range<usize> {
+        item * self.values_per_item..self.len.min((item + 1) * self.values_per_item)
+    }
+}
 
 impl Stage for VectorActivation {
     fn items(&self) -> usize {
-        self.len.div_ceil(VALUES_PER_ITEM)
+        self.len.div_ceil(self.values_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        Work::of_vectors(
+            self.values(item).len() / if self.activation == Activation::Tanh { 1 } else { 4 },
+        )
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let (from, to) = (workspace.buffer(self.input), workspace.buffer(self.output));
-        for i in item * VALUES_PER_ITEM..self.len.min((item + 1) * VALUES_PER_ITEM) {
+        for i in self.values(item) {
             // SAFETY: both buffers have this length, and only this item accesses these values.
             unsafe { to.add(i).write(self.activation.apply(from.add(i).read())) }
         }
@@ -77,7 +93,7 @@ pub(super) enum MapOperation {
     Tanh,
 }
 
-/// An elementwise operation on a feature map. An item is a row.
+/// An elementwise operation on a feature map. An item is a row, or some blocks of channels of one.
 #[derive(Debug)]
 pub(super) struct MapElementwise {
     pub isa: Isa,
@@ -85,18 +101,26 @@ pub(super) struct MapElementwise {
     pub input: FeatureMap,
     pub output: FeatureMap,
     pub batch: usize,
+    /// Blocks of channels of an item.
+    pub blocks_per_item: usize,
 }
 
 impl Stage for MapElementwise {
     fn items(&self) -> usize {
-        self.batch * self.output.height
+        self.output.row_parts(self.batch, self.blocks_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let blocks = self.output.row_part(item, self.blocks_per_item).blocks.len();
+        let is_tanh = matches!(self.operation, MapOperation::Tanh);
+        Work::of_vectors(blocks * self.output.width * if is_tanh { BLOCK } else { 1 })
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let input = workspace.buffer(self.input.buffer);
         let output = workspace.buffer(self.output.buffer);
         // SAFETY: the plan chose an available instruction set and reserved both maps. No two items share
-        // a row.
+        // a row of a block.
         unsafe {
             dispatch!(self.isa, apply_to_row(
                 stage: &MapElementwise = self, item: usize = item,
@@ -116,8 +140,8 @@ unsafe fn apply_to_row<S: Simd>(
     output: CheckedPtr,
 ) {
     let (from, to) = (&stage.input, &stage.output);
-    let (image, y) = (item / to.height, item % to.height);
-    for block in 0..to.blocks() {
+    let RowPart { image, y, blocks } = to.row_part(item, stage.blocks_per_item);
+    for block in blocks {
         let row = output.add(to.offset(image, block, y, 0));
         for x in 0..to.width {
             // SAFETY: guaranteed by the caller.

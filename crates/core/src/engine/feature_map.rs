@@ -7,6 +7,7 @@
 //! ever writes to it: it stays zero from one pass to the next.
 
 use super::simd::BLOCK;
+use std::ops::Range;
 
 /// The layout of a layer's output for a whole batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,13 @@ pub(super) struct FeatureMap {
     pub padded_height: usize,
     /// Width with the padding on both sides.
     pub padded_width: usize,
+}
+
+/// A row of an image in some blocks of channels.
+pub(super) struct RowPart {
+    pub image: usize,
+    pub y: usize,
+    pub blocks: Range<usize>,
 }
 
 impl FeatureMap {
@@ -71,6 +79,19 @@ impl FeatureMap {
             + block * self.block_stride()
             + y * self.row_stride()
             + x * self.channels_per_block
+    }
+
+    /// Parts of rows, for [`row_part`](Self::row_part).
+    pub fn row_parts(&self, batch: usize, blocks_per_part: usize) -> usize {
+        batch * self.height * self.blocks().div_ceil(blocks_per_part)
+    }
+
+    /// A part of a row: its blocks of channels are divided into parts of at most so many.
+    pub fn row_part(&self, index: usize, blocks_per_part: usize) -> RowPart {
+        let parts = self.blocks().div_ceil(blocks_per_part);
+        let (row, first) = (index / parts, index % parts * blocks_per_part);
+        let blocks = first..(first + blocks_per_part).min(self.blocks());
+        RowPart { image: row / self.height, y: row % self.height, blocks }
     }
 
     /// Values of a whole batch, or `None` if their size in bytes overflows. If it does not, no offset

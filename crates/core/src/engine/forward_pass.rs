@@ -33,11 +33,16 @@ pub(super) struct ForwardPass {
 }
 
 #[derive(Default)]
-#[repr(align(128))]
 struct StageProgress {
-    next: AtomicUsize,
-    done: AtomicUsize,
+    next: Counter,
+    done: Counter,
 }
+
+/// A counter in cache lines of its own: many threads that wait for one counter must not slow down those that
+/// count up the other.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counter(AtomicUsize);
 
 impl std::fmt::Debug for ForwardPass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,17 +100,9 @@ impl ForwardPass {
         for (index, (stage, progress)) in self.stages.iter().zip(&self.progress).enumerate() {
             let start = (self.stage_times.is_some() && worker == 0).then(Instant::now);
             let items = stage.items();
-            loop {
-                let item = progress.next.fetch_add(1, Ordering::Relaxed);
-                if item >= items {
-                    break;
-                }
-                let guard = ItemGuard { pass: self, progress };
-                stage.run(item, worker, &self.workspace);
-                drop(guard);
-            }
+            self.take_items(&**stage, progress, worker);
             let mut spins = 0;
-            while progress.done.load(Ordering::Acquire) < items {
+            while progress.done.0.load(Ordering::Acquire) < items {
                 spins += 1;
                 if spins < SPINS_BEFORE_YIELD {
                     std::hint::spin_loop();
@@ -119,14 +116,28 @@ impl ForwardPass {
         }
     }
 
+    /// Computes items of a stage until none is left.
+    fn take_items(&self, stage: &dyn Stage, progress: &StageProgress, worker: usize) {
+        let items = stage.items();
+        let mut taken = TakenItems { pass: self, progress, count: 0 };
+        loop {
+            let item = progress.next.0.fetch_add(1, Ordering::Relaxed);
+            if item >= items {
+                break;
+            }
+            taken.count += 1;
+            stage.run(item, worker, &self.workspace);
+        }
+    }
+
     /// Checks that every item is done and none panicked, so that the outputs may be read.
     ///
     /// # Errors
     /// [`Error::Backend`] if a thread panicked.
     pub fn expect_finished(&self) -> Result<()> {
         let mut stages = self.stages.iter().zip(&self.progress);
-        let all_done =
-            stages.all(|(stage, progress)| progress.done.load(Ordering::Acquire) >= stage.items());
+        let all_done = stages
+            .all(|(stage, progress)| progress.done.0.load(Ordering::Acquire) >= stage.items());
         if all_done && !self.panicked.load(Ordering::Acquire) {
             Ok(())
         } else {
@@ -138,18 +149,22 @@ impl ForwardPass {
     }
 }
 
-/// Counts an item as done, even if it panics: the other threads wait for it.
-struct ItemGuard<'a> {
+/// Counts the items that a thread has taken as done when it has computed all of them, and also if one panics:
+/// the other threads wait for them.
+struct TakenItems<'a> {
     pass: &'a ForwardPass,
     progress: &'a StageProgress,
+    count: usize,
 }
 
-impl Drop for ItemGuard<'_> {
+impl Drop for TakenItems<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.pass.panicked.store(true, Ordering::Release);
         }
-        self.progress.done.fetch_add(1, Ordering::Release);
+        if self.count > 0 {
+            self.progress.done.0.fetch_add(self.count, Ordering::Release);
+        }
     }
 }
 

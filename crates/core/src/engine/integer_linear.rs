@@ -6,17 +6,13 @@
 #![allow(unsafe_code)]
 
 use super::elementwise::Activation;
-use super::linear::sum_of_lanes;
+use super::linear::{ROWS_AT_ONCE, sum_of_lanes};
 use super::packed_linear::{INT8_GROUP, PackedLinear};
 use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::sync::Arc;
 
-/// Rows of an item.
-const ROWS_PER_ITEM: usize = 12;
-/// Rows that are read at the same time.
-const ROWS_AT_ONCE: usize = 3;
 /// Bytes ahead of their use that weights are prefetched.
 const PREFETCH_BYTES: usize = 1024;
 /// The largest magnitude of a quantized input.
@@ -58,6 +54,10 @@ pub(super) struct QuantizeVectors {
 impl Stage for QuantizeVectors {
     fn items(&self) -> usize {
         self.output.batch
+    }
+
+    fn work(&self, _: usize) -> Work {
+        Work::of_vectors(self.output.len.div_ceil(BLOCK))
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
@@ -118,11 +118,32 @@ pub(super) struct IntegerLinear {
     /// Index of the buffer of the outputs, each of which starts at a multiple of [`BLOCK`].
     pub output: usize,
     pub activation: Activation,
+    pub rows_per_item: usize,
+}
+
+impl IntegerLinear {
+    /// The rows of an item: the first, and the one after the last.
+    fn rows(&self, item: usize) -> [usize; 2] {
+        let first = item * self.rows_per_item;
+        [first, self.weights.outputs.min(first + self.rows_per_item)]
+    }
 }
 
 impl Stage for IntegerLinear {
     fn items(&self) -> usize {
-        self.weights.outputs.div_ceil(ROWS_PER_ITEM)
+        self.weights.outputs.div_ceil(self.rows_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let [first, end] = self.rows(item);
+        let share = (end - first) as f64 / self.weights.outputs as f64;
+        let values = self.weights.inputs as f64 * self.weights.outputs as f64;
+        Work {
+            // Of four instructions for a quantization group, two multiply: as many as in f32 for its 64 weights.
+            multiply_adds: share * values * self.input.batch as f64,
+            new_bytes: share * self.weights.weight_bytes() as f64,
+            ..Work::default()
+        }
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
@@ -152,8 +173,7 @@ unsafe fn multiply<S: IntegerSimd>(
     output: CheckedPtr,
 ) {
     let batch = stage.input.batch;
-    let first = item * ROWS_PER_ITEM;
-    let end = stage.weights.outputs.min(first + ROWS_PER_ITEM);
+    let [first, end] = stage.rows(item);
     let mut image = 0;
     while image < batch {
         let vectors = Vectors { image, input, scales, output };

@@ -9,14 +9,14 @@
 use super::elementwise::Activation;
 use super::packed_linear::{PackedLinear, QUANT_GROUP, RowSegment};
 use super::simd::{BLOCK, CheckedPtr, Simd, dispatch};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::sync::Arc;
 
-/// Rows of an item.
-const ROWS_PER_ITEM: usize = 12;
+/// Rows of an item for few threads.
+pub(super) const ROWS_PER_ITEM: usize = 12;
 /// Rows that are read at the same time.
-const ROWS_AT_ONCE: usize = 3;
+pub(super) const ROWS_AT_ONCE: usize = 3;
 /// Images that an item computes at a time, so that their sums stay in the L1 cache.
 const IMAGES_AT_ONCE: usize = 32;
 
@@ -29,11 +29,31 @@ pub(super) struct Linear {
     pub output: usize,
     pub batch: usize,
     pub activation: Activation,
+    /// Rows of an item, at most [`ROWS_PER_ITEM`].
+    pub rows_per_item: usize,
+}
+
+impl Linear {
+    /// The rows of an item: the first, and how many.
+    fn rows(&self, item: usize) -> [usize; 2] {
+        let first = item * self.rows_per_item;
+        [first, self.rows_per_item.min(self.weights.outputs - first)]
+    }
 }
 
 impl Stage for Linear {
     fn items(&self) -> usize {
-        self.weights.outputs.div_ceil(ROWS_PER_ITEM)
+        self.weights.outputs.div_ceil(self.rows_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let share = self.rows(item)[1] as f64 / self.weights.outputs as f64;
+        let values = self.weights.inputs as f64 * self.weights.outputs as f64;
+        Work {
+            multiply_adds: share * values * self.batch as f64,
+            new_bytes: share * self.weights.weight_bytes() as f64,
+            ..Work::default()
+        }
     }
 
     /// The sums of all rows and images, and a decoded group of the rows that are read.
@@ -67,8 +87,7 @@ unsafe fn multiply<S: Simd>(
     scratch: CheckedPtr,
 ) {
     let w = &*stage.weights;
-    let first = item * ROWS_PER_ITEM;
-    let rows = ROWS_PER_ITEM.min(w.outputs - first);
+    let [first, rows] = stage.rows(item);
     let stride = w.inputs.next_multiple_of(BLOCK);
     let (sums, decoded) = (scratch, scratch.add(ROWS_PER_ITEM * IMAGES_AT_ONCE * BLOCK));
     let mut image = 0;

@@ -3,11 +3,12 @@
 
 use super::feature_map::FeatureMap;
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
+use std::ops::Range;
 
 /// `x / (k + alpha · Σ x²)^beta`, where the sum is over `size` neighboring channels of the same group.
-/// An item is a row.
+/// An item is a row, or a part of one.
 #[derive(Debug)]
 pub(super) struct LocalResponseNorm {
     pub isa: Isa,
@@ -18,6 +19,21 @@ pub(super) struct LocalResponseNorm {
     pub input: FeatureMap,
     pub output: FeatureMap,
     pub batch: usize,
+    /// Pixels of an item.
+    pub pixels_per_item: usize,
+}
+
+impl LocalResponseNorm {
+    /// Items that a row is divided into.
+    fn chunks(&self) -> usize {
+        self.output.width.div_ceil(self.pixels_per_item)
+    }
+
+    /// The columns of an item.
+    fn columns(&self, item: usize) -> Range<usize> {
+        let first = item % self.chunks() * self.pixels_per_item;
+        first..(first + self.pixels_per_item).min(self.output.width)
+    }
 }
 
 /// The channels whose squares are summed.
@@ -31,7 +47,13 @@ pub(super) struct LrnWindow {
 
 impl Stage for LocalResponseNorm {
     fn items(&self) -> usize {
-        self.batch * self.output.height
+        self.batch * self.output.height * self.chunks()
+    }
+
+    /// Square roots and the division take several times as long as a transform, other powers far longer.
+    fn work(&self, item: usize) -> Work {
+        let vectors = self.columns(item).len() * self.input.blocks();
+        Work::of_vectors(vectors * if self.beta == 0.75 { 6 } else { 4 * BLOCK })
     }
 
     /// The squares of a pixel's channels, with half a window of zeros on both sides.
@@ -44,9 +66,9 @@ impl Stage for LocalResponseNorm {
         let output = workspace.buffer(self.output.buffer);
         let scratch = workspace.scratch(worker);
         // SAFETY: the plan chose an available instruction set and reserved both maps. No two items share
-        // a row, and the scratch memory belongs to this worker.
+        // a pixel, and the scratch memory belongs to this worker.
         unsafe {
-            dispatch!(self.isa, normalize_row(
+            dispatch!(self.isa, normalize_pixels(
                 stage: &LocalResponseNorm = self, item: usize = item,
                 input: CheckedPtr = input, output: CheckedPtr = output, scratch: CheckedPtr = scratch,
             ))
@@ -56,9 +78,9 @@ impl Stage for LocalResponseNorm {
 
 /// # Safety
 /// `S` must be available, both maps and [`LocalResponseNorm::scratch_len`] values of scratch memory
-/// reserved, and no other thread may access the item's row.
+/// reserved, and no other thread may access the item's pixels.
 #[inline(always)]
-unsafe fn normalize_row<S: Simd>(
+unsafe fn normalize_pixels<S: Simd>(
     stage: &LocalResponseNorm,
     item: usize,
     input: CheckedPtr,
@@ -66,8 +88,9 @@ unsafe fn normalize_row<S: Simd>(
     scratch: CheckedPtr,
 ) {
     let (from, to) = (&stage.input, &stage.output);
-    let (image, y) = (item / to.height, item % to.height);
-    for x in 0..to.width {
+    let row = item / stage.chunks();
+    let (image, y) = (row / to.height, row % to.height);
+    for x in stage.columns(item) {
         let pixel = input.add(from.offset(image, 0, y, x));
         let result = output.add(to.offset(image, 0, y, x));
         // SAFETY: guaranteed by the caller.
@@ -76,7 +99,7 @@ unsafe fn normalize_row<S: Simd>(
 }
 
 /// # Safety
-/// As for [`normalize_row`], for a pixel of it.
+/// As for [`normalize_pixels`], for one of them.
 #[inline(always)]
 unsafe fn normalize_pixel<S: Simd>(
     stage: &LocalResponseNorm,

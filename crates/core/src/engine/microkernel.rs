@@ -50,6 +50,14 @@ pub(super) struct OutputPanel {
     pub relu: bool,
 }
 
+/// The fewest rows that keep the multiply-add units busy: with fewer, each sum waits for the one before.
+const MIN_BUSY_ROWS: usize = 4;
+
+/// How many rows would take as long as `rows` do if none had to wait.
+pub(super) fn rows_in_time(isa: Isa, rows: usize) -> usize {
+    rows.max(rows.div_ceil(isa.mr()) * MIN_BUSY_ROWS)
+}
+
 /// Computes any number of `rows` of a panel of `blocks` blocks of output channels.
 ///
 /// All kernels share it, since its many variants take long to compile; a call takes far less time than a panel.

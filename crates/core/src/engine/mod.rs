@@ -29,8 +29,9 @@
 //! | [`training`] | layers and their gradients, for a tensor framework that trains |
 //! | `plan_cache` | the plans of the shapes that were used last |
 //! | `plan` | from the layers of an architecture to stages, for one shape of input; fuses layers |
+//! | `convolution_stages`, `division`, `team_simulation`, `predicted_pass` | how finely stages are divided, and how a number of threads share them |
 //! | `cost_model` | what each algorithm costs on this machine |
-//! | `thread_team`, `parking`, `forward_pass` | the threads that run the stages together |
+//! | `thread_team`, `parking`, `forward_pass`, `batch_parts` | the threads that run the stages together |
 //! | `winograd`, `direct_convolution` | convolutions: Winograd's with a fraction of the multiplications, direct for all others |
 //! | `linear`, `integer_linear` | a linear layer for a few vectors, bound by the speed of memory |
 //! | `batched_linear`, `column_panels` | a linear layer for many vectors, as a matrix product |
@@ -48,13 +49,18 @@
 mod algorithm;
 #[cfg(test)]
 mod all_algorithms_tests;
+mod batch_parts;
 mod batched_linear;
 mod buffer;
 mod column_panels;
 mod compile_options;
 mod compiled;
+mod convolution_stages;
 mod cost_model;
 mod direct_convolution;
+mod division;
+#[cfg(test)]
+mod efficiency_tests;
 mod elementwise;
 mod feature_map;
 mod filter_packing;
@@ -75,9 +81,11 @@ mod parking;
 mod plan;
 mod plan_cache;
 mod pooling;
+mod predicted_pass;
 mod reorder;
 mod simd;
 mod stage;
+mod team_simulation;
 mod thread_team;
 pub mod training;
 mod weight_packing;
@@ -86,8 +94,9 @@ mod workspace;
 
 pub use algorithm::{Algorithm, Schedule};
 pub use compile_options::{
-    CompileOptions, ConvolutionArithmetic, LinearWeights, Precision, Threads,
+    BatchSplit, CompileOptions, ConvolutionArithmetic, LinearWeights, Precision, Threads,
 };
 pub use compiled::Compiled;
 pub use plan::PlannedLayer;
+pub use predicted_pass::{PredictedPass, PredictedStage};
 pub use simd::Isa;

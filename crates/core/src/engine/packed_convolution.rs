@@ -131,6 +131,11 @@ impl PackedConvolution {
         self.arithmetic == ConvolutionArithmetic::Int16
     }
 
+    /// Multiply-adds in `f32` that take as long as these: instructions on integers do twice as many.
+    pub fn f32_multiply_adds(&self, multiply_adds: f64) -> f64 {
+        if self.is_integer() { multiply_adds / 2.0 } else { multiply_adds }
+    }
+
     /// Whether an algorithm can compute it accurately enough, with its arithmetic.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
         let Some(size) = algorithm.tile_size() else { return !self.is_integer() };

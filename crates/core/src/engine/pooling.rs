@@ -1,12 +1,14 @@
 //! Max pooling, and the adaptive average pool before the classifier.
 #![allow(unsafe_code)]
 
-use super::feature_map::FeatureMap;
+use super::feature_map::{FeatureMap, RowPart};
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
+use std::ops::Range;
 
-/// A max pool that is not fused into a convolution. An item is a row of the output.
+/// A max pool that is not fused into a convolution. An item is a row of the output, or some blocks of
+/// channels of one.
 #[derive(Debug)]
 pub(super) struct MaxPool {
     pub isa: Isa,
@@ -15,18 +17,26 @@ pub(super) struct MaxPool {
     pub input: FeatureMap,
     pub output: FeatureMap,
     pub batch: usize,
+    /// Blocks of channels of an item.
+    pub blocks_per_item: usize,
 }
 
 impl Stage for MaxPool {
     fn items(&self) -> usize {
-        self.batch * self.output.height
+        self.output.row_parts(self.batch, self.blocks_per_item)
+    }
+
+    fn work(&self, item: usize) -> Work {
+        let blocks = self.output.row_part(item, self.blocks_per_item).blocks.len();
+        // Reading a value of the window takes a fraction of what a transform takes.
+        Work::of_vectors((blocks * self.output.width * self.kernel * self.kernel).div_ceil(4))
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let input = workspace.buffer(self.input.buffer);
         let output = workspace.buffer(self.output.buffer);
         // SAFETY: the plan chose an available instruction set and reserved both maps. No two items share
-        // a row of the output.
+        // a row of a block of the output.
         unsafe {
             dispatch!(self.isa, max_pool_row(
                 stage: &MaxPool = self, item: usize = item,
@@ -46,8 +56,8 @@ unsafe fn max_pool_row<S: Simd>(
     output: CheckedPtr,
 ) {
     let (from, to, stride) = (&stage.input, &stage.output, stage.stride);
-    let (image, y) = (item / to.height, item % to.height);
-    for block in 0..to.blocks() {
+    let RowPart { image, y, blocks } = to.row_part(item, stage.blocks_per_item);
+    for block in blocks {
         let row = output.add(to.offset(image, block, y, 0));
         for x in 0..to.width {
             let window = input.add(from.offset(image, block, y * stride, x * stride));
@@ -90,21 +100,44 @@ pub(super) struct AdaptiveAvgPool {
     /// Index of the buffer of the vectors.
     pub vectors: usize,
     pub batch: usize,
+    /// Cells of the output that an item computes, of a block of channels.
+    pub cells_per_item: usize,
+}
+
+impl AdaptiveAvgPool {
+    /// Items that the cells of a block are divided into.
+    fn chunks(&self) -> usize {
+        (self.size[0] * self.size[1]).div_ceil(self.cells_per_item)
+    }
+
+    /// The cells of an item.
+    fn cells(&self, item: usize) -> Range<usize> {
+        let first = item % self.chunks() * self.cells_per_item;
+        first..(first + self.cells_per_item).min(self.size[0] * self.size[1])
+    }
 }
 
 impl Stage for AdaptiveAvgPool {
     fn items(&self) -> usize {
-        self.batch * self.map.blocks()
+        self.batch * self.map.blocks() * self.chunks()
+    }
+
+    /// The sums are in `f64`, and the values are written one by one, each to a vector of its own.
+    fn work(&self, item: usize) -> Work {
+        let cells = self.size[0] * self.size[1];
+        let pixels_per_cell = (self.map.height * self.map.width).div_ceil(cells);
+        Work::of_vectors(self.cells(item).len() * (pixels_per_cell + 3))
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let map = &self.map;
         let (from, to) = (workspace.buffer(map.buffer), workspace.buffer(self.vectors));
-        let (image, block) = (item / map.blocks(), item % map.blocks());
+        let part = item / self.chunks();
+        let (image, block) = (part / map.blocks(), part % map.blocks());
         let [height, width] = self.size;
         let vector_stride = (map.channels * height * width).next_multiple_of(BLOCK);
         let channels = map.channels_per_block.min(map.channels - block * map.channels_per_block);
-        for i in 0..height * width {
+        for i in self.cells(item) {
             // SAFETY: inside the map, which this stage only reads.
             let values = unsafe {
                 average_of_cell(map, from, [image, block], [i / width, i % width], self.size)
@@ -112,7 +145,8 @@ impl Stage for AdaptiveAvgPool {
             for (lane, &value) in values.iter().enumerate().take(channels) {
                 let channel = block * map.channels_per_block + lane;
                 let at = image * vector_stride + channel * height * width + i;
-                // SAFETY: inside the vectors, and only this item accesses this channel.
+                // SAFETY: inside the vectors, and only this item accesses this cell of the
+                // channel.
                 unsafe { to.add(at).write(value) }
             }
         }

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::feature_map::FeatureMap;
-use super::stage::Stage;
+use super::stage::{Stage, Work};
 use super::workspace::Workspace;
+use std::ops::Range;
 
 /// Planar images to a feature map.
 #[derive(Debug)]
@@ -12,25 +13,50 @@ pub(super) struct PlanarToBlocked {
     pub planar: usize,
     pub map: FeatureMap,
     pub batch: usize,
+    /// Rows of an item.
+    pub rows_per_item: usize,
+}
+
+/// Rows of an item of [`PlanarToBlocked`] for few threads: one row would take as long as taking an item.
+pub(super) const ROWS_PER_ITEM: usize = 8;
+
+impl PlanarToBlocked {
+    /// Items that an image is divided into.
+    fn chunks(&self) -> usize {
+        self.map.height.div_ceil(self.rows_per_item)
+    }
+
+    /// The rows of an item.
+    fn rows(&self, item: usize) -> Range<usize> {
+        let first = item % self.chunks() * self.rows_per_item;
+        first..(first + self.rows_per_item).min(self.map.height)
+    }
 }
 
 impl Stage for PlanarToBlocked {
     fn items(&self) -> usize {
-        self.batch * self.map.height
+        self.batch * self.chunks()
+    }
+
+    /// Value by value.
+    fn work(&self, item: usize) -> Work {
+        Work::of_vectors(self.rows(item).len() * (self.map.width * self.map.channels).div_ceil(4))
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
         let map = &self.map;
         let (from, to) = (workspace.buffer(self.planar), workspace.buffer(map.buffer));
-        let (image, y) = (item / map.height, item % map.height);
+        let image = item / self.chunks();
         for channel in 0..map.channels {
-            let row = from.add(((image * map.channels + channel) * map.height + y) * map.width);
             let (block, lane) =
                 (channel / map.channels_per_block, channel % map.channels_per_block);
-            let pixels = to.add(map.offset(image, block, y, 0) + lane);
-            for x in 0..map.width {
-                // SAFETY: both pointers are inside their buffers, and only this item accesses the row.
-                unsafe { pixels.add(x * map.channels_per_block).write(row.add(x).read()) }
+            for y in self.rows(item) {
+                let row = from.add(((image * map.channels + channel) * map.height + y) * map.width);
+                let pixels = to.add(map.offset(image, block, y, 0) + lane);
+                for x in 0..map.width {
+                    // SAFETY: both pointers are inside their buffers, and only this item accesses the rows.
+                    unsafe { pixels.add(x * map.channels_per_block).write(row.add(x).read()) }
+                }
             }
         }
     }
@@ -48,6 +74,11 @@ pub(super) struct BlockedToPlanar {
 impl Stage for BlockedToPlanar {
     fn items(&self) -> usize {
         self.batch * self.map.channels
+    }
+
+    /// Value by value.
+    fn work(&self, _: usize) -> Work {
+        Work::of_vectors((self.map.height * self.map.width).div_ceil(4))
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {

@@ -1,5 +1,6 @@
 //! [`ThreadTeam`]: the threads that run forward passes together with their callers.
 
+use super::batch_parts::{MAX_PARTS, part_of_thread};
 use super::compile_options::Threads;
 use super::forward_pass::{ForwardPass, Job};
 use super::parking::ParkedThread;
@@ -46,33 +47,47 @@ impl ThreadTeam {
         }
     }
 
-    /// Runs a pass on the caller's thread and on those of the team that are free.
+    /// Runs passes at the same time, each on its share of the team's threads, as far as they are free, and on
+    /// the caller's thread, which takes part in one after the other. There are at most [`MAX_PARTS`].
     ///
     /// # Errors
     /// [`Error::Backend`] if a thread panicked.
-    pub fn run(&self, pass: &Arc<ForwardPass>) -> Result<()> {
-        let accept = pass.accept_workers();
+    pub fn run(&self, passes: &[Option<Arc<ForwardPass>>]) -> Result<()> {
+        let parts = passes.iter().flatten().count();
+        let mut accept = [const { None }; MAX_PARTS];
+        for (accept, pass) in accept.iter_mut().zip(passes.iter().flatten()) {
+            *accept = Some(pass.accept_workers());
+        }
+        let jobs = |thread: usize, threads: usize| {
+            let pass = passes.iter().flatten().nth(part_of_thread(thread, threads, parts));
+            pass.map(|pass| pass.job())
+        };
         match self {
             Self::Dedicated(workers) => {
-                for worker in workers {
+                for (index, worker) in workers.iter().enumerate() {
+                    let Some(job) = jobs(index + 1, workers.len() + 1) else { continue };
                     worker.parked.avoid_this_core();
                     // A thread whose queue is full is not needed.
-                    let _ = worker.jobs.try_send(pass.job().clone());
+                    let _ = worker.jobs.try_send(job.clone());
                 }
             }
-            Self::RayonPool { pool, queued } => queue_in_pool(pool, queued, pass.job()),
+            Self::RayonPool { pool, queued } => queue_in_pool(pool, queued, jobs),
         }
-        pass.run_as_caller();
+        passes.iter().flatten().for_each(|pass| pass.run_as_caller());
         drop(accept);
-        pass.expect_finished()
+        passes.iter().flatten().try_for_each(|pass| pass.expect_finished())
     }
 }
 
 /// Queues a job for each thread of the pool but one. If all of the pool's threads are callers
 /// themselves, they may never get to their queue, so its length is limited.
-fn queue_in_pool(pool: &rayon::ThreadPool, queued: &Arc<AtomicUsize>, job: &Arc<Job>) {
+fn queue_in_pool<'a>(
+    pool: &rayon::ThreadPool,
+    queued: &Arc<AtomicUsize>,
+    jobs: impl Fn(usize, usize) -> Option<&'a Arc<Job>>,
+) {
     let threads = pool.current_num_threads();
-    for _ in 1..threads {
+    for job in (1..threads).filter_map(|thread| jobs(thread, threads)) {
         if queued.load(Ordering::Relaxed) >= QUEUE_LEN * threads {
             break;
         }

@@ -3,15 +3,17 @@
 use super::PlannedLayer;
 use super::planner::{LayerInput, Planner, unsupported};
 use crate::architecture::{Layer, Shape, window_positions};
-use crate::engine::batched_linear::BatchedLinear;
+use crate::engine::batched_linear::{self, BatchedLinear};
 use crate::engine::column_panels::{
-    ColumnPanels, ColumnsToVectors, MAX_COLUMNS, VectorsToColumns, WindowsToColumns,
+    ColumnPanels, ColumnsToVectors, FEATURES_PER_ITEM, MAX_COLUMNS, VectorsToColumns,
+    WindowsToColumns,
 };
 use crate::engine::compile_options::LinearWeights;
 use crate::engine::cost_model::linear_cycles;
-use crate::engine::elementwise::{Activation, VectorActivation};
+use crate::engine::division::halves_of;
+use crate::engine::elementwise::{Activation, VALUES_PER_ITEM, VectorActivation};
 use crate::engine::integer_linear::{IntegerLinear, QuantizeVectors, QuantizedVectors};
-use crate::engine::linear::Linear;
+use crate::engine::linear::{self, Linear};
 use crate::engine::packed_linear::PackedLinear;
 use crate::engine::simd::{BLOCK, Isa};
 use crate::engine::weight_packing::PackedLayer;
@@ -53,12 +55,23 @@ impl Planner<'_> {
             estimated_cycles: linear_cycles(&self.machine, multiplications, weight_bytes),
             ..PlannedLayer::default()
         });
-        let batch = self.batch;
+        let (batch, division) = (self.batch, self.division);
+        let fewer_rows = [2 * linear::ROWS_AT_ONCE, linear::ROWS_AT_ONCE];
         if weights.format == LinearWeights::Int8 {
             let input = self.quantized_vectors(weights.isa, input, weights.inputs);
-            self.push(move |_| IntegerLinear { weights, input, output, activation });
+            self.push(move |_| {
+                division.choose(linear::ROWS_PER_ITEM, fewer_rows, |rows_per_item| {
+                    let weights = weights.clone();
+                    IntegerLinear { weights, input, output, activation, rows_per_item }
+                })
+            });
         } else {
-            self.push(move |_| Linear { weights, input, output, batch, activation });
+            self.push(move |_| {
+                division.choose(linear::ROWS_PER_ITEM, fewer_rows, |rows_per_item| {
+                    let weights = weights.clone();
+                    Linear { weights, input, output, batch, activation, rows_per_item }
+                })
+            });
         }
         self.current = LayerInput::Vectors { buffer: output, len };
         last + 1
@@ -92,9 +105,19 @@ impl Planner<'_> {
     ) -> usize {
         let len = self.batch * vector_len.next_multiple_of(BLOCK);
         let output = self.add_buffer(len);
-        self.push(move |_| VectorActivation { input, output, len, activation });
+        self.push_activation([input, output], len, activation);
         self.current = LayerInput::Vectors { buffer: output, len: vector_len };
         index + 1
+    }
+
+    /// Adds the stage of an activation, from one buffer of `len` values to another.
+    fn push_activation(&mut self, [input, output]: [usize; 2], len: usize, activation: Activation) {
+        let division = self.division;
+        self.push(move |_| {
+            division.choose(VALUES_PER_ITEM, halves_of(VALUES_PER_ITEM), |values_per_item| {
+                VectorActivation { input, output, len, activation, values_per_item }
+            })
+        });
     }
 
     /// Plans dense evaluation: the whole classifier, from the pool at `index` on, at every position of
@@ -109,9 +132,12 @@ impl Planner<'_> {
         let positions = window_positions([height, width], window);
         let features = channels * window[0] * window[1];
         let fill = move |planner: &mut Self, first: usize, columns: ColumnPanels| {
+            let division = planner.division;
             planner.push(move |maps| {
                 let map = maps[map];
-                WindowsToColumns { map, window, positions, first, columns }
+                division.choose(columns.count, halves_of(columns.count), |columns_per_item| {
+                    WindowsToColumns { map, window, positions, first, columns, columns_per_item }
+                })
             });
         };
         self.on_columns(index + 1, features, positions[0] * positions[1], fill)
@@ -125,7 +151,12 @@ impl Planner<'_> {
         features: usize,
     ) -> Result<usize> {
         self.on_columns(index, features, 1, |planner, _, columns| {
-            planner.push(move |_| VectorsToColumns { vectors, columns });
+            let division = planner.division;
+            planner.push(move |_| {
+                division.choose(FEATURES_PER_ITEM, halves_of(FEATURES_PER_ITEM), |features| {
+                    VectorsToColumns { vectors, columns, features_per_item: features }
+                })
+            });
         })
     }
 
@@ -154,11 +185,18 @@ impl Planner<'_> {
                 let activation = *activation;
                 match weights.clone() {
                     Some(weights) => {
-                        self.push(move |_| BatchedLinear { weights, input, output, activation });
+                        let division = self.division;
+                        let fewer_rows = batched_linear::FEWER_ROWS_PER_ITEM;
+                        self.push(move |_| {
+                            division.choose(batched_linear::ROWS_PER_ITEM, fewer_rows, |rows| {
+                                let (weights, rows_per_item) = (weights.clone(), rows);
+                                BatchedLinear { weights, input, output, activation, rows_per_item }
+                            })
+                        });
                     }
                     None => {
-                        let (len, input, output) = (input.len(), input.buffer, output.buffer);
-                        self.push(move |_| VectorActivation { input, output, len, activation });
+                        let buffers = [input.buffer, output.buffer];
+                        self.push_activation(buffers, input.len(), activation);
                     }
                 }
             }

@@ -4,15 +4,15 @@ use super::PlannedLayer;
 use super::planner::{LayerInput, Planner, unsupported};
 use crate::architecture::Layer;
 use crate::engine::algorithm::Schedule;
+use crate::engine::convolution_stages::{
+    direct, fused, input_transform, output_transform, products, schedule,
+};
 use crate::engine::cost_model::Candidate;
 use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::packed_convolution::PackedConvolution;
 use crate::engine::weight_packing::PackedLayer;
-use crate::engine::winograd::{
-    FusedWinograd, NonFusedWinograd, WinogradConvolution, WinogradInputTransform,
-    WinogradOutputTransform, WinogradProducts,
-};
+use crate::engine::winograd::{NonFusedWinograd, WinogradConvolution};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -63,22 +63,20 @@ impl Planner<'_> {
         self.maps[input].pad(convolution.padding, rows, columns);
         let weight_bytes = convolution.weight_bytes(candidate.algorithm) as u64;
         let (batch, arithmetic) = (self.batch, convolution.arithmetic);
-        self.push_convolution(PlannedConvolution {
-            convolution,
-            candidate,
-            input,
-            output,
-            batch,
-            relu,
-            pool,
-            tiles,
-        });
+        let mut planned =
+            PlannedConvolution { convolution, candidate, input, output, batch, relu, pool, tiles };
+        if candidate.schedule != Schedule::Rows {
+            let winograd = planned.winograd(&self.maps);
+            planned.candidate.schedule = schedule(&self.division, &winograd, &candidate);
+        }
+        let schedule = planned.candidate.schedule;
+        self.push_convolution(planned);
         self.current = LayerInput::Map(output);
         self.layers.push(PlannedLayer {
             layers: String::new(),
             algorithm: Some(candidate.algorithm),
             arithmetic: Some(arithmetic),
-            schedule: Some(candidate.schedule),
+            schedule: Some(schedule),
             direct_multiplications: self.steps[index].multiply_adds * self.batch as u64,
             multiplications: candidate.multiplications,
             weight_bytes,
@@ -90,14 +88,18 @@ impl Planner<'_> {
 
     /// Adds the stages of a convolution.
     fn push_convolution(&mut self, planned: PlannedConvolution) {
+        let division = self.division;
         match planned.candidate.schedule {
             Schedule::Rows => self.push(move |maps| {
                 let PlannedConvolution { convolution, batch, relu, .. } = planned;
                 let (input, output) = (maps[planned.input], maps[planned.output]);
-                DirectConvolution { convolution, input, output, batch, relu }
+                direct(
+                    &division,
+                    DirectConvolution { convolution, input, output, batch, relu, rows: 1 },
+                )
             }),
             Schedule::Fused { items, .. } => {
-                self.push(move |maps| FusedWinograd { winograd: planned.winograd(maps), items });
+                self.push(move |maps| fused(&division, planned.winograd(maps), items));
             }
             Schedule::NonFused => self.push_non_fused(planned),
         }
@@ -117,11 +119,11 @@ impl Planner<'_> {
         for (buffer, len) in buffers.into_iter().zip(non_fused(&self.maps).lens()) {
             self.buffer_lens[buffer] = len;
         }
-        let l2_bytes = self.machine.l2_bytes;
+        let division = self.division;
         let (first, second) = (non_fused.clone(), non_fused.clone());
-        self.push(move |maps| WinogradInputTransform(first(maps)));
-        self.push(move |maps| WinogradProducts::new(second(maps), l2_bytes));
-        self.push(move |maps| WinogradOutputTransform(non_fused(maps)));
+        self.push(move |maps| input_transform(&division, &first(maps)));
+        self.push(move |maps| products(&division, &second(maps)));
+        self.push(move |maps| output_transform(&division, &non_fused(maps)));
     }
 }
 

@@ -12,12 +12,15 @@ pub(super) use planner::Planner;
 
 use super::algorithm::{Algorithm, Schedule};
 use super::compile_options::ConvolutionArithmetic;
+use super::cost_model::Machine;
 use super::forward_pass::{ForwardPass, Stages};
+use super::predicted_pass::{PredictedPass, PredictedStage};
+use super::team_simulation::simulate;
 use super::workspace::Workspace;
 use crate::error::Result;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a plan computes, and from what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +34,16 @@ pub(super) enum PlanMode {
 }
 
 /// Identifies a plan of a network.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlanKey<'a> {
     pub mode: PlanMode,
     /// Images, or vectors.
     pub batch: usize,
+    /// The batch that they are a part of. It determines the algorithms, so that each part has the bits of
+    /// the whole.
+    pub part_of: usize,
+    /// Threads that the work is divided among. They do not change the bits.
+    pub threads: usize,
     /// Height and width of the images.
     pub size: [usize; 2],
     /// Indices of the steps whose outputs are returned.
@@ -87,6 +95,8 @@ pub(super) struct Plan {
     /// Values from one image or vector of the input to the next.
     pub input_stride: usize,
     pub outputs: Vec<PlanOutput>,
+    /// How many parts the batch is divided into, once that is known.
+    pub parts: OnceLock<usize>,
     idle: Mutex<Vec<Arc<ForwardPass>>>,
 }
 
@@ -140,6 +150,16 @@ impl Plan {
     /// Keeps a pass for later calls.
     pub fn return_pass(&self, pass: Arc<ForwardPass>) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pass);
+    }
+
+    /// How so many threads would share a pass.
+    pub fn predict(&self, machine: &Machine, threads: usize) -> PredictedPass {
+        let stages = (self.stages.iter().enumerate()).map(|(index, stage)| {
+            let layer = self.layers.iter().find(|layer| layer.stages.contains(&index));
+            let layers = layer.map_or("output", |layer| &layer.layers);
+            PredictedStage::new(layers.into(), threads, simulate(&**stage, machine, threads))
+        });
+        PredictedPass::new(threads, stages.collect())
     }
 
     /// Bytes of the activations of a pass.

@@ -7,19 +7,20 @@
 use super::{Plan, PlanKey, PlanMode, PlanOutput, PlannedLayer};
 use crate::architecture::{Layer, Section, Shape, Step};
 use crate::engine::cost_model::{Candidate, Machine};
+use crate::engine::division::{Division, halves_of};
 use crate::engine::elementwise::{Activation, MapElementwise, MapOperation};
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::forward_pass::Stages;
 use crate::engine::lrn::{LocalResponseNorm, LrnWindow};
 use crate::engine::packed_convolution::PackedConvolution;
 use crate::engine::pooling::{AdaptiveAvgPool, MaxPool};
-use crate::engine::reorder::{BlockedToPlanar, PlanarToBlocked};
+use crate::engine::reorder::{BlockedToPlanar, PlanarToBlocked, ROWS_PER_ITEM};
 use crate::engine::simd::BLOCK;
 use crate::engine::stage::Stage;
 use crate::engine::weight_packing::PackedLayer;
 use crate::error::{Error, Result};
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// Builds a stage once the padding of all feature maps is known: it is that of the convolution that reads
 /// the map, which is planned later.
@@ -45,6 +46,8 @@ pub(in crate::engine) type ChooseCandidate<'a> =
 /// A plan in progress.
 pub(in crate::engine) struct Planner<'a> {
     pub(super) machine: Machine,
+    /// How the stages are divided among threads.
+    pub(super) division: Division,
     pub(super) choose: ChooseCandidate<'a>,
     pub(super) batch: usize,
     pub(super) steps: &'a [Step],
@@ -74,6 +77,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Plan> {
         let mut planner = Self {
             machine,
+            division: Division { machine, threads: key.threads },
             choose,
             batch: key.batch,
             steps,
@@ -116,6 +120,7 @@ impl<'a> Planner<'a> {
             input,
             input_stride,
             outputs: self.outputs.into_iter().flatten().collect(),
+            parts: OnceLock::new(),
             idle: Mutex::default(),
         })
     }
@@ -151,8 +156,17 @@ impl<'a> Planner<'a> {
         if let Some(PackedLayer::Convolution { convolution, .. }) = self.packed.first() {
             self.maps[map].channels_per_block = convolution.channels_per_block;
         }
-        let batch = self.batch;
-        self.push(move |maps| PlanarToBlocked { planar, map: maps[map], batch });
+        let (batch, division) = (self.batch, self.division);
+        self.push(move |maps| {
+            let map = maps[map];
+            let most = ROWS_PER_ITEM.min(map.height);
+            division.choose(most, halves_of(most), |rows_per_item| PlanarToBlocked {
+                planar,
+                map,
+                batch,
+                rows_per_item,
+            })
+        });
         let (layers, stages) = ("input".into(), 0..1);
         self.layers.push(PlannedLayer { layers, stages, ..PlannedLayer::default() });
         self.current = LayerInput::Map(map);
@@ -245,10 +259,14 @@ impl<'a> Planner<'a> {
         operation: MapOperation,
     ) -> Result<usize> {
         let output = self.add_output_map(index, input)?;
-        let (isa, batch) = (self.machine.isa, self.batch);
+        let (isa, batch, division) = (self.machine.isa, self.batch, self.division);
         self.push(move |maps| {
             let (input, output) = (maps[input], maps[output]);
-            MapElementwise { isa, operation, input, output, batch }
+            let blocks = output.blocks();
+            division.choose(blocks, halves_of(blocks), |blocks_per_item| {
+                let operation = operation.clone();
+                MapElementwise { isa, operation, input, output, batch, blocks_per_item }
+            })
         });
         Ok(index + 1)
     }
@@ -261,10 +279,19 @@ impl<'a> Planner<'a> {
         stride: usize,
     ) -> Result<usize> {
         let output = self.add_output_map(index, input)?;
-        let (isa, batch) = (self.machine.isa, self.batch);
+        let (isa, batch, division) = (self.machine.isa, self.batch, self.division);
         self.push(move |maps| {
             let (input, output) = (maps[input], maps[output]);
-            MaxPool { isa, kernel, stride, input, output, batch }
+            let blocks = output.blocks();
+            division.choose(blocks, halves_of(blocks), |blocks_per_item| MaxPool {
+                isa,
+                kernel,
+                stride,
+                input,
+                output,
+                batch,
+                blocks_per_item,
+            })
         });
         Ok(index + 1)
     }
@@ -276,10 +303,22 @@ impl<'a> Planner<'a> {
         };
         let window = LrnWindow { size, group: step.input.channels() / groups };
         let output = self.add_output_map(index, input)?;
-        let (isa, batch) = (self.machine.isa, self.batch);
+        let (isa, batch, division) = (self.machine.isa, self.batch, self.division);
         self.push(move |maps| {
             let (input, output) = (maps[input], maps[output]);
-            LocalResponseNorm { isa, window, alpha, beta, k, input, output, batch }
+            division.choose(output.width, halves_of(output.width), |pixels_per_item| {
+                LocalResponseNorm {
+                    isa,
+                    window,
+                    alpha,
+                    beta,
+                    k,
+                    input,
+                    output,
+                    batch,
+                    pixels_per_item,
+                }
+            })
         });
         Ok(index + 1)
     }
@@ -287,8 +326,17 @@ impl<'a> Planner<'a> {
     fn average_pool(&mut self, index: usize, size: [usize; 2], map: usize) -> usize {
         let len = self.steps[index].output.elements() as usize;
         let vectors = self.add_buffer(self.batch * len.next_multiple_of(BLOCK));
-        let batch = self.batch;
-        self.push(move |maps| AdaptiveAvgPool { map: maps[map], size, vectors, batch });
+        let (batch, division, cells) = (self.batch, self.division, size[0] * size[1]);
+        self.push(move |maps| {
+            let map = maps[map];
+            division.choose(cells, halves_of(cells), |cells_per_item| AdaptiveAvgPool {
+                map,
+                size,
+                vectors,
+                batch,
+                cells_per_item,
+            })
+        });
         self.current = LayerInput::Vectors { buffer: vectors, len };
         index + 1
     }

@@ -1,20 +1,21 @@
 //! A convolution whose weights are new with each call.
 
 use super::reorder::{to_blocked, to_planar};
-use super::run_items::run_stage;
+use super::run_items::{run_stage, threads};
 use super::workspaces::{CONVOLUTIONS, Workspaces};
 use crate::engine::algorithm::{Algorithm, Schedule};
+use crate::engine::convolution_stages::{
+    direct, fused, input_transform, output_transform, products, schedule,
+};
 use crate::engine::cost_model::{Candidate, Machine, candidates};
 use crate::engine::direct_convolution::DirectConvolution;
+use crate::engine::division::Division;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::filters::Filters;
 use crate::engine::packed_convolution::{ConvolutionSpec, PackedConvolution};
 use crate::engine::simd::{BLOCK, Isa};
 use crate::engine::stage::Stage;
-use crate::engine::winograd::{
-    FusedWinograd, NonFusedWinograd, WinogradConvolution, WinogradInputTransform,
-    WinogradOutputTransform, WinogradProducts,
-};
+use crate::engine::winograd::{NonFusedWinograd, WinogradConvolution};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ pub fn convolve(
     let channels_per_block = spec.inputs.min(BLOCK);
     let mut convolution = PackedConvolution::new(isa, spec, channels_per_block)?;
     let size = [height, width].map(|side| convolution.output_side(side));
-    let chosen = choose(&convolution, batch, size);
+    let machine = usual_machine(isa);
+    let chosen = choose(&machine, &convolution, batch, size);
     let memory = PACKED.take(convolution.weight_bytes(chosen.algorithm) / 4)?;
     convolution.pack_into(filters, chosen.algorithm, memory);
     let convolution = Arc::new(convolution);
@@ -75,24 +77,31 @@ pub fn convolve(
         pool: false,
         tiles: chosen.algorithm.tiles(size),
     };
-    let stages: Vec<Box<dyn Stage>> = match chosen.schedule {
-        Schedule::Rows => vec![Box::new(DirectConvolution {
-            convolution: convolution.clone(),
-            input: input_map,
-            output: output_map,
-            batch,
-            relu: false,
-        })],
-        Schedule::Fused { items, .. } => {
-            vec![Box::new(FusedWinograd { winograd: winograd(), items })]
-        }
+    let division = Division { machine, threads: threads() };
+    let schedule = match chosen.schedule {
+        Schedule::Rows => Schedule::Rows,
+        _ => schedule(&division, &winograd(), &chosen),
+    };
+    let stages: Vec<Box<dyn Stage>> = match schedule {
+        Schedule::Rows => vec![Box::new(direct(
+            &division,
+            DirectConvolution {
+                convolution: convolution.clone(),
+                input: input_map,
+                output: output_map,
+                batch,
+                relu: false,
+                rows: 1,
+            },
+        ))],
+        Schedule::Fused { items, .. } => vec![Box::new(fused(&division, winograd(), items))],
         Schedule::NonFused => {
             let winograd = NonFusedWinograd { winograd: winograd(), v: V, m: M, scales: SCALES };
             lens.extend(winograd.lens().map(Some));
             vec![
-                Box::new(WinogradInputTransform(winograd.clone())),
-                Box::new(WinogradProducts::new(winograd.clone(), L2_BYTES)),
-                Box::new(WinogradOutputTransform(winograd)),
+                Box::new(input_transform(&division, &winograd)),
+                Box::new(products(&division, &winograd)),
+                Box::new(output_transform(&division, &winograd)),
             ]
         }
     };
@@ -114,17 +123,25 @@ pub fn convolve(
     Ok(())
 }
 
-/// The cheapest algorithm that is exact enough, and its schedule. The algorithm does not depend on the batch, so that
-/// an image has the same output in each.
-fn choose(convolution: &PackedConvolution, batch: usize, size: [usize; 2]) -> Candidate {
-    let machine = Machine {
-        isa: convolution.isa,
+fn usual_machine(isa: Isa) -> Machine {
+    Machine {
+        isa,
         multiply_adds_per_cycle: MULTIPLY_ADDS_PER_CYCLE,
         l2_bytes: L2_BYTES,
         l3_bytes: L3_BYTES,
-    };
+    }
+}
+
+/// The cheapest algorithm that is exact enough, and its schedule. The algorithm does not depend on the batch, so that
+/// an image has the same output in each.
+fn choose(
+    machine: &Machine,
+    convolution: &PackedConvolution,
+    batch: usize,
+    size: [usize; 2],
+) -> Candidate {
     let cheapest = |batch: usize, is_allowed: &dyn Fn(Algorithm) -> bool| {
-        let candidates = candidates(&machine, convolution, batch, size);
+        let candidates = candidates(machine, convolution, batch, size);
         let allowed = candidates.into_iter().filter(|candidate| is_allowed(candidate.algorithm));
         allowed.min_by(|a, b| a.cycles.total_cmp(&b.cycles))
     };

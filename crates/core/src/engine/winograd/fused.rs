@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::{ItemTiles, ProductTiles, Weights, WinogradConvolution};
+use crate::engine::microkernel::rows_in_time;
 use crate::engine::simd::{BLOCK, CheckedPtr};
-use crate::engine::stage::Stage;
+use crate::engine::stage::{Stage, Work};
 use crate::engine::workspace::Workspace;
 
 /// A convolution whose V and M never leave the caches.
@@ -12,9 +13,18 @@ pub(in crate::engine) struct FusedWinograd {
     pub winograd: WinogradConvolution,
     /// Items, among which the tiles are divided as evenly as possible.
     pub items: usize,
+    /// Whether the weights stay in the L3 cache from one item to the next.
+    pub keeps_weights_in_cache: bool,
 }
 
 impl FusedWinograd {
+    /// The tiles of an item: the first, and how many.
+    fn part(&self, item: usize) -> [usize; 2] {
+        let tiles = self.winograd.tile_count() as u64;
+        let start = |item: usize| (item as u64 * tiles / self.items as u64) as usize;
+        [start(item), start(item + 1) - start(item)]
+    }
+
     /// The most tiles in an item.
     fn tiles(&self) -> usize {
         self.winograd.tile_count().div_ceil(self.items)
@@ -34,6 +44,22 @@ impl FusedWinograd {
 impl Stage for FusedWinograd {
     fn items(&self) -> usize {
         self.items
+    }
+
+    /// Each item reads all weights; only the first reading is from memory, if they stay in the cache.
+    fn work(&self, item: usize) -> Work {
+        let [_, count] = self.part(item);
+        let Work { multiply_adds, vectors, .. } = self.winograd.work(count);
+        let rows = rows_in_time(self.winograd.convolution.isa, count) as f64 / count.max(1) as f64;
+        let bytes = self.winograd.convolution.weight_bytes(self.winograd.algorithm) as f64;
+        let new = if self.keeps_weights_in_cache { bytes / self.items as f64 } else { bytes };
+        Work {
+            multiply_adds: multiply_adds * rows,
+            new_bytes: new,
+            cached_bytes: bytes - new,
+            vectors,
+            ..Work::default()
+        }
     }
 
     /// V, M of one panel, the scales of the tiles, and what the first step needs.
@@ -63,9 +89,8 @@ unsafe fn convolve(
     weights: Weights<'_>,
 ) {
     let w = &stage.winograd;
-    let start = |item: usize| (item as u64 * w.tile_count() as u64 / stage.items as u64) as usize;
-    let [first, end] = [start(item), start(item + 1)];
-    let tiles = ProductTiles { count: end - first, capacity: stage.tiles() };
+    let [first, count] = stage.part(item);
+    let tiles = ProductTiles { count, capacity: stage.tiles() };
     let (v_stride, m_stride) = (w.v_stride(tiles.capacity), stage.m_stride());
     let (v, m) = (scratch, scratch.add(stage.v_len()));
     let scales = m.add(w.products() * m_stride);

@@ -21,7 +21,8 @@ mod tile_transforms;
 
 pub(super) use fused::FusedWinograd;
 pub(super) use non_fused::{
-    NonFusedWinograd, WinogradInputTransform, WinogradOutputTransform, WinogradProducts,
+    NonFusedWinograd, QUANTIZED_TILES_PER_ITEM, TILES_PER_ITEM, WinogradInputTransform,
+    WinogradOutputTransform, WinogradProducts,
 };
 
 use super::algorithm::Algorithm;
@@ -31,6 +32,7 @@ use super::integer_packing::IntegerWeights;
 use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, CheckedPtr};
+use super::stage::Work;
 use quantized_tiles::{QuantizedTiles, dequantize_outputs, quantize_inputs};
 use std::sync::Arc;
 use tile_transforms::{transform_inputs, transform_outputs};
@@ -53,7 +55,7 @@ pub(super) struct WinogradConvolution {
 
 impl WinogradConvolution {
     /// Tiles of the whole batch.
-    fn tile_count(&self) -> usize {
+    pub(super) fn tile_count(&self) -> usize {
         self.batch * self.tiles[0] * self.tiles[1]
     }
 
@@ -66,6 +68,19 @@ impl WinogradConvolution {
     fn tile_position(&self, tile: usize) -> (usize, usize, usize) {
         let [rows, columns] = self.tiles;
         (tile / (rows * columns), tile / columns % rows, tile % columns)
+    }
+
+    /// The multiplications of a number of tiles, and the vectors of V and M.
+    fn work(&self, tiles: usize) -> Work {
+        let (conv, tiles) = (&self.convolution, tiles as f64);
+        let outputs = conv.outputs.next_multiple_of(BLOCK);
+        let vectors = self.products() * (self.input_blocks() + outputs / BLOCK);
+        let multiply_adds = (self.products() * conv.inner_len(self.algorithm)) as f64;
+        Work {
+            multiply_adds: conv.f32_multiply_adds(tiles * multiply_adds * outputs as f64),
+            vectors: tiles * vectors as f64,
+            ..Work::default()
+        }
     }
 
     /// Space of sixteen channels of V, in `f32` values.
