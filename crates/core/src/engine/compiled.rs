@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A network compiled for the CPU. Its logits are within 1e-5 of the exact ones, relative to the largest.
+/// A network compiled for the CPU. By default, its logits are within 1e-5 of the exact ones, relative to the largest.
 ///
 /// A clone shares weights and threads with the original. Several threads may call it at once: each call
 /// uses memory of its own, which is kept for later calls. The logits have the same bits for any number of

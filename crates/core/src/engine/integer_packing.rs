@@ -27,6 +27,8 @@ pub(super) struct IntegerWeights {
     pub units: Buffer,
     /// What the products of V are multiplied with to have similar magnitudes.
     pub input_weights: Vec<f32>,
+    /// What the input channels are multiplied with: `[block][16]`, see [`channel_factors`].
+    pub channel_factors: Vec<f32>,
     /// The largest magnitude of quantized inputs.
     pub input_limit: f32,
 }
@@ -60,6 +62,37 @@ fn input_weights(algorithm: Algorithm) -> Vec<f32> {
         Algorithm::F4x5 => weights::<8, 4, F4x5>(),
         Algorithm::Direct => vec![1.0],
     }
+}
+
+/// A factor for each input channel, by which its weights are divided: how large they are, compared with those of other
+/// channels.
+///
+/// A tile's channels share a scale, so a channel with small values would lose its bits to one with large values. Where
+/// a network makes up for that in the weights, as it does for the scales of batch norms, they say how much each channel
+/// matters. The factors are powers of two, so they round nothing.
+fn channel_factors(convolution: &PackedConvolution) -> Vec<f32> {
+    let taps = convolution.kernel.pow(2);
+    let [inputs, outputs] =
+        [convolution.inputs, convolution.outputs].map(|channels| channels / convolution.groups);
+    let scale = |output: usize| convolution.scale.as_ref().map_or(1.0, |scale| scale[output]);
+    let mut squares = vec![0.0f64; convolution.inputs];
+    for (row, values) in convolution.weight.chunks_exact(taps).enumerate() {
+        let (output, input) = (row / inputs, row % inputs);
+        let sum: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        squares[output / outputs * inputs + input] += sum * scale(output).powi(2);
+    }
+    let factor = |own: f64, mean: f64| {
+        let ratio = (own / mean).sqrt();
+        if ratio.is_finite() && ratio > 0.0 { ratio.log2().round().clamp(-12.0, 12.0) } else { 0.0 }
+    };
+    let mut factors = vec![1.0; convolution.inputs.next_multiple_of(BLOCK)];
+    for (factors, squares) in factors.chunks_mut(inputs).zip(squares.chunks(inputs)) {
+        let mean = squares.iter().sum::<f64>() / inputs as f64;
+        for (result, own) in factors.iter_mut().zip(squares) {
+            *result = factor(*own, mean).exp2() as f32;
+        }
+    }
+    factors
 }
 
 impl PackedConvolution {
@@ -97,21 +130,34 @@ fn pack(convolution: &PackedConvolution, algorithm: Algorithm) -> Result<Integer
     let filters = Filters::new(&convolution.weight, channels, convolution.kernel.pow(2));
     let scale = convolution.scale.as_deref();
     let input_weights = input_weights(algorithm);
+    let channel_factors = channel_factors(convolution);
     let input_limit = input_limit(inner_len);
     parts.into_par_iter().try_for_each(|(panel, weights, units)| {
         let mut products = zeros(&[algorithm.products(), inner_len, panel.blocks * BLOCK])?;
         let packing = Packing { convolution, filters: &filters, scale, algorithm, panel };
+        let factors = &channel_factors[panel.group * inner_len..][..inner_len];
+        let inputs = Inputs { weights: &input_weights, factors, limit: input_limit };
         // SAFETY: the instruction set is one that this machine has.
         unsafe {
             dispatch!(convolution.isa, pack_panel(
                 packing: &Packing<'_> = &packing, products: &mut [f32] = &mut products,
-                inputs: (&[f32], f32) = (&input_weights, input_limit), weights: &mut [f32] = weights,
-                units: &mut [f32] = units,
+                inputs: Inputs<'_> = inputs, weights: &mut [f32] = weights, units: &mut [f32] = units,
             ))
         }
         Ok(())
     })?;
-    Ok(IntegerWeights { weights, units, input_weights, input_limit })
+    Ok(IntegerWeights { weights, units, input_weights, channel_factors, input_limit })
+}
+
+/// What V of a panel's inputs is multiplied with.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    /// Of each product.
+    weights: &'a [f32],
+    /// Of each channel of the group, padded to whole blocks.
+    factors: &'a [f32],
+    /// The largest magnitude in the end.
+    limit: f32,
 }
 
 /// # Safety
@@ -120,25 +166,28 @@ fn pack(convolution: &PackedConvolution, algorithm: Algorithm) -> Result<Integer
 unsafe fn pack_panel<S: Simd>(
     packing: &Packing<'_>,
     products: &mut [f32],
-    (input_weights, input_limit): (&[f32], f32),
+    inputs: Inputs<'_>,
     weights: &mut [f32],
     units: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe { pack_floats::<S>(packing, products) };
     let columns = packing.panel.blocks * BLOCK;
-    let count = input_weights.len();
+    for (row, factor) in products.chunks_exact_mut(columns).zip(inputs.factors.iter().cycle()) {
+        row.iter_mut().for_each(|value| *value /= factor);
+    }
+    let count = inputs.weights.len();
     let product_len = products.len() / count;
     let pairs: &mut [[i16; 2]] = bytemuck::cast_slice_mut(weights);
     for (product, (values, pairs)) in (products.chunks_exact(product_len))
         .zip(pairs.chunks_exact_mut(product_len / 2))
         .enumerate()
     {
-        let scales = column_scales(values, columns, input_limit);
+        let scales = column_scales(values, columns, inputs.limit);
         for block in 0..packing.panel.blocks {
             let units = &mut units[(block * count + product) * BLOCK..][..BLOCK];
             for (unit, scale) in units.iter_mut().zip(&scales[block * BLOCK..]) {
-                *unit = 1.0 / (input_weights[product] * input_limit * scale);
+                *unit = 1.0 / (inputs.weights[product] * inputs.limit * scale);
             }
         }
         for (rows, pairs) in values.chunks_exact(2 * columns).zip(pairs.chunks_exact_mut(columns)) {
@@ -158,8 +207,11 @@ fn round(value: f32) -> i16 {
     (value + 0.5f32.copysign(value)) as i32 as i16
 }
 
+/// Weights beyond it might overflow in products and transforms.
+const LARGEST: f32 = 1e30;
+
 /// What to multiply the weights of each output channel with. Channels of zeros have the scale 1, and those with NaN or
-/// infinity the scale NaN.
+/// with weights that are too large the scale NaN.
 #[inline(always)]
 fn column_scales(values: &[f32], columns: usize, input_limit: f32) -> [f32; MAX_COLUMNS] {
     let mut sums = [0.0f32; MAX_COLUMNS];
@@ -175,7 +227,7 @@ fn column_scales(values: &[f32], columns: usize, input_limit: f32) -> [f32; MAX_
     let budget = (i32::MAX as f32 / (input_limit + 1.0) - rows / 2.0) * 0.999;
     let mut scales = [1.0; MAX_COLUMNS];
     for ((scale, sum), largest) in scales.iter_mut().zip(sums).zip(largest) {
-        if !sum.is_finite() {
+        if sum.is_nan() || sum > LARGEST {
             *scale = f32::NAN;
         } else if sum > 0.0 {
             *scale = (budget / sum).min(32_000.0 / largest).min(1e30);

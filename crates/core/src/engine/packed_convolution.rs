@@ -113,17 +113,14 @@ impl PackedConvolution {
         })
     }
 
-    /// The same with another arithmetic, if one of Winograd's algorithms can compute it accurately enough.
+    /// The same with another arithmetic, if one of Winograd's algorithms can compute it accurately enough. Where AVX-512
+    /// has no products of integers, it stays in `f32`, which is faster then.
     pub fn with_arithmetic(self, arithmetic: ConvolutionArithmetic) -> Self {
-        if arithmetic == ConvolutionArithmetic::F32 {
-            return self;
-        }
-        let changed = Self { arithmetic, isa: self.isa.with_integers(), ..self };
-        if Algorithm::ALL.iter().any(|&algorithm| changed.allows(algorithm)) {
-            changed
-        } else {
-            Self { arithmetic: ConvolutionArithmetic::F32, isa: self.isa, ..changed }
-        }
+        let changed = Self { arithmetic, ..self };
+        let is_possible = Algorithm::ALL.iter().any(|&algorithm| changed.allows(algorithm))
+            && changed.isa.with_integers() == changed.isa;
+        let arithmetic = if is_possible { arithmetic } else { ConvolutionArithmetic::F32 };
+        Self { arithmetic, ..changed }
     }
 
     /// Whether its products are of 16-bit integers.
@@ -131,19 +128,19 @@ impl PackedConvolution {
         self.arithmetic == ConvolutionArithmetic::Int16
     }
 
-    /// Multiply-adds in `f32` that take as long as these: instructions on integers do twice as many.
+    /// Multiply-adds in `f32` that take as long as these: AVX-512's instruction for integers does twice as many, others
+    /// need two.
     pub fn f32_multiply_adds(&self, multiply_adds: f64) -> f64 {
-        if self.is_integer() { multiply_adds / 2.0 } else { multiply_adds }
+        let is_twice_as_fast = self.is_integer() && self.isa == Isa::Avx512;
+        if is_twice_as_fast { multiply_adds / 2.0 } else { multiply_adds }
     }
 
     /// Whether an algorithm can compute it accurately enough, with its arithmetic.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
         let Some(size) = algorithm.tile_size() else { return !self.is_integer() };
-        let is_accurate = if self.is_integer() {
-            self.channels_per_output <= max_integer_channels(size)
-        } else {
-            size.inputs <= 6 || self.channels_per_output >= MIN_CHANNELS_OF_LARGE_TILES
-        };
+        let channels = self.channels_per_output;
+        let is_accurate = (size.inputs <= 6 || channels >= MIN_CHANNELS_OF_LARGE_TILES)
+            && (!self.is_integer() || channels <= max_integer_channels(size));
         self.kernel == size.kernel
             && self.stride == 1
             && self.channels_per_block == BLOCK

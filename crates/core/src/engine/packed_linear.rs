@@ -128,6 +128,9 @@ impl PackedLinear {
     }
 }
 
+/// The largest weight that 8 bits are used for. Larger ones might overflow in sums.
+const LARGEST_INT8: f32 = 1e25;
+
 const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
 
@@ -160,9 +163,10 @@ unsafe fn pack_row_on<S: Simd>(
         .zip(packed.chunks_mut(format.group() / BLOCK * format.block_bytes()));
     for ((values, packed), scale) in groups.zip(scales) {
         let largest = values.iter().fold(0, |largest, v| largest.max(v.to_bits() & !SIGN));
-        // NaN and infinity must not become numbers.
-        let [unit, inverse] =
-            if largest < INFINITY { format.scale(largest) } else { [f32::NAN, 0.0] };
+        // NaN and infinity must not become numbers, nor sums of integers infinite.
+        let is_usable = largest < INFINITY
+            && (format != LinearWeights::Int8 || f32::from_bits(largest) <= LARGEST_INT8);
+        let [unit, inverse] = if is_usable { format.scale(largest) } else { [f32::NAN, 0.0] };
         *scale = unit;
         if format == LinearWeights::Int8 {
             pack_int8_group(values, inverse, packed);
@@ -351,7 +355,10 @@ mod tests {
             (LinearWeights::Int16, 1e-4),
             (LinearWeights::Int8, 1.6e-2),
         ] {
-            for values in [vec![0.0; 40], vec![1.0, -1.0, 0.5, 0.25, -0.0], vec![3.0e38, -1.5e38]] {
+            let large = if format == LinearWeights::Int8 { 1e25 } else { 3e38 };
+            for values in
+                [vec![0.0; 40], vec![1.0, -1.0, 0.5, 0.25, -0.0], vec![large, -large / 2.0]]
+            {
                 let read = pack_and_read(format, &values);
                 let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() * share;
                 assert!(read.iter().zip(&values).all(is_close), "{read:?} for {values:?}");

@@ -143,7 +143,12 @@ fn columns_give_what_rows_give() {
     let config = NetworkConfig::by_name("alexnet").expect("known");
     let config = config.with_width(0.08).with_num_classes(101);
     for isa in isas() {
-        for linear_weights in [LinearWeights::Int24, LinearWeights::Int16] {
+        for (linear_weights, tolerance) in [
+            (LinearWeights::Int24, TOLERANCE),
+            (LinearWeights::Int16, TOLERANCE),
+            // Few rows are rounded to 16 bits, and columns are not.
+            (LinearWeights::Int8, 1e-3),
+        ] {
             let options = CompileOptions { linear_weights, ..on(isa) };
             let engine = formula::compiled(config.clone(), options);
             for batch in [1, 7, 33] {
@@ -153,7 +158,7 @@ fn columns_give_what_rows_give() {
                 let columns = engine.score_maps(&images, shape).expect("valid");
                 assert_eq!(columns.shape, [batch, 101, 1, 1]);
                 let error = largest_difference(&columns.values, &rows, magnitude(&rows));
-                assert!(error < TOLERANCE, "{isa}, {linear_weights}, {batch}: {error:e}");
+                assert!(error < tolerance, "{isa}, {linear_weights}, {batch}: {error:e}");
             }
         }
     }

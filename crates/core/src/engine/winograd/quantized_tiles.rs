@@ -1,7 +1,7 @@
 //! The transforms of many tiles to and from 16-bit integers.
 //!
 //! V is quantized with one scale for each tile: its largest magnitude, after the products have been brought to similar
-//! magnitudes by weights that follow from the algorithm. So no calibration is needed, and no value is ever clipped.
+//! magnitudes by weights that follow from the algorithm, and channels by factors that follow from their weights. So no calibration is needed, and no value is ever clipped.
 //! Everything else that a product is scaled by is in its unit, which the packed weights contain.
 #![allow(unsafe_code)]
 
@@ -89,8 +89,11 @@ unsafe fn quantize_input_tiles<
             for block in 0..w.input_blocks() {
                 let from = from.add(block * w.input.block_stride());
                 let to = tiles.scratch.add(block * block_len);
+                let factors = &weights.channel_factors[block * BLOCK..][..BLOCK];
+                let factors = S::load(factors.as_ptr());
                 transform_input_tile::<S, N, M, F>(from, w.input.row_stride(), |p, vector| {
-                    let weighted = S::mul(vector, S::splat(weights.input_weights[p]));
+                    let weight = S::splat(weights.input_weights[p]);
+                    let weighted = S::mul(S::mul(vector, factors), weight);
                     largest = S::max_signed(largest, S::and_not(sign, S::bits(weighted)));
                     to.add(p * BLOCK).store::<S>(weighted);
                 });
