@@ -43,10 +43,10 @@ pub enum Precision {
     /// As precise as `f32`: 1e-5.
     #[default]
     F32,
-    /// Linear layers have 8-bit weights, which takes less time for few images: 1e-2.
-    Int8Linear,
     /// Convolutions are computed with 16-bit integers: 5e-3.
     Int16Convolutions,
+    /// Linear layers have 8-bit weights, which takes less time for few images: 1e-2.
+    Int8Linear,
     /// Both, which is fastest: 1.2e-2.
     Fast,
 }

@@ -216,8 +216,8 @@ impl Compiled {
     }
 
     /// Predicts how a number of threads would share a pass of a shape `[N, C, H, W]`, with a plan for as many.
-    /// The machine need not have so many cores, and nothing is computed. If N is above 8, it predicts the pass
-    /// of the first 8 images, all in one part.
+    /// The machine need not have so many cores. No pass is made, but the weights are packed for the plan. If N is
+    /// above 8, it predicts the pass of the first 8 images, all in one part.
     ///
     /// # Errors
     /// [`Error::Setting`] for a number of threads that is not 1 to 1024, and as for [`run`](Self::run).

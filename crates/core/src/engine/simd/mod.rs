@@ -25,7 +25,7 @@ mod vector;
 mod x86;
 
 pub(super) use checked_ptr::CheckedPtr;
-pub(super) use dispatch::{dispatch, dispatch_integers};
+pub(super) use dispatch::{dispatch, dispatch_integers, dispatch_with};
 pub(super) use integers::IntegerSimd;
 pub use isa::Isa;
 pub(super) use portable::Portable;

@@ -215,30 +215,7 @@ impl WinogradConvolution {
         unsafe {
             match weights {
                 Weights::Floats(weights) => {
-                    let strides = StridedInput {
-                        blocks: conv.input_blocks(),
-                        block_stride: v_block,
-                        rows: 1,
-                        row_stride: 0,
-                        row_len: BLOCK,
-                        pixel_stride: BLOCK,
-                    };
-                    let output = OutputPanel {
-                        ptr: m,
-                        block_stride: tiles.capacity * BLOCK,
-                        bias: None,
-                        relu: false,
-                    };
-                    let weights = weights.add(at);
-                    multiply_panel(
-                        conv.isa,
-                        tiles.count,
-                        panel.blocks,
-                        &strides,
-                        v,
-                        weights,
-                        output,
-                    );
+                    self.multiply_floats(weights.add(at), panel.blocks, tiles, [v, m]);
                 }
                 Weights::Integers(weights) => {
                     let product = IntegerProduct {
@@ -252,6 +229,30 @@ impl WinogradConvolution {
                 }
             }
         }
+    }
+
+    /// # Safety
+    /// As for [`multiply`](Self::multiply).
+    unsafe fn multiply_floats(
+        &self,
+        weights: CheckedPtr,
+        blocks: usize,
+        tiles: ProductTiles,
+        [v, m]: [CheckedPtr; 2],
+    ) {
+        let strides = StridedInput {
+            blocks: self.convolution.input_blocks(),
+            block_stride: tiles.capacity * BLOCK,
+            rows: 1,
+            row_stride: 0,
+            row_len: BLOCK,
+            pixel_stride: BLOCK,
+        };
+        let block_stride = tiles.capacity * BLOCK;
+        let output = OutputPanel { ptr: m, block_stride, bias: None, relu: false };
+        let isa = self.convolution.isa;
+        // SAFETY: guaranteed by the caller.
+        unsafe { multiply_panel(isa, tiles.count, blocks, &strides, v, weights, output) }
     }
 }
 
