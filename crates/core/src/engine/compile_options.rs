@@ -124,8 +124,8 @@ pub enum LinearWeights {
     /// 16-bit integers, with a scale for every 512 weights: half the bytes of `f32`. Logits are within
     /// 1e-4 of the largest logit.
     Int16,
-    /// 8-bit integers, with a scale for every 64 weights. The inputs of up to 28 vectors become 16-bit integers. Logits are within
-    /// 1e-2 of the largest logit.
+    /// 8-bit integers, with a scale for every 64 weights. Up to 28 vectors become 16-bit integers. Logits are
+    /// within 1e-2 of the largest logit.
     Int8,
 }
 

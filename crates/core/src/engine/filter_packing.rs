@@ -60,16 +60,10 @@ fn pack_filters(
     filters: &Filters<'_>,
     scale: Option<&[f64]>,
     algorithm: Algorithm,
-    mut packed: &mut [f32],
+    packed: &mut [f32],
 ) {
     let block_len = algorithm.products() * convolution.inner_len(algorithm) * BLOCK;
-    let mut panels = Vec::with_capacity(convolution.panels());
-    for index in 0..convolution.panels() {
-        let panel = convolution.panel(index);
-        let (of_panel, rest) = packed.split_at_mut(panel.blocks * block_len);
-        panels.push((panel, of_panel));
-        packed = rest;
-    }
+    let panels = convolution.split_into_panels(packed, block_len);
     panels.into_par_iter().for_each(|(panel, packed)| {
         let packing = Packing { convolution, filters, scale, algorithm, panel };
         // SAFETY: the instruction set is one that this machine has.

@@ -8,7 +8,7 @@
 use super::elementwise::Activation;
 use super::linear::{ROWS_AT_ONCE, sum_of_lanes};
 use super::packed_linear::{INT8_GROUP, PackedLinear};
-use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers};
+use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_magnitudes};
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::sync::Arc;
@@ -95,11 +95,7 @@ unsafe fn quantize<S: IntegerSimd>(
             let bits = S::bits(input.add(i).load::<S>());
             largest = S::max_signed(largest, S::and_not(sign, bits));
         }
-        let mut lanes = [0; BLOCK];
-        S::store_integers(lanes.as_mut_ptr(), largest);
-        let largest = f32::from_bits(lanes.into_iter().fold(0, i32::max) as u32);
-        // Smaller values are zero next to any bias.
-        let unit = if largest.is_finite() { largest.max(1e-30) / INPUT_LIMIT } else { f32::NAN };
+        let unit = scale_of_magnitudes::<S>(largest) / INPUT_LIMIT;
         scale.write(unit);
         let inverse = S::splat(1.0 / unit);
         for i in (0..len).step_by(BLOCK) {

@@ -12,7 +12,7 @@ use super::buffer::Buffer;
 use super::filter_packing::{MAX_COLUMNS, Packing, pack_panel as pack_floats};
 use super::filters::Filters;
 use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter};
-use super::packed_convolution::{PackedConvolution, Panel};
+use super::packed_convolution::PackedConvolution;
 use super::simd::{BLOCK, Portable, Simd, dispatch};
 use crate::array::zeros;
 use crate::error::Result;
@@ -112,27 +112,20 @@ impl PackedConvolution {
 }
 
 fn pack(convolution: &PackedConvolution, algorithm: Algorithm) -> Result<IntegerWeights> {
-    let panels: Vec<Panel> = (0..convolution.panels()).map(|i| convolution.panel(i)).collect();
-    let blocks: usize = panels.iter().map(|panel| panel.blocks).sum();
+    let blocks: usize = (0..convolution.panels()).map(|i| convolution.panel(i).blocks).sum();
     let inner_len = convolution.inner_len(algorithm);
     let [weights_len, units_len] = [inner_len / 2, 1].map(|len| algorithm.products() * len * BLOCK);
     let mut weights = Buffer::zeros(blocks * weights_len)?;
     let mut units = Buffer::zeros(blocks * units_len)?;
-    let mut rest = (weights.as_mut_slice(), units.as_mut_slice());
-    let mut parts = Vec::with_capacity(panels.len());
-    for panel in panels {
-        let (weights, after) = rest.0.split_at_mut(panel.blocks * weights_len);
-        let (units, after_units) = rest.1.split_at_mut(panel.blocks * units_len);
-        parts.push((panel, weights, units));
-        rest = (after, after_units);
-    }
+    let of_weights = convolution.split_into_panels(weights.as_mut_slice(), weights_len);
+    let of_units = convolution.split_into_panels(units.as_mut_slice(), units_len);
     let channels = [convolution.inputs, convolution.outputs].map(|c| c / convolution.groups);
     let filters = Filters::new(&convolution.weight, channels, convolution.kernel.pow(2));
     let scale = convolution.scale.as_deref();
     let input_weights = input_weights(algorithm);
     let channel_factors = channel_factors(convolution);
     let input_limit = input_limit(inner_len);
-    parts.into_par_iter().try_for_each(|(panel, weights, units)| {
+    of_weights.into_par_iter().zip(of_units).try_for_each(|((panel, weights), (_, units))| {
         let mut products = zeros(&[algorithm.products(), inner_len, panel.blocks * BLOCK])?;
         let packing = Packing { convolution, filters: &filters, scale, algorithm, panel };
         let factors = &channel_factors[panel.group * inner_len..][..inner_len];

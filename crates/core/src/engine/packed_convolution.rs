@@ -189,6 +189,22 @@ impl PackedConvolution {
         Panel { first_block: group * self.output_blocks() + first, blocks, group }
     }
 
+    /// Divides memory among the panels, with `block_len` values for each block of output channels.
+    pub fn split_into_panels<'a>(
+        &self,
+        mut values: &'a mut [f32],
+        block_len: usize,
+    ) -> Vec<(Panel, &'a mut [f32])> {
+        let mut parts = Vec::with_capacity(self.panels());
+        for index in 0..self.panels() {
+            let panel = self.panel(index);
+            let (of_panel, rest) = values.split_at_mut(panel.blocks * block_len);
+            parts.push((panel, of_panel));
+            values = rest;
+        }
+        parts
+    }
+
     /// The inner dimension of each matrix product (K in BLAS): packed weights of an output channel.
     pub fn inner_len(&self, algorithm: Algorithm) -> usize {
         match algorithm {

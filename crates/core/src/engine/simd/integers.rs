@@ -1,6 +1,6 @@
 //! [`IntegerSimd`]: what the kernels on integers may do besides.
 
-use super::Simd;
+use super::{BLOCK, Simd};
 
 /// Operations on vectors of sixteen 32-bit integers, each of which may hold a pair of 16-bit integers.
 ///
@@ -29,4 +29,21 @@ pub(in crate::engine) trait IntegerSimd: Simd {
     unsafe fn store_i16(to: *mut i16, vector: Self::Vector);
     /// Loads 32 8-bit integers as 16-bit ones.
     unsafe fn load_i8_pairs(from: *const i8) -> Self::Integers;
+}
+
+/// Smaller magnitudes are zero next to the largest that are usual.
+const SMALLEST: f32 = 1e-30;
+
+/// The scale of values whose magnitudes' bits have these maxima in each lane: the largest magnitude, but not too small
+/// to divide by. NaN if it is NaN or infinity, whose bits come after those of all numbers.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+pub(in crate::engine) unsafe fn scale_of_magnitudes<S: IntegerSimd>(bits: S::Integers) -> f32 {
+    let mut lanes = [0; BLOCK];
+    // SAFETY: guaranteed by the caller.
+    unsafe { S::store_integers(lanes.as_mut_ptr(), bits) };
+    let largest = f32::from_bits(lanes.into_iter().fold(0, i32::max) as u32);
+    if largest.is_finite() { largest.max(SMALLEST) } else { f32::NAN }
 }

@@ -10,10 +10,7 @@ use super::tile::{store_outputs, transform_input_tile, transform_output_tile, wi
 use crate::engine::integer_microkernel::HALF_BLOCK;
 use crate::engine::integer_packing::IntegerWeights;
 use crate::engine::minimal_filtering::MinimalFilter;
-use crate::engine::simd::{BLOCK, CheckedPtr, IntegerSimd, dispatch_integers};
-
-/// Tiles with smaller values are zero.
-const SMALLEST: f32 = 1e-30;
+use crate::engine::simd::{BLOCK, CheckedPtr, IntegerSimd, dispatch_integers, scale_of_magnitudes};
 
 /// Some tiles of V: all blocks of `count` tiles from `first` on.
 #[derive(Clone, Copy)]
@@ -98,7 +95,7 @@ unsafe fn quantize_input_tiles<
                     to.add(p * BLOCK).store::<S>(weighted);
                 });
             }
-            let scale = tile_scale::<S>(largest);
+            let scale = scale_of_magnitudes::<S>(largest);
             tiles.scales.add(tile).write(scale);
             let inverse = S::splat(weights.input_limit / scale);
             for block in 0..w.input_blocks() {
@@ -111,19 +108,6 @@ unsafe fn quantize_input_tiles<
             }
         }
     }
-}
-
-/// The largest lane of magnitudes' bits. NaN if one is NaN or infinity.
-///
-/// # Safety
-/// `S` must be available.
-#[inline(always)]
-unsafe fn tile_scale<S: IntegerSimd>(magnitudes: S::Integers) -> f32 {
-    let mut lanes = [0; BLOCK];
-    // SAFETY: guaranteed by the caller.
-    unsafe { S::store_integers(lanes.as_mut_ptr(), magnitudes) };
-    let largest = f32::from_bits(lanes.into_iter().fold(0, i32::max) as u32);
-    if largest.is_finite() { largest.max(SMALLEST) } else { f32::NAN }
 }
 
 /// Computes the outputs of `count` tiles of a block of channels from `first` on, with bias, ReLU and pool. Product
