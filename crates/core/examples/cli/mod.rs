@@ -35,10 +35,10 @@ pub fn names(naming: Option<Naming>) -> String {
 /// Options of the compiled engine.
 #[derive(Args)]
 pub struct EngineArgs {
-    /// How precise the compiled engine is: f32, int16-convolutions, int8-linear, or fast, which is both.
+    /// How precise the compiled engine is: f32, int16-convolutions, int8-linear, or fast, which combines the last two.
     #[arg(long, default_value_t)]
     pub precision: Precision,
-    /// How it stores the weights of linear layers instead: int24, int16 or int8.
+    /// How the compiled engine stores the weights of linear layers: int24, int16, or int8. Default: as --precision says.
     #[arg(long)]
     pub linear_weights: Option<LinearWeights>,
     /// Threads of the compiled engine. Default: one for each core.
@@ -59,6 +59,14 @@ impl EngineArgs {
             threads,
             isa: self.isa,
             ..options
+        }
+    }
+
+    /// The precision, and the weights of linear layers if they have one of their own.
+    pub fn precision_name(&self) -> String {
+        match self.linear_weights {
+            Some(weights) => format!("{}, {weights} linear weights", self.precision),
+            None => self.precision.to_string(),
         }
     }
 

@@ -88,7 +88,7 @@ fn explain(
         "{}, {shape:?}, {}, {}\n\n{:<28} {:<19} {:<16} {:>7} {:>10} {:>9} {:>9} {:>7}\n",
         compiled.architecture().name,
         compiled.isa(),
-        args.engine.precision,
+        args.engine.precision_name(),
         "layers",
         "algorithm",
         "schedule",

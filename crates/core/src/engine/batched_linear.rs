@@ -40,12 +40,6 @@ pub(super) struct BatchedLinear {
 }
 
 impl BatchedLinear {
-    /// The rows of an item: the first, and how many.
-    fn rows(&self, item: usize) -> [usize; 2] {
-        let first = item * self.rows_per_item;
-        [first, self.rows_per_item.min(self.weights.outputs - first)]
-    }
-
     /// Values of the products of KC features with a panel: `[block][row][16]`.
     fn products_len(isa: Isa) -> usize {
         ROWS_PER_ITEM * isa.nr_blocks() * BLOCK
@@ -59,7 +53,7 @@ impl Stage for BatchedLinear {
 
     /// Decoding a vector of weights counts as a vector; the columns are read again by each item.
     fn work(&self, item: usize) -> Work {
-        let rows = self.rows(item)[1];
+        let [_, rows] = self.weights.rows_of_item(item, self.rows_per_item);
         let (columns, inputs) = (self.input.panel_columns(), self.weights.inputs);
         let share = rows as f64 / self.weights.outputs as f64;
         Work {
@@ -103,7 +97,7 @@ unsafe fn multiply<S: Simd>(
     scratch: CheckedPtr,
 ) {
     let w = &*stage.weights;
-    let [first, rows] = stage.rows(item);
+    let [first, rows] = w.rows_of_item(item, stage.rows_per_item);
     let padded_inputs = w.inputs.next_multiple_of(BLOCK);
     let (decoded, products) = (scratch, scratch.add(ROWS_PER_ITEM * KC));
     let mut start = 0;

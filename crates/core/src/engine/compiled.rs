@@ -330,11 +330,17 @@ impl Compiled {
             (BatchSplit::Parts(parts), _) => return Ok(BatchParts::new(batch, threads, parts)),
             (BatchSplit::Auto, PlanMode::Images) => {}
         }
+        if BatchParts::new(batch, threads, MAX_PARTS) == together {
+            return Ok(together);
+        }
         let mut fastest = (together, f64::INFINITY);
         for parts in BatchParts::all(batch, threads) {
+            let mut keys: Vec<PlanKey> =
+                (0..parts.parts).map(|part| part_key(whole, parts, part)).collect();
+            // Most parts are equal.
+            keys.dedup();
             let mut slowest = 0.0f64;
-            for part in 0..parts.parts {
-                let key = part_key(whole, parts, part);
+            for key in keys {
                 let time = self.new_plan(&key)?.predict(&self.inner.machine, key.threads).cycles();
                 slowest = slowest.max(time);
             }

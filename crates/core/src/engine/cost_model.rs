@@ -14,7 +14,6 @@
 //! - *Schedule*: the fused schedule reads all weights for each of its items, the first time from memory and
 //!   then from the L3 cache, if they fit. The non-fused one reads them once, but writes and reads V and M,
 //!   in the L3 cache or, if they are larger, in memory.
-//!
 //! - *Integers*: with AVX-512, products of 16-bit integers take half as long, and their weights half as many bytes.
 //!
 //! The constants were measured on two cores of a Zen 4 at 3.6 GHz. `examples/explain_plan` prints

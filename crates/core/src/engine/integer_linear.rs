@@ -117,29 +117,14 @@ pub(super) struct IntegerLinear {
     pub rows_per_item: usize,
 }
 
-impl IntegerLinear {
-    /// The rows of an item: the first, and the one after the last.
-    fn rows(&self, item: usize) -> [usize; 2] {
-        let first = item * self.rows_per_item;
-        [first, self.weights.outputs.min(first + self.rows_per_item)]
-    }
-}
-
 impl Stage for IntegerLinear {
     fn items(&self) -> usize {
         self.weights.outputs.div_ceil(self.rows_per_item)
     }
 
     fn work(&self, item: usize) -> Work {
-        let [first, end] = self.rows(item);
-        let share = (end - first) as f64 / self.weights.outputs as f64;
-        let values = self.weights.inputs as f64 * self.weights.outputs as f64;
-        Work {
-            // Of four instructions for a quantization group, two multiply: as many as in f32 for its 64 weights.
-            multiply_adds: share * values * self.input.batch as f64,
-            new_bytes: share * self.weights.weight_bytes() as f64,
-            ..Work::default()
-        }
+        let [_, rows] = self.weights.rows_of_item(item, self.rows_per_item);
+        self.weights.work(rows, self.input.batch)
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
@@ -169,7 +154,8 @@ unsafe fn multiply<S: IntegerSimd>(
     output: CheckedPtr,
 ) {
     let batch = stage.input.batch;
-    let [first, end] = stage.rows(item);
+    let [first, rows] = stage.weights.rows_of_item(item, stage.rows_per_item);
+    let end = first + rows;
     let mut image = 0;
     while image < batch {
         let vectors = Vectors { image, input, scales, output };

@@ -33,27 +33,14 @@ pub(super) struct Linear {
     pub rows_per_item: usize,
 }
 
-impl Linear {
-    /// The rows of an item: the first, and how many.
-    fn rows(&self, item: usize) -> [usize; 2] {
-        let first = item * self.rows_per_item;
-        [first, self.rows_per_item.min(self.weights.outputs - first)]
-    }
-}
-
 impl Stage for Linear {
     fn items(&self) -> usize {
         self.weights.outputs.div_ceil(self.rows_per_item)
     }
 
     fn work(&self, item: usize) -> Work {
-        let share = self.rows(item)[1] as f64 / self.weights.outputs as f64;
-        let values = self.weights.inputs as f64 * self.weights.outputs as f64;
-        Work {
-            multiply_adds: share * values * self.batch as f64,
-            new_bytes: share * self.weights.weight_bytes() as f64,
-            ..Work::default()
-        }
+        let [_, rows] = self.weights.rows_of_item(item, self.rows_per_item);
+        self.weights.work(rows, self.batch)
     }
 
     /// The sums of all rows and images, and a decoded group of the rows that are read.
@@ -87,7 +74,7 @@ unsafe fn multiply<S: Simd>(
     scratch: CheckedPtr,
 ) {
     let w = &*stage.weights;
-    let [first, rows] = stage.rows(item);
+    let [first, rows] = w.rows_of_item(item, stage.rows_per_item);
     let stride = w.inputs.next_multiple_of(BLOCK);
     let (sums, decoded) = (scratch, scratch.add(ROWS_PER_ITEM * IMAGES_AT_ONCE * BLOCK));
     let mut image = 0;

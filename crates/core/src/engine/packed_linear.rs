@@ -12,6 +12,7 @@
 use super::buffer::Buffer;
 use super::compile_options::LinearWeights;
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
+use super::stage::Work;
 use crate::error::Result;
 use rayon::prelude::*;
 
@@ -120,6 +121,24 @@ impl PackedLinear {
     pub fn int8_group(&self, row: usize, group: usize) -> (CheckedPtr, CheckedPtr) {
         let index = row * self.inputs.div_ceil(INT8_GROUP) + group;
         (self.weight.ptr().add(index * INT8_GROUP / 4), self.scales.ptr().add(index))
+    }
+
+    /// The rows of an item: the first, and how many.
+    pub fn rows_of_item(&self, item: usize, rows_per_item: usize) -> [usize; 2] {
+        let first = item * rows_per_item;
+        [first, rows_per_item.min(self.outputs - first)]
+    }
+
+    /// The work of multiplying so many rows with a few vectors.
+    pub fn work(&self, rows: usize, vectors: usize) -> Work {
+        let share = rows as f64 / self.outputs as f64;
+        Work {
+            // With 8 bits, two of four instructions for a quantization group multiply: as many as in f32 for its
+            // 64 weights.
+            multiply_adds: (rows * vectors) as f64 * self.inputs as f64,
+            new_bytes: share * self.weight_bytes() as f64,
+            ..Work::default()
+        }
     }
 
     /// Bytes of the packed weights and their scales.

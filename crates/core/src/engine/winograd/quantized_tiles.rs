@@ -1,8 +1,9 @@
 //! The transforms of many tiles to and from 16-bit integers.
 //!
 //! V is quantized with one scale for each tile: its largest magnitude, after the products have been brought to similar
-//! magnitudes by weights that follow from the algorithm, and channels by factors that follow from their weights. So no calibration is needed, and no value is ever clipped.
-//! Everything else that a product is scaled by is in its unit, which the packed weights contain.
+//! magnitudes by weights that follow from the algorithm, and channels by factors that follow from their weights. So no
+//! calibration is needed, and no value is ever clipped. Everything else that a product is scaled by is in its unit,
+//! which the packed weights contain.
 #![allow(unsafe_code)]
 
 use super::WinogradConvolution;
