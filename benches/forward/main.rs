@@ -7,7 +7,7 @@
 //!
 //! IDs:
 //!
-//! - `forward/<network>/<backend>/<batch>`: images of 224×224. The backends `compiled-int24` and
+//! - `forward/<network>/<backend>/<batch>`: images of 224×224. The backends `compiled-int20` and
 //!   `compiled-int16` are the engine with all of the machine's threads. wgpu runs where there is an adapter.
 //! - `growth/<network>/<batch>x<height>x<width>`: the engine's pixels per second.
 //! - In pairs, `overhead/...`: the module and burn's own layers, called by hand; `module/...`: the module
@@ -99,7 +99,7 @@ fn compile(name: &str, linear_weights: LinearWeights) -> Compiled {
 /// The networks on the engine.
 fn engine(criterion: &mut Criterion) {
     for name in NETWORKS {
-        for linear_weights in [LinearWeights::Int24, LinearWeights::Int16] {
+        for linear_weights in [LinearWeights::Int20, LinearWeights::Int16] {
             let engine = OnceCell::new();
             let mut group = criterion.benchmark_group("forward");
             for batch in BATCHES {
@@ -123,7 +123,7 @@ fn growth(criterion: &mut Criterion) {
             let [batch, _, height, width] = shape;
             group.throughput(Throughput::Elements((batch * height * width) as u64));
             let id = BenchmarkId::new(name, format!("{batch}x{height}x{width}"));
-            bench_engine(&mut group, id, &engine, || compile(name, LinearWeights::Int24), shape);
+            bench_engine(&mut group, id, &engine, || compile(name, LinearWeights::Int20), shape);
         }
     }
 }

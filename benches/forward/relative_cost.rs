@@ -39,7 +39,7 @@ pub fn backend<B: Backend>(criterion: &mut Criterion, backend: &str, device: &B:
             let case = Case { group: "module", function, batch, first, second };
             case.measure(criterion, || {
                 let module = Network::<B>::new(architecture(name), device)?;
-                let compiled = compile(name, LinearWeights::Int24);
+                let compiled = compile(name, LinearWeights::Int20);
                 let (module, compiled) = (move |x| module.forward(x), move |x| compiled.forward(x));
                 Ok(forward(batch, device, module, compiled))
             });
@@ -78,7 +78,7 @@ pub fn engine(criterion: &mut Criterion) {
         let second = "a plain pass";
         let (group, function, first) = ("dense", format!("{name}/512x512"), "dense evaluation");
         Case { group, function, batch: 1, first, second }.measure(criterion, || {
-            let network = compile(name, LinearWeights::Int24);
+            let network = compile(name, LinearWeights::Int20);
             let mut plain = plain_pass(network.clone());
             let large = vec![0.5; LARGE.iter().product()];
             Ok(move || {
@@ -89,7 +89,7 @@ pub fn engine(criterion: &mut Criterion) {
         });
         let (group, function, first) = ("dropout", format!("{name}/20"), "twenty with dropout");
         Case { group, function, batch: 1, first, second }.measure(criterion, || {
-            let network = compile(name, LinearWeights::Int24);
+            let network = compile(name, LinearWeights::Int20);
             let mut plain = plain_pass(network.clone());
             let image = vec![0.5; PLAIN.iter().product()];
             let dropout = McDropout { passes: 20, seed: 0 };

@@ -52,7 +52,7 @@ fn loading_and_writing_take_little_more_than_the_weights() -> Result<()> {
         assert!(converting <= largest_chunk + 32 * MIB, "converting: {} MiB", converting / MIB);
     }
 
-    // Compiled from the file: the linear weights in 24 bits, those of the convolutions once as they are and
+    // Compiled from the file: the linear weights in 20 bits, those of the convolutions once as they are and
     // once packed, the activations of an image.
     let compile_and_run = || {
         let path = file("vgg16.safetensors");

@@ -38,7 +38,8 @@ pub struct EngineArgs {
     /// How precise the compiled engine is: f32, int16-convolutions, int8-linear, or fast, which combines the last two.
     #[arg(long, default_value_t)]
     pub precision: Precision,
-    /// How the compiled engine stores the weights of linear layers: int24, int16, or int8. Default: as --precision says.
+    /// How the compiled engine stores the weights of linear layers: int24, int20, int16, or int8. Default: as --precision
+    /// says.
     #[arg(long)]
     pub linear_weights: Option<LinearWeights>,
     /// Threads of the compiled engine. Default: one for each core.

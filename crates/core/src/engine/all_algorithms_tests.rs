@@ -31,11 +31,14 @@ struct Case {
     channels: [usize; 2],
     groups: usize,
     kernel: usize,
+    stride: usize,
     padding: usize,
     size: [usize; 2],
     batch: usize,
     pool: bool,
     arithmetic: ConvolutionArithmetic,
+    /// Whether it is the first layer, which is computed directly, on images that integers quantize.
+    is_first: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -55,13 +58,43 @@ fn cases() -> Vec<Case> {
                             channels,
                             groups,
                             kernel,
+                            stride: 1,
                             padding,
                             size,
                             batch,
                             pool,
                             arithmetic,
+                            is_first: false,
                         });
                     }
+                }
+            }
+        }
+    }
+    cases.extend(first_layers());
+    cases
+}
+
+/// The papers' first layers, and others: pixels of an odd and an even number of values, rows of the kernel that are not
+/// whole pairs, and a size that leaves columns and rows over.
+fn first_layers() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (kernel, stride, padding) in [(3, 1, 1), (11, 4, 2), (7, 2, 0), (5, 3, 1), (1, 1, 0)] {
+        for channels in [[1, 20], [2, 16], [3, 64], [4, 33], [15, 48]] {
+            for arithmetic in [ConvolutionArithmetic::F32, ConvolutionArithmetic::Int16] {
+                for size in [[11, 14], [25, 33]] {
+                    cases.push(Case {
+                        channels,
+                        groups: 1,
+                        kernel,
+                        stride,
+                        padding,
+                        size,
+                        batch: 2,
+                        pool: false,
+                        arithmetic,
+                        is_first: true,
+                    });
                 }
             }
         }
@@ -82,16 +115,15 @@ fn values(parameter: &Parameter, rows: Range<usize>) -> crate::Result<Vec<f32>> 
 }
 
 fn table(case: Case) -> Architecture {
-    let Case { channels: [inputs, out], groups, kernel, padding, size, pool, .. } = case;
+    let Case { channels: [inputs, out], groups, kernel, stride, padding, size, pool, .. } = case;
     let init = Init { weight: WeightInit::TorchDefault, bias: BiasInit::TorchDefault };
     let mut features =
-        vec![Layer::Conv { out, kernel, stride: 1, padding, groups, init }, Layer::Relu];
+        vec![Layer::Conv { out, kernel, stride, padding, groups, init }, Layer::Relu];
     features.extend(pool.then_some(Layer::MaxPool { kernel: 2, stride: 2 }));
     let table = Table {
         name: "one layer".into(),
-        // A ReLU comes first, since a convolution that is the first layer is always computed directly.
         input: [inputs, size[0], size[1]],
-        features: [vec![Layer::Relu], features].concat(),
+        features: if case.is_first { features } else { [vec![Layer::Relu], features].concat() },
         pool: [1, 1],
         classifier: Vec::new(),
         numbering: Numbering::Sequential,
@@ -101,22 +133,25 @@ fn table(case: Case) -> Architecture {
 
 /// The outputs by the definition, in f64: `[batch, out, height, width]`.
 fn reference(case: Case, images: &[f32]) -> Vec<f64> {
-    let Case { channels: [inputs, outputs], groups, kernel, padding, size: [h, w], batch, .. } =
+    let Case { channels: [inputs, outputs], groups, kernel, stride, padding, size: [h, w], .. } =
         case;
-    let [rows, columns] = [h, w].map(|length| length + 2 * padding + 1 - kernel);
+    let [rows, columns] = [h, w].map(|length| (length + 2 * padding - kernel) / stride + 1);
+    let smallest = if case.is_first { f32::MIN } else { 0.0 };
     let group_inputs = inputs / groups;
     let mut result = Vec::new();
-    for (n, o) in (0..batch).flat_map(|n| (0..outputs).map(move |o| (n, o))) {
+    for (n, o) in (0..case.batch).flat_map(|n| (0..outputs).map(move |o| (n, o))) {
         let first = o / (outputs / groups) * group_inputs;
         for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
             let mut sum = f64::from(noise(1, o));
             for c in 0..group_inputs {
                 for (i, j) in (0..kernel).flat_map(|i| (0..kernel).map(move |j| (i, j))) {
-                    let (row, column) =
-                        ((y + i).wrapping_sub(padding), (x + j).wrapping_sub(padding));
+                    let (row, column) = (
+                        (y * stride + i).wrapping_sub(padding),
+                        (x * stride + j).wrapping_sub(padding),
+                    );
                     if row < h && column < w {
                         let image =
-                            images[((n * inputs + first + c) * h + row) * w + column].max(0.0);
+                            images[((n * inputs + first + c) * h + row) * w + column].max(smallest);
                         let weight = noise(4, ((o * group_inputs + c) * kernel + i) * kernel + j);
                         sum += f64::from(image) * f64::from(weight);
                     }

@@ -166,6 +166,7 @@ unsafe fn decode<S: Simd>(
                 match w.format {
                     LinearWeights::Int8 => decode!(load_i8),
                     LinearWeights::Int16 => decode!(load_i16),
+                    LinearWeights::Int20 => decode!(load_i20),
                     LinearWeights::Int24 => decode!(load_i24),
                 }
             }

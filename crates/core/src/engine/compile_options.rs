@@ -58,9 +58,9 @@ impl Precision {
     /// What it stands for.
     pub fn parts(self) -> (LinearWeights, ConvolutionArithmetic) {
         match self {
-            Self::F32 => (LinearWeights::Int24, ConvolutionArithmetic::F32),
+            Self::F32 => (LinearWeights::Int20, ConvolutionArithmetic::F32),
             Self::Int8Linear => (LinearWeights::Int8, ConvolutionArithmetic::F32),
-            Self::Int16Convolutions => (LinearWeights::Int24, ConvolutionArithmetic::Int16),
+            Self::Int16Convolutions => (LinearWeights::Int20, ConvolutionArithmetic::Int16),
             Self::Fast => (LinearWeights::Int8, ConvolutionArithmetic::Int16),
         }
     }
@@ -96,9 +96,9 @@ pub enum ConvolutionArithmetic {
     /// In `f32`.
     #[default]
     F32,
-    /// Convolutions with 3×3 and 5×5 kernels and stride 1, except for the first layer: by Winograd's algorithms, whose
-    /// products are of 16-bit integers and summed in 32 bits. The inputs of each tile have a scale, which is found when
-    /// they are computed. Everything else is in `f32`.
+    /// The first convolution directly, and those with 3×3 and 5×5 kernels and stride 1 by Winograd's algorithms, with
+    /// products of 16-bit integers that are summed in 32 bits. Each image, and the inputs of each tile, have a scale,
+    /// which is found when they are computed. Everything else is in `f32`.
     Int16,
 }
 
@@ -114,13 +114,15 @@ impl std::fmt::Display for ConvolutionArithmetic {
 /// How the weights of linear layers are stored. They are nine tenths of a network's weights, and reading
 /// them takes most of the time that a linear layer takes for a single image.
 ///
-/// With 24 and 16 bits, the arithmetic is in `f32`.
+/// With 16 to 24 bits, the arithmetic is in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LinearWeights {
     /// 24-bit integers, with a scale for every 512 weights: the largest of them lose no more than the
-    /// last bit of their `f32` value. Logits are within 1e-5 of the largest logit.
-    #[default]
+    /// last bit of their `f32` value.
     Int24,
+    /// 20-bit integers, with a scale for every 512 weights. Logits are within 1e-5 of the largest logit.
+    #[default]
+    Int20,
     /// 16-bit integers, with a scale for every 512 weights: half the bytes of `f32`. Logits are within
     /// 1e-4 of the largest logit.
     Int16,
@@ -133,6 +135,7 @@ impl std::fmt::Display for LinearWeights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Int24 => "int24",
+            Self::Int20 => "int20",
             Self::Int16 => "int16",
             Self::Int8 => "int8",
         })
@@ -145,12 +148,13 @@ impl std::str::FromStr for LinearWeights {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "int24" => Ok(Self::Int24),
+            "int20" => Ok(Self::Int20),
             "int16" => Ok(Self::Int16),
             "int8" => Ok(Self::Int8),
             _ => Err(Error::UnknownName {
                 kind: "precision of linear weights".into(),
                 name: name.into(),
-                known: "int24, int16, int8".into(),
+                known: "int24, int20, int16, int8".into(),
             }),
         }
     }

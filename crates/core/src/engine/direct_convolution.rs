@@ -7,8 +7,11 @@
 
 use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
+use super::integer_microkernel::{IntegerOutput, IntegerProduct, Scaling, multiply_integers};
+use super::integer_packing::IntegerWeights;
 use super::microkernel::{OutputPanel, StridedInput, multiply_panel, rows_in_time};
 use super::packed_convolution::{PackedConvolution, Panel};
+use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, CheckedPtr};
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
@@ -23,6 +26,8 @@ const PIXELS_PER_ITEM: usize = 112;
 pub(super) struct DirectConvolution {
     pub convolution: Arc<PackedConvolution>,
     pub input: FeatureMap,
+    /// Index of the buffer of the images' scales, if the input is quantized images.
+    pub scales: Option<usize>,
     pub output: FeatureMap,
     pub batch: usize,
     pub relu: bool,
@@ -59,12 +64,15 @@ impl Stage for DirectConvolution {
 
     fn work(&self, item: usize) -> Work {
         let (panel, _, rows) = self.part(item);
-        let weights = self.convolution.inner_len(Algorithm::Direct) * panel.blocks * BLOCK;
-        let pixels = rows.len() * rows_in_time(self.convolution.isa, self.output.width);
+        let convolution = &self.convolution;
+        let outputs = panel.blocks * BLOCK;
+        let weights = (convolution.inner_len(Algorithm::Direct) * outputs) as f64;
+        let pixels = rows.len() * rows_in_time(convolution.isa, self.output.width);
         let items_of_panel = (self.batch * self.chunks()) as f64;
-        let bytes = (4 * weights) as f64;
+        let share = outputs as f64 / convolution.outputs.next_multiple_of(BLOCK) as f64;
+        let bytes = convolution.weight_bytes(Algorithm::Direct) as f64 * share;
         Work {
-            multiply_adds: pixels as f64 * weights as f64,
+            multiply_adds: convolution.f32_multiply_adds(pixels as f64 * weights),
             new_bytes: bytes / items_of_panel,
             cached_bytes: bytes * (1.0 - 1.0 / items_of_panel),
             ..Work::default()
@@ -72,13 +80,20 @@ impl Stage for DirectConvolution {
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
-        let Ok(weights) = self.convolution.packed(Algorithm::Direct) else { return };
         let input = workspace.buffer(self.input.buffer);
         let output = workspace.buffer(self.output.buffer);
-        let weights = weights.ptr();
         // SAFETY: the plan chose an available instruction set, padded the input for this kernel and
-        // stride, and packed the weights for this algorithm. No two items share a row of a panel.
-        unsafe { convolve(self, item, input, weights, output) }
+        // stride, and packed the weights for this algorithm. No two items share a row of a panel. With
+        // integers, the plan reserved a scale for each image.
+        unsafe {
+            if let Some(scales) = self.scales {
+                let Ok(weights) = self.convolution.integers(Algorithm::Direct) else { return };
+                convolve_integers(self, item, [input, workspace.buffer(scales)], weights, output);
+            } else {
+                let Ok(weights) = self.convolution.packed(Algorithm::Direct) else { return };
+                convolve(self, item, input, weights.ptr(), output);
+            }
+        }
     }
 }
 
@@ -117,5 +132,41 @@ unsafe fn convolve(
             let input = input.add(window);
             multiply_panel(conv.isa, to.width, panel.blocks, &strides, input, weights, row);
         }
+    }
+}
+
+/// The same on quantized images and their scales.
+///
+/// # Safety
+/// As for [`multiply_integers`], for the item's rows.
+unsafe fn convolve_integers(
+    stage: &DirectConvolution,
+    item: usize,
+    [input, scales]: [CheckedPtr; 2],
+    weights: &IntegerWeights,
+    output: CheckedPtr,
+) {
+    let (from, to, conv) = (&stage.input, &stage.output, &*stage.convolution);
+    let (panel, image, rows) = stage.part(item);
+    let product = IntegerProduct {
+        rows: to.width,
+        columns: panel.blocks,
+        segments: conv.kernel,
+        segment_stride: from.row_stride(),
+        pairs: conv.row_pairs(),
+        row_stride: conv.stride * pixel_len(conv.inputs, conv.stride) / 2,
+    };
+    let first = panel.first_block * BLOCK;
+    // SAFETY: guaranteed by the caller.
+    let scale = unsafe { scales.add(image).read() };
+    let (units, bias) = (weights.units.ptr().add(first), conv.bias.ptr().add(first));
+    let scaling = Scaling { units, scale, bias, relu: stage.relu };
+    let weights = weights.weights.ptr().add(first * conv.pairs(Algorithm::Direct));
+    for y in rows {
+        let window = from.padded_offset(image, 0, y * conv.stride, 0);
+        let ptr = output.add(to.offset(image, panel.first_block, y, 0));
+        let row = IntegerOutput { ptr, block_stride: to.block_stride(), scaling: Some(scaling) };
+        // SAFETY: guaranteed by the caller.
+        unsafe { multiply_integers(conv.isa, product, input.add(window), weights, row) }
     }
 }

@@ -1,4 +1,4 @@
-//! [`IntegerWeights`]: the weights of a convolution as 16-bit integers, transformed for one of Winograd's algorithms.
+//! [`IntegerWeights`]: the weights of a convolution as 16-bit integers, for an algorithm.
 //!
 //! A product's sum over all input channels must fit in 32 bits, whatever the input. Quantized inputs are at most
 //! [`input_limit`]; so the weights of each product and output channel are scaled such that their magnitudes add up to
@@ -13,6 +13,7 @@ use super::filter_packing::{MAX_COLUMNS, Packing, pack_panel as pack_floats};
 use super::filters::Filters;
 use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter};
 use super::packed_convolution::PackedConvolution;
+use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, Portable, Simd, dispatch};
 use crate::array::zeros;
 use crate::error::Result;
@@ -21,9 +22,9 @@ use rayon::prelude::*;
 /// A convolution's weights as integers.
 #[derive(Debug)]
 pub(super) struct IntegerWeights {
-    /// `[panel][product][block of inputs][pair][block][16]` pairs of 16-bit integers.
+    /// `[panel][product][pair][block][16]` pairs of 16-bit integers: see [`PackedConvolution::pairs`].
     pub weights: Buffer,
-    /// What one is worth in a product of an output channel, for a tile of scale 1: `[block][product][16]`.
+    /// What one is worth in a product of an output channel, for a tile or an image of scale 1: `[block][product][16]`.
     pub units: Buffer,
     /// What the products of V are multiplied with to have similar magnitudes.
     pub input_weights: Vec<f32>,
@@ -34,7 +35,7 @@ pub(super) struct IntegerWeights {
 }
 
 /// The largest magnitude of quantized inputs, for sums over that many channels.
-fn input_limit(channels: usize) -> f32 {
+pub(super) fn input_limit(channels: usize) -> f32 {
     // Measured: at 512 channels, errors are least with 14 bits.
     (8192.0 * (512.0 / channels as f32).sqrt()).min(32_000.0).floor()
 }
@@ -114,7 +115,8 @@ impl PackedConvolution {
 fn pack(convolution: &PackedConvolution, algorithm: Algorithm) -> Result<IntegerWeights> {
     let blocks: usize = (0..convolution.panels()).map(|i| convolution.panel(i).blocks).sum();
     let inner_len = convolution.inner_len(algorithm);
-    let [weights_len, units_len] = [inner_len / 2, 1].map(|len| algorithm.products() * len * BLOCK);
+    let [weights_len, units_len] =
+        [convolution.pairs(algorithm), 1].map(|len| algorithm.products() * len * BLOCK);
     let mut weights = Buffer::zeros(blocks * weights_len)?;
     let mut units = Buffer::zeros(blocks * units_len)?;
     let of_weights = convolution.split_into_panels(weights.as_mut_slice(), weights_len);
@@ -123,7 +125,11 @@ fn pack(convolution: &PackedConvolution, algorithm: Algorithm) -> Result<Integer
     let filters = Filters::new(&convolution.weight, channels, convolution.kernel.pow(2));
     let scale = convolution.scale.as_deref();
     let input_weights = input_weights(algorithm);
-    let channel_factors = channel_factors(convolution);
+    // The channels of an image are alike.
+    let channel_factors = match algorithm {
+        Algorithm::Direct => vec![1.0; inner_len],
+        _ => channel_factors(convolution),
+    };
     let input_limit = input_limit(inner_len);
     of_weights.into_par_iter().zip(of_units).try_for_each(|((panel, weights), (_, units))| {
         let mut products = zeros(&[algorithm.products(), inner_len, panel.blocks * BLOCK])?;
@@ -165,15 +171,15 @@ unsafe fn pack_panel<S: Simd>(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe { pack_floats::<S>(packing, products) };
+    let convolution = packing.convolution;
     let columns = packing.panel.blocks * BLOCK;
     for (row, factor) in products.chunks_exact_mut(columns).zip(inputs.factors.iter().cycle()) {
         row.iter_mut().for_each(|value| *value /= factor);
     }
     let count = inputs.weights.len();
-    let product_len = products.len() / count;
     let pairs: &mut [[i16; 2]] = bytemuck::cast_slice_mut(weights);
-    for (product, (values, pairs)) in (products.chunks_exact(product_len))
-        .zip(pairs.chunks_exact_mut(product_len / 2))
+    for (product, (values, pairs)) in (products.chunks_exact(products.len() / count))
+        .zip(pairs.chunks_exact_mut(convolution.pairs(packing.algorithm) * columns))
         .enumerate()
     {
         let scales = column_scales(values, columns, inputs.limit);
@@ -183,14 +189,30 @@ unsafe fn pack_panel<S: Simd>(
                 *unit = 1.0 / (inputs.weights[product] * inputs.limit * scale);
             }
         }
-        for (rows, pairs) in values.chunks_exact(2 * columns).zip(pairs.chunks_exact_mut(columns)) {
-            let (lower, upper) = rows.split_at(columns);
-            for (((pair, lower), upper), scale) in
-                pairs.iter_mut().zip(lower).zip(upper).zip(&scales)
+        for (inner, row) in values.chunks_exact(columns).enumerate() {
+            let place = place(packing, inner);
+            for ((pair, value), scale) in
+                pairs[place / 2 * columns..][..columns].iter_mut().zip(row).zip(&scales)
             {
-                *pair = [round(lower * scale), round(upper * scale)];
+                pair[place % 2] = round(value * scale);
             }
         }
+    }
+}
+
+/// Where the integer lies that is made from a row of weights. With direct convolution, rows of the kernel are whole
+/// pairs, and pixels as long as in quantized images; what is in between is zero.
+#[inline(always)]
+fn place(packing: &Packing<'_>, inner: usize) -> usize {
+    let convolution = packing.convolution;
+    let (channels, kernel) = (convolution.inputs, convolution.kernel);
+    match packing.algorithm {
+        Algorithm::Direct => {
+            let (tap, channel) = (inner / channels, inner % channels);
+            let pixel = tap % kernel * pixel_len(channels, convolution.stride);
+            tap / kernel * 2 * convolution.row_pairs() + pixel + channel
+        }
+        _ => inner,
     }
 }
 

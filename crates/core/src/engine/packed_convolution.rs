@@ -7,6 +7,7 @@ use super::algorithm::{Algorithm, TileSize};
 use super::buffer::Buffer;
 use super::compile_options::ConvolutionArithmetic;
 use super::integer_packing::IntegerWeights;
+use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, Isa};
 use crate::array::zeros;
 use crate::error::Result;
@@ -113,7 +114,7 @@ impl PackedConvolution {
         })
     }
 
-    /// The same with another arithmetic, if one of Winograd's algorithms can compute it accurately enough. Where AVX-512
+    /// The same with another arithmetic, if an algorithm can compute it accurately enough. Where AVX-512
     /// has no products of integers, it stays in `f32`, which is faster then.
     pub fn with_arithmetic(self, arithmetic: ConvolutionArithmetic) -> Self {
         let changed = Self { arithmetic, ..self };
@@ -128,6 +129,12 @@ impl PackedConvolution {
         self.arithmetic == ConvolutionArithmetic::Int16
     }
 
+    /// Whether it is computed directly, on integers. Only a first convolution is, on images with fewer channels than a
+    /// block.
+    pub fn reads_quantized_images(&self) -> bool {
+        self.is_integer() && self.channels_per_block < BLOCK
+    }
+
     /// Multiply-adds in `f32` that take as long as these: AVX-512's instruction for integers does twice as many, others
     /// need two.
     pub fn f32_multiply_adds(&self, multiply_adds: f64) -> f64 {
@@ -137,7 +144,9 @@ impl PackedConvolution {
 
     /// Whether an algorithm can compute it accurately enough, with its arithmetic.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
-        let Some(size) = algorithm.tile_size() else { return !self.is_integer() };
+        let Some(size) = algorithm.tile_size() else {
+            return !self.is_integer() || self.reads_quantized_images();
+        };
         let channels = self.channels_per_output;
         let is_accurate = (size.inputs <= 6 || channels >= MIN_CHANNELS_OF_LARGE_TILES)
             && (!self.is_integer() || channels <= max_integer_channels(size));
@@ -215,6 +224,20 @@ impl PackedConvolution {
         }
     }
 
+    /// Pairs of 16-bit integers that each output of a matrix product sums over: of input channels, or with direct
+    /// convolution, of the values in each row of the kernel.
+    pub fn pairs(&self, algorithm: Algorithm) -> usize {
+        match algorithm {
+            Algorithm::Direct => self.kernel * self.row_pairs(),
+            _ => self.inner_len(algorithm) / 2,
+        }
+    }
+
+    /// Pairs of integers in a row of the kernel, on quantized images.
+    pub fn row_pairs(&self) -> usize {
+        (self.kernel * pixel_len(self.inputs, self.stride)).div_ceil(2)
+    }
+
     /// Packs the weights for an algorithm, unless they are.
     ///
     /// # Errors
@@ -229,13 +252,9 @@ impl PackedConvolution {
 
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self, algorithm: Algorithm) -> usize {
-        let bytes = if self.is_integer() { 2 } else { 4 };
-        bytes
-            * algorithm.products()
-            * self.inner_len(algorithm)
-            * self.groups
-            * self.output_blocks()
-            * BLOCK
+        let inner =
+            if self.is_integer() { self.pairs(algorithm) } else { self.inner_len(algorithm) };
+        4 * algorithm.products() * inner * self.groups * self.output_blocks() * BLOCK
     }
 }
 

@@ -1,12 +1,12 @@
-//! [`PackedLinear`]: the weights of a linear layer, quantized to 24, 16 or 8 bits.
+//! [`PackedLinear`]: the weights of a linear layer, quantized to 24, 20, 16 or 8 bits.
 //!
 //! For a single image, a linear layer takes two operations per weight, and VGG16's have 494 MB of weights
 //! in `f32`: its time is the time to read them, so fewer bytes take less time. The weights of a
 //! quantization group (512 consecutive weights of a row) share a scale, which is a power of two, and each
 //! is an integer of 24 bits. This is block floating point (Wilkinson 1963): the error of a weight is at
 //! most 2⁻²³ of the power of two above the group's largest, which is that weight's last bit in `f32`,
-//! and less than the rounding error of a row's sum in `f32`. With 16 bits it is 2⁻¹⁵. With 8 bits, 64 weights share a
-//! scale, by which the largest becomes 127.
+//! and less than the rounding error of a row's sum in `f32`. With 20 bits, it is 2⁻¹⁹; in a sum, most of it averages out.
+//! With 16 bits it is 2⁻¹⁵. With 8 bits, 64 weights share a scale, by which the largest becomes 127.
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
@@ -16,16 +16,18 @@ use super::stage::Work;
 use crate::error::Result;
 use rayon::prelude::*;
 
-/// Weights of a row that share a scale, with 24 and 16 bits.
+/// Weights of a row that share a scale, with 16 to 24 bits.
 pub(super) const QUANT_GROUP: usize = 512;
 /// Weights of a row that share a scale, with 8 bits. Rows are padded to whole groups.
 pub(super) const INT8_GROUP: usize = 64;
 
 impl LinearWeights {
-    /// Bytes of sixteen weights: the upper 16 bits of all, then with 24 bits the lower 8 of all.
+    /// Bytes of sixteen weights: the upper 16 bits of all, then with 24 bits the lower 8 of all, and with 20 bits the
+    /// lower 4.
     fn block_bytes(self) -> usize {
         match self {
             Self::Int16 => 2 * BLOCK,
+            Self::Int20 => 5 * BLOCK / 2,
             Self::Int24 => 3 * BLOCK,
             Self::Int8 => BLOCK,
         }
@@ -34,7 +36,7 @@ impl LinearWeights {
     /// Weights of a row that share a scale.
     pub(super) fn group(self) -> usize {
         match self {
-            Self::Int16 | Self::Int24 => QUANT_GROUP,
+            Self::Int16 | Self::Int20 | Self::Int24 => QUANT_GROUP,
             Self::Int8 => INT8_GROUP,
         }
     }
@@ -42,7 +44,7 @@ impl LinearWeights {
     /// Blocks of sixteen weights of a row.
     fn row_blocks(self, inputs: usize) -> usize {
         match self {
-            Self::Int16 | Self::Int24 => inputs.div_ceil(BLOCK),
+            Self::Int16 | Self::Int20 | Self::Int24 => inputs.div_ceil(BLOCK),
             Self::Int8 => inputs.next_multiple_of(INT8_GROUP) / BLOCK,
         }
     }
@@ -51,6 +53,7 @@ impl LinearWeights {
     fn magnitude_bits(self) -> u32 {
         match self {
             Self::Int16 => 15,
+            Self::Int20 => 19,
             Self::Int24 => 23,
             Self::Int8 => 7,
         }
@@ -210,12 +213,19 @@ fn pack_block(format: LinearWeights, values: &[f32; BLOCK], inverse: f32, packed
         *integer = (scaled + 0.5f32.copysign(scaled)).clamp(-limit, limit) as i32;
     }
     let (upper, lower) = packed.split_at_mut(2 * BLOCK);
-    let shift = if format == LinearWeights::Int24 { 8 } else { 0 };
+    let shift = format.magnitude_bits() - LinearWeights::Int16.magnitude_bits();
     for (to, integer) in upper.as_chunks_mut::<2>().0.iter_mut().zip(integers) {
         *to = ((integer >> shift) as i16).to_le_bytes();
     }
-    for (to, integer) in lower.iter_mut().zip(integers) {
-        *to = integer as u8;
+    if format == LinearWeights::Int20 {
+        let (first, second) = integers.split_at(BLOCK / 2);
+        for ((to, first), second) in lower.iter_mut().zip(first).zip(second) {
+            *to = (first & 15 | (second & 15) << 4) as u8;
+        }
+    } else {
+        for (to, integer) in lower.iter_mut().zip(integers) {
+            *to = integer as u8;
+        }
     }
 }
 
@@ -299,6 +309,7 @@ impl RowSegment {
         unsafe {
             match w.format {
                 LinearWeights::Int16 => ptr.load_i16::<S>(),
+                LinearWeights::Int20 => ptr.load_i20::<S>(),
                 LinearWeights::Int24 => ptr.load_i24::<S>(),
                 LinearWeights::Int8 => ptr.load_i8::<S>(),
             }
@@ -344,9 +355,12 @@ mod tests {
     fn quantization_error_is_at_most_one_unit() {
         let wave = |i: usize| (i as f32 * 0.7).sin() * 10f32.powi((i / QUANT_GROUP) as i32 - 1);
         let values: Vec<f32> = (0..1300).map(wave).collect();
-        for (format, bits) in
-            [(LinearWeights::Int24, 24), (LinearWeights::Int16, 16), (LinearWeights::Int8, 8)]
-        {
+        for (format, bits) in [
+            (LinearWeights::Int24, 24),
+            (LinearWeights::Int20, 20),
+            (LinearWeights::Int16, 16),
+            (LinearWeights::Int8, 8),
+        ] {
             let read = pack_and_read(format, &values);
             let groups = values.chunks(format.group()).zip(read.chunks(format.group()));
             for (group, read) in groups {
@@ -371,6 +385,7 @@ mod tests {
     fn special_values_survive_packing() {
         for (format, share) in [
             (LinearWeights::Int24, 1e-4),
+            (LinearWeights::Int20, 1e-4),
             (LinearWeights::Int16, 1e-4),
             (LinearWeights::Int8, 1.6e-2),
         ] {
@@ -390,6 +405,8 @@ mod tests {
         }
         // Values with few significant bits, such as weights that were once f16, are exact.
         let halves: Vec<f32> = (0..512).map(|i| (i as f32 - 250.0) / 1024.0).collect();
-        assert_eq!(pack_and_read(LinearWeights::Int24, &halves), halves);
+        for format in [LinearWeights::Int24, LinearWeights::Int20] {
+            assert_eq!(pack_and_read(format, &halves), halves, "{format}");
+        }
     }
 }

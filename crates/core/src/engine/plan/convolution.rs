@@ -89,14 +89,14 @@ impl Planner<'_> {
     /// Adds the stages of a convolution.
     fn push_convolution(&mut self, planned: PlannedConvolution) {
         let division = self.division;
+        let scales = self.image_scales.filter(|_| planned.convolution.is_integer());
         match planned.candidate.schedule {
             Schedule::Rows => self.push(move |maps| {
                 let PlannedConvolution { convolution, batch, relu, .. } = planned;
                 let (input, output) = (maps[planned.input], maps[planned.output]);
-                direct(
-                    &division,
-                    DirectConvolution { convolution, input, output, batch, relu, rows: 1 },
-                )
+                let direct_convolution =
+                    DirectConvolution { convolution, input, scales, output, batch, relu, rows: 1 };
+                direct(&division, direct_convolution)
             }),
             Schedule::Fused { items, .. } => {
                 self.push(move |maps| fused(&division, planned.winograd(maps), items));

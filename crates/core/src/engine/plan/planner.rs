@@ -6,14 +6,17 @@
 
 use super::{Plan, PlanKey, PlanMode, PlanOutput, PlannedLayer};
 use crate::architecture::{Layer, Section, Shape, Step};
+use crate::engine::algorithm::Algorithm;
 use crate::engine::cost_model::{Candidate, Machine};
 use crate::engine::division::{Division, halves_of};
 use crate::engine::elementwise::{Activation, MapElementwise, MapOperation};
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::forward_pass::Stages;
+use crate::engine::integer_packing::input_limit;
 use crate::engine::lrn::{LocalResponseNorm, LrnWindow};
 use crate::engine::packed_convolution::PackedConvolution;
 use crate::engine::pooling::{AdaptiveAvgPool, MaxPool};
+use crate::engine::quantized_images::{QuantizeImages, pixel_len};
 use crate::engine::reorder::{BlockedToPlanar, PlanarToBlocked, ROWS_PER_ITEM};
 use crate::engine::simd::BLOCK;
 use crate::engine::stage::Stage;
@@ -56,6 +59,8 @@ pub(in crate::engine) struct Planner<'a> {
     output_steps: &'a [usize],
     pub(super) maps: Vec<FeatureMap>,
     pub(super) buffer_lens: Vec<usize>,
+    /// Index of the buffer of the images' scales, if the first convolution reads quantized images.
+    pub(super) image_scales: Option<usize>,
     stages: Vec<StageBuilder>,
     pub(super) layers: Vec<PlannedLayer>,
     outputs: Vec<Option<PlanOutput>>,
@@ -85,6 +90,7 @@ impl<'a> Planner<'a> {
             output_steps: &key.outputs,
             maps: Vec::new(),
             buffer_lens: Vec::new(),
+            image_scales: None,
             stages: Vec::new(),
             layers: Vec::new(),
             outputs: vec![None; key.outputs.len()],
@@ -147,15 +153,31 @@ impl<'a> Planner<'a> {
         Ok(self.maps.len() - 1)
     }
 
-    /// Adds the input images and their reorder. Returns the index of their buffer and their stride.
+    /// Adds the input images and their conversion. Returns the index of their buffer and their stride.
     fn input_images(&mut self) -> Result<[usize; 2]> {
         let shape = self.steps.first().map_or(Shape::Map([1; 3]), |step| step.input);
         let image_len = shape.elements() as usize;
         let planar = self.add_buffer(self.batch * image_len);
         let map = self.add_map(shape)?;
-        if let Some(PackedLayer::Convolution { convolution, .. }) = self.packed.first() {
-            self.maps[map].channels_per_block = convolution.channels_per_block;
+        let packed = self.packed;
+        match packed.first() {
+            Some(PackedLayer::Convolution { convolution, .. }) => {
+                self.maps[map].channels_per_block = convolution.channels_per_block;
+                if convolution.reads_quantized_images() {
+                    self.quantize_images(planar, map, convolution);
+                } else {
+                    self.reorder_images(planar, map);
+                }
+            }
+            _ => self.reorder_images(planar, map),
         }
+        let (layers, stages) = ("input".into(), 0..1);
+        self.layers.push(PlannedLayer { layers, stages, ..PlannedLayer::default() });
+        self.current = LayerInput::Map(map);
+        Ok([planar, image_len])
+    }
+
+    fn reorder_images(&mut self, planar: usize, map: usize) {
         let (batch, division) = (self.batch, self.division);
         self.push(move |maps| {
             let map = maps[map];
@@ -167,10 +189,28 @@ impl<'a> Planner<'a> {
                 rows_per_item,
             })
         });
-        let (layers, stages) = ("input".into(), 0..1);
-        self.layers.push(PlannedLayer { layers, stages, ..PlannedLayer::default() });
-        self.current = LayerInput::Map(map);
-        Ok([planar, image_len])
+    }
+
+    /// For the first convolution on integers.
+    fn quantize_images(&mut self, planar: usize, map: usize, convolution: &PackedConvolution) {
+        let (isa, batch, division) = (self.machine.isa, self.batch, self.division);
+        let scales = self.add_buffer(batch);
+        self.image_scales = Some(scales);
+        let limit = input_limit(convolution.inner_len(Algorithm::Direct));
+        let pixel_len = pixel_len(convolution.inputs, convolution.stride);
+        self.push(move |maps| {
+            let map = maps[map];
+            division.choose(map.height, halves_of(map.height), |rows_per_item| QuantizeImages {
+                isa,
+                planar,
+                map,
+                scales,
+                batch,
+                pixel_len,
+                limit,
+                rows_per_item,
+            })
+        });
     }
 
     /// The step after the last whose output is returned.

@@ -88,6 +88,25 @@ impl CheckedPtr {
         unsafe { S::load(self.ptr) }
     }
 
+    /// Loads at most sixteen values; the other lanes are 0.
+    ///
+    /// # Safety
+    /// As for [`load`](Self::load), for `count` values.
+    #[inline(always)]
+    pub unsafe fn load_some<S: Simd>(self, count: usize) -> S::Vector {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            if count >= BLOCK {
+                return self.load::<S>();
+            }
+            let mut values = [0.0; BLOCK];
+            for (i, value) in values.iter_mut().enumerate().take(count) {
+                *value = self.add(i).read();
+            }
+            S::load(values.as_ptr())
+        }
+    }
+
     /// # Safety
     /// As for [`write`](Self::write), for sixteen values; `S` must be available.
     #[inline(always)]
@@ -117,6 +136,17 @@ impl CheckedPtr {
         self.check(BLOCK / 4);
         // SAFETY: guaranteed by the caller.
         unsafe { S::load_i8(self.ptr.cast()) }
+    }
+
+    /// Loads sixteen 20-bit integers, which take the space of ten `f32`.
+    ///
+    /// # Safety
+    /// As for [`load_i16`](Self::load_i16).
+    #[inline(always)]
+    pub unsafe fn load_i20<S: Simd>(self) -> S::Vector {
+        self.check(BLOCK * 5 / 8);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_i20(self.ptr.cast()) }
     }
 
     /// Loads sixteen 24-bit integers, which take the space of twelve `f32`.
@@ -170,6 +200,28 @@ impl CheckedPtr {
         self.check(BLOCK / 2);
         // SAFETY: guaranteed by the caller.
         unsafe { S::store_i16(self.ptr.cast(), vector) }
+    }
+
+    /// Writes the 16-bit integer `index` such integers further.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write), for the value that it is a half of.
+    #[inline(always)]
+    pub unsafe fn write_i16(self, index: usize, value: i16) {
+        self.add(index / 2).check(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { *self.ptr.cast::<i16>().wrapping_add(index) = value }
+    }
+
+    /// Writes four 16-bit integers, `index` such integers further.
+    ///
+    /// # Safety
+    /// As for [`write_i16`](Self::write_i16), for each of them.
+    #[inline(always)]
+    pub unsafe fn write_i16_quad(self, index: usize, values: [i16; 4]) {
+        self.add(index / 2).check(2 + index % 2);
+        // SAFETY: guaranteed by the caller; integers of 16 bits need not be aligned to more.
+        unsafe { self.ptr.cast::<i16>().wrapping_add(index).cast::<[i16; 4]>().write(values) }
     }
 
     /// Loads 32 8-bit integers, which take the space of eight `f32`, as 16-bit ones.

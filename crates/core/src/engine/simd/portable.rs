@@ -134,6 +134,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i20(from: *const i16) -> Lanes {
+        // SAFETY: guaranteed by the caller.
+        let upper = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };
+        // SAFETY: guaranteed by the caller.
+        let lower = unsafe { from.add(BLOCK).cast::<[u8; BLOCK / 2]>().read_unaligned() };
+        let mut result = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            let nibble = (lower[i % 8] >> (i / 8 * 4)) & 15;
+            result[i] = (i32::from(upper[i]) << 4 | i32::from(nibble)) as f32;
+        }
+        result
+    }
+
     unsafe fn load_i24(from: *const i16) -> Lanes {
         // SAFETY: guaranteed by the caller.
         let upper = unsafe { from.cast::<[i16; BLOCK]>().read_unaligned() };

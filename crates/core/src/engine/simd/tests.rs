@@ -33,13 +33,14 @@ unsafe fn operations<S: Simd>(a: *const f32, b: *const f32, results: *mut f32) {
 }
 
 /// # Safety
-/// `S` must be available, `packed` valid for 48 bytes, and `results` for two vectors.
+/// `S` must be available, `packed` valid for 48 bytes, and `results` for three vectors.
 #[inline(always)]
 unsafe fn load_integers<S: Simd>(packed: *const i16, results: *mut f32) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         S::store(results, S::load_i16(packed));
         S::store(results.add(BLOCK), S::load_i24(packed));
+        S::store(results.add(2 * BLOCK), S::load_i20(packed));
     }
 }
 
@@ -120,7 +121,7 @@ fn all_instruction_sets_load_integers_alike() {
             i16::from_le_bytes([low, high])
         });
         for isa in isas() {
-            let mut ours = [0.5f32; 2 * BLOCK];
+            let mut ours = [0.5f32; 3 * BLOCK];
             // SAFETY: the arrays have these lengths, and `isa` is available.
             unsafe {
                 dispatch!(isa, load_integers(
@@ -132,6 +133,9 @@ fn all_instruction_sets_load_integers_alike() {
                 assert_eq!(ours[i], f32::from(packed[i]), "{isa}");
                 let value = i32::from(packed[i]) * 256 + i32::from(low);
                 assert_eq!(ours[BLOCK + i], value as f32, "{isa}");
+                let nibble = packed[BLOCK + i % 8 / 2].to_le_bytes()[i % 2] >> (i / 8 * 4) & 15;
+                let value = i32::from(packed[i]) * 16 + i32::from(nibble);
+                assert_eq!(ours[2 * BLOCK + i], value as f32, "{isa}");
             }
         }
     }

@@ -45,6 +45,9 @@ pub(in crate::engine) trait Simd: Copy {
     unsafe fn load_i16(from: *const i16) -> Self::Vector;
     /// Loads sixteen 8-bit integers and converts them.
     unsafe fn load_i8(from: *const i8) -> Self::Vector;
+    /// Loads sixteen 20-bit integers, stored as all the upper 16 bits, then eight bytes with the lower 4 bits of two
+    /// integers each, `i` and `i + 8`, and converts them.
+    unsafe fn load_i20(from: *const i16) -> Self::Vector;
     /// Loads sixteen 24-bit integers, stored as all the upper 16 bits, then all the lower 8 bits, and
     /// converts them.
     unsafe fn load_i24(from: *const i16) -> Self::Vector;

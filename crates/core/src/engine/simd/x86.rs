@@ -70,6 +70,15 @@ impl Simd for Avx512 {
         _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())))
     } }
     #[inline(always)] unsafe fn load_i8(from: *const i8) -> __m512 { unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) } }
+    #[inline(always)] unsafe fn load_i20(from: *const i16) -> __m512 { unsafe {
+        let upper = _mm512_slli_epi32::<4>(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())));
+        let bytes = _mm_set1_epi64x(from.add(16).cast::<i64>().read_unaligned());
+        let shifts = _mm512_set_epi32(4, 4, 4, 4, 4, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0);
+        let lower = _mm512_srlv_epi32(_mm512_cvtepu8_epi32(bytes), shifts);
+        // upper | lower & 15
+        let integers = _mm512_ternarylogic_epi32::<0xF8>(upper, lower, _mm512_set1_epi32(15));
+        _mm512_cvtepi32_ps(integers)
+    } }
     #[inline(always)] unsafe fn load_i24(from: *const i16) -> __m512 { unsafe {
         let upper = _mm512_slli_epi32::<8>(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast())));
         let lower = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16).cast()));
@@ -162,6 +171,15 @@ impl Simd for Avx2 {
     #[inline(always)] unsafe fn load_i8(from: *const i8) -> Pair { unsafe {
         let half = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(at).cast())));
         Pair(half(0), half(8))
+    } }
+    #[inline(always)] unsafe fn load_i20(from: *const i16) -> Pair { unsafe {
+        let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(16).cast()));
+        let half = |at: usize, lower: __m256i| {
+            let upper = _mm256_slli_epi32::<4>(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.add(at).cast())));
+            _mm256_cvtepi32_ps(_mm256_or_si256(upper, lower))
+        };
+        let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
+        Pair(half(0, low), half(8, _mm256_srli_epi32::<4>(bytes)))
     } }
     #[inline(always)] unsafe fn load_i24(from: *const i16) -> Pair { unsafe {
         let bytes = from.add(16).cast::<u8>();

@@ -88,6 +88,7 @@ pub fn convolve(
             DirectConvolution {
                 convolution: convolution.clone(),
                 input: input_map,
+                scales: None,
                 output: output_map,
                 batch,
                 relu: false,

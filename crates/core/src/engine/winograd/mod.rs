@@ -27,7 +27,7 @@ pub(super) use non_fused::{
 
 use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
-use super::integer_microkernel::{HALF_BLOCK, IntegerProduct, multiply_integers};
+use super::integer_microkernel::{HALF_BLOCK, IntegerOutput, IntegerProduct, multiply_integers};
 use super::integer_packing::IntegerWeights;
 use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
 use super::packed_convolution::{PackedConvolution, Panel};
@@ -221,11 +221,14 @@ impl WinogradConvolution {
                     let product = IntegerProduct {
                         rows: tiles.count,
                         columns: panel.blocks,
-                        blocks: conv.input_blocks(),
-                        input_stride: v_block,
-                        output_stride: tiles.capacity * BLOCK,
+                        segments: conv.input_blocks(),
+                        segment_stride: v_block,
+                        pairs: HALF_BLOCK,
+                        row_stride: HALF_BLOCK,
                     };
-                    multiply_integers(conv.isa, product, v, weights.weights.ptr().add(at), m);
+                    let block_stride = tiles.capacity * BLOCK;
+                    let output = IntegerOutput { ptr: m, block_stride, scaling: None };
+                    multiply_integers(conv.isa, product, v, weights.weights.ptr().add(at), output);
                 }
             }
         }
