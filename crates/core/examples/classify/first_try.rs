@@ -1,4 +1,4 @@
-//! What `classify` does without arguments: the digits that come with the library, read by the network that does, too.
+//! What `classify` does without arguments: it reads the digits that come with the library, with the network that does.
 
 use crate::cli;
 use alexnet_vgg_core::samples;
