@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 const BEST: &str = "best.safetensors";
 const LAST: &str = "last.safetensors";
+/// The last weights themselves, if `last.safetensors` has their average.
+const UNAVERAGED: &str = "unaveraged.safetensors";
 pub(super) const METRICS: &str = "metrics.csv";
 
 impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
@@ -22,7 +24,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         let is_best =
             history.best().map(|best| best.epoch) == history.epochs.last().map(|last| last.epoch);
         if is_best {
-            self.best = Some(network.valid().to_network()?);
+            self.best = Some(self.evaluated(network).to_network()?);
         }
         let best_is_saved =
             !is_best || self.try_write(BEST, |own, path| own.best_or(network)?.save(path));
@@ -30,12 +32,27 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         // A checkpoint must not refer to a best network that does not exist.
         let saved = if best_is_saved { self.save(network) } else { Ok(()) };
         self.processes.expect_all_ok(saved)?;
+        self.log_epoch();
         (self.on_event)(Event::EpochFinished(&self.state.history));
         Ok(())
     }
 
+    /// Adds the epoch to the log for TensorBoard.
+    fn log_epoch(&mut self) {
+        let history = &self.state.history;
+        let Some((log, last)) = self.log.as_mut().zip(history.epochs.last()) else { return };
+        // The repaired log has the epoch already.
+        let logged = match log.is_broken() {
+            true => log.repair(self.state.steps, history),
+            false => log.epoch(last),
+        };
+        if let Err(error) = logged {
+            (self.on_event)(Event::SaveFailed(&error));
+        }
+    }
+
     fn best_or(&self, network: &N) -> Result<Network<B::InnerBackend>> {
-        self.best.clone().map_or_else(|| network.valid().to_network(), Ok)
+        self.best.clone().map_or_else(|| self.evaluated(network).to_network(), Ok)
     }
 
     /// Writes a file into the output folder. Returns false after reporting that it could not be written.
@@ -66,13 +83,16 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     }
 
     fn write_checkpoint(&self, checkpoints: &Checkpoints, network: &N) -> Result<()> {
-        let saved = checkpoint_tensors::save(checkpoints, network, &self.sgd, &self.state);
+        let average = self.average.as_ref().map(N::InnerModule::to_network).transpose()?;
+        let average = average.as_ref();
+        let saved = checkpoint_tensors::save(checkpoints, network, average, &self.sgd, &self.state);
         self.expect_finite(saved)
     }
 
     /// Ends the run in all processes: everything is saved, and all know what any of them skipped.
     pub fn finish_all(&mut self, network: &N) -> Result<()> {
-        self.processes.expect_all_ok(self.finish(network))?;
+        let finished = self.finish(network);
+        self.processes.expect_all_ok(finished)?;
         let own: Vec<_> = self.train.skipped().into_iter().chain(self.valid.skipped()).collect();
         // Text always has a JSON form. What another process sent may be anything, and is ignored then.
         let all = self.processes.all_gather(&serde_json::to_vec(&own).unwrap_or_default())?;
@@ -82,17 +102,24 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     }
 
     /// Writes everything at the end of a run. Each file is tried, whether or not another one failed.
-    fn finish(&self, network: &N) -> Result<()> {
+    fn finish(&mut self, network: &N) -> Result<()> {
+        let (steps, history) = (self.state.steps, &self.state.history);
+        let log = self.log.as_mut().filter(|log| log.is_broken());
+        let logged = log.map_or(Ok(()), |log| log.repair(steps, history));
         let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
         let file = |name| checkpoints.folder().join(name);
         let saved = self.write_checkpoint(checkpoints, network);
         if saved.is_ok() {
             (self.on_event)(Event::CheckpointSaved(&checkpoints.newest()));
         }
-        let last = network.valid().to_network().and_then(|last| last.save(file(LAST)));
+        let last = self.evaluated(network).to_network().and_then(|last| last.save(file(LAST)));
+        let unaveraged = match &self.average {
+            Some(_) => network.valid().to_network().and_then(|own| own.save(file(UNAVERAGED))),
+            None => Ok(()),
+        };
         let best = self.best_or(network).and_then(|best| best.save(file(BEST)));
         let metrics = self.state.history.save_csv(file(METRICS));
-        saved.and(last).and(best).and(metrics)
+        saved.and(last).and(unaveraged).and(best).and(metrics).and(logged)
     }
 
     /// The best network of a resumed run. If its file cannot be read, that is reported, and the current
