@@ -189,7 +189,9 @@ impl Args {
             }
         }
         let Some(data) = self.data.clone() else {
-            return Err("this run does not say what it began with: it has no run.toml; give DATA and all its options again".into());
+            let folder = self.run_folder().join("run.toml");
+            let missing = "no such file, which says what a run began with; give DATA and all its options again";
+            return Err(format!("{}: {missing}", folder.display()).into());
         };
         let backend = self.devices.as_ref().map(Devices::backend).or(self.backend);
         Ok(StoredRun { data, backend, options: self.folder()? })

@@ -72,8 +72,8 @@ mod tests {
     use super::*;
     use burn_flex::Flex;
 
-    /// Of the same sums in another order, in f32.
-    const ROUNDING: f32 = 1e-6;
+    /// Of the same sums, of up to 7, in another order in f32.
+    const ROUNDING: f32 = 3e-6;
 
     #[test]
     fn the_loss_of_a_mixture_is_that_of_both_classes_in_its_proportion() {

@@ -90,10 +90,12 @@ fn a_folder_is_enough_to_continue_a_run_whose_files_were_moved() {
     let result = run(&begun, &pieces, false, true).expect("the beginning of a run");
     assert_eq!(result.stop_reason, StopReason::Interrupted);
 
-    let mut stored = StoredRun::read(&pieces, &SingleProcess).expect("readable").expect("a run");
-    let preset = stored.options.preset.take();
-    assert_eq!(preset.map(|preset| (preset.crop, preset.resize)), Some((32, 36)));
-    assert_eq!(stored, StoredRun { backend: Some(BackendName::Flex), ..begun.clone() });
+    let stored = StoredRun::read(&pieces, &SingleProcess).expect("readable").expect("a run");
+    let preset = stored.options.preset.clone();
+    assert_eq!(preset.as_ref().map(|preset| (preset.crop, preset.resize)), Some((32, 36)));
+    let mut expected = StoredRun { backend: Some(BackendName::Flex), ..begun.clone() };
+    expected.options.preset = preset;
+    assert_eq!(stored, expected);
 
     std::fs::rename(file("data"), file("moved")).expect("a new name");
     // All weights are in the checkpoint.
