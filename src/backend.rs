@@ -7,6 +7,7 @@
 use crate::{Array, Error, Result};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 
 /// The CPU backend, burn's Flex: a default feature, `flex`.
@@ -55,7 +56,8 @@ pub use adapter::gpu;
 /// assert_eq!("flex".parse::<BackendName>()?.run(CountClasses)?, 7);
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BackendName {
     /// `ndarray`
     NdArray,

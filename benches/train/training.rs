@@ -38,6 +38,7 @@ impl<B: AutodiffBackend> Training<B> {
                 samples: (0..batch as u64).map(sample).collect(),
                 share: 1.0,
                 label_smoothing: 0.0,
+                mixed: None,
             },
         })
     }

@@ -9,13 +9,13 @@ pub struct CsvArgs {
     /// The column of a CSV file with the paths of the pictures: its name, or its number from 1. Default: the one that
     /// names files.
     #[arg(long, value_name = "COLUMN")]
-    path_column: Option<String>,
+    pub path_column: Option<String>,
     /// The column of a CSV file with the labels. Default: the other one, or the one named label, class and the like.
     #[arg(long, value_name = "COLUMN")]
-    label_column: Option<String>,
+    pub label_column: Option<String>,
     /// The folder that the paths in a CSV file are relative to. Default: that of the file, or one in it.
     #[arg(long, value_name = "FOLDER")]
-    picture_folder: Option<PathBuf>,
+    pub picture_folder: Option<PathBuf>,
 }
 
 impl CsvArgs {

@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release --features train --example train
 //!     cargo run --release --features train --example train -- DATA --model alexnet --output RUN
-//!     cargo run --release --features train --example train -- DATA --model alexnet --resume RUN
+//!     cargo run --release --features train --example train -- --resume RUN
 //!     cargo run --release --features train,wgpu --example train -- DATA --devices gpu:0,gpu:1
 //!     mpirun -np 4 target/release/examples/train DATA --model alexnet --output RUN    (feature mpi)
 //!     cargo run --release --features train --example train -- DATA --model vgg16 --recipe finetune --weights vgg16.pth
@@ -15,23 +15,27 @@ mod csv_args;
 mod first_run;
 mod job;
 mod progress;
+mod resumed;
 
 use alexnet_vgg::backend::{BackendName, Devices};
 use alexnet_vgg::models::{AlexNetConfig, Head, NetworkConfig};
 use alexnet_vgg::train::{
-    BrokenPicture, FolderOptions, Recipe, RecipeOverrides, StopReason, TrainOptions,
-    train_folder_on,
+    BrokenPicture, FolderOptions, Recipe, RecipeOverrides, StopReason, StoredRun, TrainOptions,
+    expect_checkpoint, train_folder_on,
 };
 use alexnet_vgg::weights::{LoadOptions, Weights};
 use burn::train::Interrupter;
 use clap::Parser;
 use job::Job;
-use progress::ProgressLines;
+use progress::ProgressDisplay;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// As a shell reports it.
+const ENDED_BY_CTRL_C: i32 = 130;
 
 #[derive(Parser)]
 #[command(
@@ -41,15 +45,16 @@ use std::time::Duration;
 #[command(args_override_self = true)]
 struct Args {
     /// A folder with a subfolder for each class; a folder with such folders named train and val (or valid,
-    /// validation, test); or a CSV file with a column of paths and a column of labels.
-    data: PathBuf,
+    /// validation, test); or a CSV file with a column of paths and a column of labels. With --resume: that of the run.
+    #[arg(required_unless_present = "resume")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     csv: csv_args::CsvArgs,
     #[arg(long, help = cli::networks("The network. Default: that of --weights, or alexnet"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// alexnet-2012, vgg-2014, torchvision, finetune, small, digits, or the TOML file of a recipe.
-    #[arg(long, default_value = "torchvision")]
-    recipe: String,
+    /// alexnet-2012, vgg-2014, torchvision, finetune, small, digits, or the TOML file of a recipe. Default: torchvision.
+    #[arg(long)]
+    recipe: Option<String>,
     /// A weights file to start from. If it is for the same network, everything that fits is used
     /// (for other classes, all but the last layer); if it is for a shallower VGG, the layers that
     /// the VGG paper reuses.
@@ -88,15 +93,27 @@ struct Args {
     /// Augmentation by name (alexnet, vgg, torchvision, none). Default: the recipe's.
     #[arg(long)]
     augmentation: Option<String>,
+    /// Mixup: mix each training picture with another one. ALPHA, such as 0.2, is that of the beta distribution that the
+    /// proportions are drawn from. Default: the recipe's.
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
+    /// CutMix: paste a rectangle of another picture into each training picture. ALPHA, such as 1, is that of the beta
+    /// distribution that its area is drawn from. Default: the recipe's.
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f64>,
+    /// Average the weights over the steps with this decay, such as 0.999, and validate and save the average.
+    /// Default: the recipe's.
+    #[arg(long, value_name = "DECAY")]
+    ema_decay: Option<f64>,
     /// Draw all classes equally often, however many pictures they have.
     #[arg(long)]
     balanced: bool,
     /// Seed of weights, order, augmentation and dropout.
     #[arg(long)]
     seed: Option<u64>,
-    /// Fraction of every class to validate on, if the data has no validation set.
-    #[arg(long, default_value_t = 0.1)]
-    validation_fraction: f64,
+    /// Fraction of every class to validate on, if the data has no validation set. Default: 0.1.
+    #[arg(long)]
+    validation_fraction: Option<f64>,
     /// Use at most this many training pictures of each class.
     #[arg(long)]
     per_class: Option<usize>,
@@ -106,7 +123,8 @@ struct Args {
     /// Folder for checkpoints, weights, metrics and curves; it must not contain a run yet.
     #[arg(long, default_value = "run")]
     output: PathBuf,
-    /// Instead of --output: the folder of an interrupted run to continue, with all other options unchanged.
+    /// Instead of --output, and of everything else: the folder of a run to continue. It knows its data, network, and
+    /// recipe; other options must agree with them.
     #[arg(long, value_name = "RUN", conflicts_with = "output")]
     resume: Option<PathBuf>,
     /// Seconds between checkpoints within an epoch.
@@ -118,9 +136,9 @@ struct Args {
     /// Threads that read pictures.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// flex, ndarray or wgpu.
-    #[arg(long, default_value = "flex")]
-    backend: BackendName,
+    /// flex, ndarray or wgpu. Default: flex.
+    #[arg(long)]
+    backend: Option<BackendName>,
     /// Devices that train together, each on its part of every batch: cpu,cpu or gpu:0,gpu:1.
     #[arg(long, conflicts_with = "backend")]
     devices: Option<Devices>,
@@ -154,40 +172,70 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, job: &Job) -> Result<(), Box<dyn Error>> {
-    let backend = args.devices.as_ref().map_or(args.backend, Devices::backend);
+    let StoredRun { data, backend, options: folder } = args.what_to_train(job)?;
+    let backend = backend.unwrap_or(BackendName::Flex);
     if backend == BackendName::NdArray {
         cli::warn(
             "training on ndarray is slow: a step of AlexNet takes about 40 times as long as with flex\n",
         );
     }
     let is_shown = job.is_first() && !(args.dashboard && std::io::stdout().is_terminal());
-    let lines = ProgressLines::new(is_shown);
-    let result = train_folder_on(backend, &args.data, &args.folder()?, args.options(&lines, job))?;
+    let display = ProgressDisplay::new(is_shown);
+    let result = train_folder_on(backend, &data, &folder, args.options(&display, job));
+    display.close();
+    let result = result?;
     if job.is_first() {
-        lines.end(&result)?;
+        display.end(&result, args.run_folder())?;
         if result.stop_reason != StopReason::Interrupted {
-            first_run::say_what_is_next(args.run_folder(), &args.data)?;
+            first_run::say_what_is_next(args.run_folder(), &data)?;
         }
     }
     Ok(())
 }
 
 impl Args {
-    fn recipe(&self) -> alexnet_vgg::Result<Recipe> {
-        let is_file = Path::new(&self.recipe).extension().is_some();
-        let recipe =
-            if is_file { Recipe::read(&self.recipe)? } else { Recipe::by_name(&self.recipe)? };
-        recipe.with_overrides(&RecipeOverrides {
+    /// What the command line says, or the run that it continues.
+    fn what_to_train(&self, job: &Job) -> Result<StoredRun, Box<dyn Error>> {
+        if let Some(folder) = &self.resume {
+            if job.is_first() {
+                expect_checkpoint(folder)?;
+            }
+            if let Some(run) = StoredRun::read(folder, &*job.processes())? {
+                let run = self.resumed(run, folder)?;
+                run.expect_files(folder)?;
+                return Ok(run);
+            }
+        }
+        let Some(data) = self.data.clone() else {
+            let folder = self.run_folder().join("run.toml");
+            let missing = "no such file, which says what a run began with; give DATA and all its options again";
+            return Err(format!("{}: {missing}", folder.display()).into());
+        };
+        let backend = self.devices.as_ref().map(Devices::backend).or(self.backend);
+        Ok(StoredRun { data, backend, options: self.folder()? })
+    }
+
+    fn named_recipe(&self) -> alexnet_vgg::Result<Recipe> {
+        let recipe = self.recipe.as_deref().unwrap_or("torchvision");
+        let is_file = Path::new(recipe).extension().is_some();
+        if is_file { Recipe::read(recipe) } else { Recipe::by_name(recipe) }
+    }
+
+    fn overrides(&self) -> RecipeOverrides {
+        RecipeOverrides {
             epochs: self.epochs,
             batch: self.batch,
             micro_batches: self.micro_batches,
             rate: self.rate,
             seed: self.seed,
             augmentation: self.augmentation.clone(),
+            mixup: self.mixup,
+            cutmix: self.cutmix,
+            ema_decay: self.ema_decay,
             freeze: self.freeze.clone(),
             balanced: self.balanced,
             synchronized_batch_norm: self.sync_batch_norm,
-        })
+        }
     }
 
     /// The network of --model, or else of --weights, with the head of --head.
@@ -216,18 +264,20 @@ impl Args {
 
     fn folder(&self) -> alexnet_vgg::Result<FolderOptions> {
         let network = self.network()?;
+        let recipe = self.named_recipe()?.with_overrides(&self.overrides())?;
+        let default = FolderOptions::new(network, recipe);
         let (input, resize) = self.sizes()?;
         Ok(FolderOptions {
             weights: self.weights.clone(),
             input,
             resize,
-            width: self.width.unwrap_or(network.width()),
+            width: self.width.unwrap_or(default.network.width()),
             csv: self.csv.options(),
-            validation_fraction: self.validation_fraction,
+            validation_fraction: self.validation_fraction.unwrap_or(default.validation_fraction),
             per_class: self.per_class,
             devices: self.devices.clone(),
             two_gpu: self.two_gpu,
-            ..FolderOptions::new(network, self.recipe()?)
+            ..default
         })
     }
 
@@ -235,11 +285,17 @@ impl Args {
         self.resume.as_ref().unwrap_or(&self.output)
     }
 
-    fn options(&self, lines: &ProgressLines, job: &Job) -> TrainOptions {
+    fn options(&self, display: &ProgressDisplay, job: &Job) -> TrainOptions {
         let interrupter = Interrupter::new();
-        let stop = interrupter.clone();
+        let (stop, shown) = (interrupter.clone(), display.clone());
         // If no handler can be set, Ctrl-C ends the program, and the last checkpoint remains.
-        let _ = ctrlc::set_handler(move || stop.stop(Some("Ctrl-C")));
+        let _ = ctrlc::set_handler(move || {
+            if stop.should_stop() {
+                std::process::exit(ENDED_BY_CTRL_C);
+            }
+            stop.stop(Some("Ctrl-C"));
+            shown.stopping();
+        });
         TrainOptions {
             output: Some(self.run_folder().into()),
             resume: self.resume.is_some(),
@@ -247,7 +303,7 @@ impl Args {
             save_steps: self.save_steps,
             interrupter,
             dashboard: self.dashboard,
-            on_event: lines.on_event(),
+            on_event: display.on_event(),
             workers: self.workers,
             broken: if self.skip_broken { BrokenPicture::Skip } else { BrokenPicture::Stop },
             processes: job.processes(),

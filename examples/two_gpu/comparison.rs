@@ -89,6 +89,7 @@ impl Comparison {
             samples: (0..self.batch as u64).map(sample).collect(),
             share: 1.0,
             label_smoothing: 0.0,
+            mixed: None,
         })
     }
 }

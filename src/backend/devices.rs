@@ -4,6 +4,7 @@ use super::BackendName;
 use crate::{Error, Result};
 use burn::prelude::DeviceOps;
 use burn::tensor::backend::{Backend, DeviceId};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,7 +21,8 @@ use std::str::FromStr;
 /// assert!("cpu,gpu:0".parse::<Devices>().is_err());
 /// # Ok::<(), alexnet_vgg::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Devices {
     backend: BackendName,
     /// The number of each, if it has one.
@@ -100,6 +102,20 @@ impl FromStr for Devices {
             return Err(wrong("devices of one kind, all cpu or all gpu"));
         }
         Ok(Self { backend, numbers: named.into_iter().map(|(_, number)| number).collect() })
+    }
+}
+
+impl TryFrom<String> for Devices {
+    type Error = Error;
+
+    fn try_from(names: String) -> Result<Self> {
+        names.parse()
+    }
+}
+
+impl From<Devices> for String {
+    fn from(devices: Devices) -> Self {
+        devices.to_string()
     }
 }
 

@@ -19,4 +19,16 @@ pub struct Batch<B: Backend> {
     pub share: f64,
     /// The fraction of each target that is spread over all classes, 0 to below 1.
     pub label_smoothing: f64,
+    /// The second classes of the examples, if some of them are mixed with others.
+    pub mixed: Option<MixedClasses<B>>,
+}
+
+/// What was mixed into the examples of a batch.
+#[derive(Clone, Debug)]
+pub struct MixedClasses<B: Backend> {
+    /// The second class of each example, `[N]`.
+    pub classes: Tensor<B, 1, Int>,
+    /// The fraction of each example's target that is the class in [`Batch::classes`], `[N]`: 0.5 to 1, and 1 for an
+    /// example into which nothing was mixed.
+    pub shares: Tensor<B, 1>,
 }

@@ -50,6 +50,21 @@ pub(super) fn broadcast_weights<B: AutodiffBackend, N: Trainable<B>>(
     })
 }
 
+/// The weight average of rank 0, if it has one.
+pub(super) fn broadcast_average<B: AutodiffBackend, N: Trainable<B>>(
+    processes: &dyn ProcessGroup,
+    network: &N,
+    average: Option<N>,
+) -> Result<Option<N>> {
+    if processes.world_size() == 1 {
+        return Ok(average);
+    }
+    if processes.bytes_of_rank_0(&[u8::from(average.is_some())])? != [1] {
+        return Ok(None);
+    }
+    broadcast_weights(processes, average.as_ref().unwrap_or(network)).map(Some)
+}
+
 /// The network of rank 0. `state` and `sgd` become those of rank 0, too.
 pub(super) fn broadcast_run<B: AutodiffBackend, N: Trainable<B>>(
     processes: &dyn ProcessGroup,

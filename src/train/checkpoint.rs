@@ -1,6 +1,6 @@
 //! The checkpoint files of a run. A checkpoint is one file with everything: weights, velocities, state and history.
 //!
-//! It is a safetensors file with the tensors `model.*`, `velocity.*` and, at the end, `sha256`, the hash of all bytes
+//! It is a safetensors file with the tensors `model.*`, `average.*` (with a weight average), `velocity.*` and, at the end, `sha256`, the hash of all bytes
 //! before it. It is written under another name and then renamed, and the previous checkpoint is kept. Whenever a run
 //! is killed, one of the two is therefore complete, and a damaged one is recognized. (burn-train writes model,
 //! optimizer and scheduler into separate files, overwriting the old ones.)

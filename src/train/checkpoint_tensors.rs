@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint: a network's values and the optimizer's velocities.
+//! The tensors of a checkpoint: a network's values, their average, and the optimizer's velocities.
 
 use super::Trainable;
 use super::checkpoint::{Checkpoints, Entry};
@@ -6,18 +6,24 @@ use super::run_state::RunState;
 use super::setting::expect_setting;
 use super::sgd::Sgd;
 use crate::backend;
+use crate::models::{Network, Parameter};
 use crate::weights::Weights;
 use crate::{Error, Result};
 use alexnet_vgg_core::atomic_file;
 use burn::tensor::Tensor;
 use burn::tensor::TensorData;
 use burn::tensor::backend::AutodiffBackend;
+use std::ops::Range;
 use std::path::Path;
+
+/// The beginning of the names of the average's tensors.
+const AVERAGE: &str = "average.";
 
 /// Writes a checkpoint.
 pub(super) fn save<B: AutodiffBackend, N: Trainable<B>>(
     checkpoints: &Checkpoints,
     network: &N,
+    average: Option<&Network<B::InnerBackend>>,
     sgd: &Sgd<B::InnerBackend>,
     state: &RunState,
 ) -> Result<()> {
@@ -28,6 +34,14 @@ pub(super) fn save<B: AutodiffBackend, N: Trainable<B>>(
             shape: parameter.shape.clone(),
             values: Box::new(move |write| {
                 parameter.row_chunks().try_for_each(|rows| write(&network.values(parameter, rows)?))
+            }),
+        });
+        let Some(average) = average else { continue };
+        entries.push(Entry {
+            name: average_name(&parameter.key),
+            shape: parameter.shape.clone(),
+            values: Box::new(move |write| {
+                parameter.row_chunks().try_for_each(|rows| write(&average.values(parameter, rows)?))
             }),
         });
     }
@@ -77,6 +91,20 @@ pub(super) fn load<B: AutodiffBackend, N: Trainable<B>>(
     Ok(network)
 }
 
+/// The average of a checkpoint as a network like `like`; `None` if it has none.
+pub(super) fn load_average<B: AutodiffBackend, N: Trainable<B>>(
+    tensors: &Weights,
+    like: &N,
+) -> Result<Option<N>> {
+    if !tensors.tensors().any(|tensor| tensor.name.starts_with(AVERAGE)) {
+        return Ok(None);
+    }
+    let values = &mut |parameter: &Parameter, rows: Range<usize>| {
+        tensors.values_of_rows(&average_name(&parameter.key), rows)
+    };
+    like.with_values(values).map(Some)
+}
+
 /// Replaces a text file in one step.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
     atomic_file::replace(path, |out| out.write_all(text.as_bytes()).map_err(Error::io(path)))
@@ -84,6 +112,10 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
 
 fn model_name(key: &str) -> String {
     format!("model.{key}")
+}
+
+fn average_name(key: &str) -> String {
+    format!("{AVERAGE}{key}")
 }
 
 fn velocity_name(key: &str) -> String {

@@ -1,25 +1,36 @@
 //! Keeps the networks of all processes the same, and checks that they are.
 
-use super::Trainable;
 use super::train_loop::Trainer;
+use super::{Evaluate, Trainable};
 use crate::backend;
 use crate::{Error, Result};
-use burn::tensor::backend::AutodiffBackend;
+use burn::module::RunningState;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 
 impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
-    /// All processes take the running statistics of rank 0, which are the ones that are saved: each process's
-    /// batch norms have seen its own examples only.
+    /// All processes take the running statistics of rank 0, which are the ones that are saved, and their average: each
+    /// process's batch norms have seen its own examples only.
     pub fn broadcast_statistics(&self, network: &N) -> Result<()> {
         if self.processes.world_size() == 1 {
             return Ok(());
         }
-        for running in network.running_statistics() {
+        self.broadcast_running(network.running_statistics())?;
+        match &self.average {
+            Some(average) => self.broadcast_running(average.running_statistics()),
+            None => Ok(()),
+        }
+    }
+
+    fn broadcast_running<C: Backend>(&self, all: Vec<&RunningState<Tensor<C, 1>>>) -> Result<()> {
+        for running in all {
             let tensor = running.value_sync();
             let (shape, device) = (tensor.dims(), tensor.device());
             let mut values: Vec<f32> = backend::read(tensor)?.iter().collect();
             self.processes.broadcast(&mut values)?;
             running.update(Tensor::from_data(TensorData::new(values, shape), &device));
+            // Mapping over a module takes the value as it is.
+            running.value_sync();
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::all_reduce::{GradientAllReduce, put_gradients, take_gradients};
 use super::processes::ProcessGroup;
 use super::segment::Segment;
 use super::segmented_backward::SegmentedPass;
-use super::step::{ConfirmForward, LocalMicroBatch, Output, cross_entropy, dropout_masks};
+use super::step::{ConfirmForward, LocalMicroBatch, Output, dropout_masks};
 use super::{Batch, gradients};
 use crate::Result;
 use crate::models::Network;
@@ -170,11 +170,8 @@ impl DataParallel {
 fn loss_and_gradient<B: AutodiffBackend>(
     (batch, logits): (Batch<B>, Tensor<B::InnerBackend, 2>),
 ) -> (Output<B>, Option<Tensor<B::InnerBackend, 2>>) {
-    let classes = batch.classes.clone();
-    let device = logits.device();
-    let loss = Segment::<B, 2, 1>::forward(logits.clone(), true, |logits| {
-        cross_entropy(logits, classes, batch.label_smoothing)
-    });
+    let (targets, device) = (batch.targets(), logits.device());
+    let loss = Segment::<B, 2, 1>::forward(logits.clone(), true, |logits| targets.loss(logits));
     let output = ClassificationOutput::new(loss.output(), logits, batch.classes.inner());
     (output, loss.backward(Tensor::full([1], batch.share, &device)).1)
 }

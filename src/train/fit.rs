@@ -1,6 +1,6 @@
 //! `fit`: from a network, a recipe and data to a trained network.
 
-use super::broadcast_state::{broadcast_run, expect_same_run};
+use super::broadcast_state::{broadcast_average, broadcast_run, expect_same_run};
 use super::checkpoint::Checkpoints;
 use super::history::History;
 use super::options::{Event, TrainOptions};
@@ -13,6 +13,7 @@ use super::saving::METRICS;
 use super::setting::expect_setting;
 use super::sgd::Sgd;
 use super::strategy::launch;
+use super::tensorboard::EventLog;
 use super::train_classifier::{self, ClassifierTask};
 use super::train_loop::Trainer;
 use super::{Evaluate, Examples, Loader, LoaderOptions, Recipe, Trainable, checkpoint_tensors};
@@ -68,11 +69,16 @@ pub fn fit<B: AutodiffBackend, N: Trainable<B>>(
 
     let is_resumed = options.output.as_ref().is_some_and(|output| Checkpoints::new(output).exist());
     let is_resumed = processes.bytes_of_rank_0(&[u8::from(is_resumed)])? == [1];
-    // A checkpoint of the whole network means that the classifier's own run is over.
-    match recipe.head.as_ref().filter(|_| !is_resumed || recipe.epochs == 0) {
+    match recipe.head.as_ref().filter(|_| !continues_whole_network(recipe, is_resumed)) {
         Some(head) => fit_classifier_first(network, head, recipe, data, options),
         None => launch(prepare(network, recipe, data, &options)?, &options),
     }
+}
+
+/// Whether all weights come from the checkpoint, if there is one of the whole network: it means that the classifier's own
+/// run is over. If only the classifier is trained, its run needs the network that it began with.
+pub(super) fn continues_whole_network(recipe: &Recipe, has_checkpoint: bool) -> bool {
+    has_checkpoint && (recipe.head.is_none() || recipe.epochs > 0)
 }
 
 /// Trains the classifier by the recipe `head`, and then the whole network, if the recipe has epochs for that.
@@ -136,9 +142,12 @@ fn prepare<B: AutodiffBackend, N: Trainable<B>>(
 ) -> Result<(N, Trainer<B, N>)> {
     let processes = &options.processes;
     let opened = open(network, recipe, data, options);
-    let (network, mut trainer) = processes.expect_all_ok(opened)?;
+    let (network, average, mut trainer) = processes.expect_all_ok(opened)?;
     let network = broadcast_run(&**processes, network, &mut trainer.state, &mut trainer.sgd)?;
-    let network = network.freeze_where(&|key| recipe.rate_of(key) == 0.0);
+    let average = broadcast_average(&**processes, &network, average)?;
+    let is_frozen = &|key: &str| recipe.rate_of(key) == 0.0;
+    let network = network.freeze_where(is_frozen);
+    trainer.average = average.map(|average| average.freeze_where(is_frozen).valid());
     let mut factors = HashMap::new();
     for trainable in network.trainable_parameters() {
         let factor = recipe.rate_of(&trainable.parameter.key);
@@ -148,13 +157,13 @@ fn prepare<B: AutodiffBackend, N: Trainable<B>>(
     Ok((network, trainer))
 }
 
-/// What this process has by itself: only rank 0 opens the checkpoint.
+/// What this process has by itself, with the weight average of a checkpoint: only rank 0 opens it.
 fn open<B: AutodiffBackend, N: Trainable<B>>(
     network: N,
     recipe: &Recipe,
     data: &Data,
     options: &TrainOptions,
-) -> Result<(N, Trainer<B, N>)> {
+) -> Result<(N, Option<N>, Trainer<B, N>)> {
     let checkpoints = options.output.as_ref().map(Checkpoints::new);
     let earlier = checkpoints.as_ref().and_then(Checkpoints::last);
     if let Some(earlier) = earlier.filter(|_| !options.resume) {
@@ -166,6 +175,7 @@ fn open<B: AutodiffBackend, N: Trainable<B>>(
     }
     let saved = checkpoints.as_ref().map(Checkpoints::open).transpose()?.flatten();
     let mut trainer = new_trainer(&network, recipe, data, options, checkpoints)?;
+    let mut average = None;
     let network = match saved {
         None => network,
         Some((checkpoint, damage)) => {
@@ -177,15 +187,18 @@ fn open<B: AutodiffBackend, N: Trainable<B>>(
             trainer.state = checkpoint.state;
             // The number of epochs may have changed: see `Recipe::differences`.
             trainer.state.recipe.epochs = recipe.epochs;
-            trainer.best = trainer.load_best(&loaded)?;
+            average = checkpoint_tensors::load_average(&checkpoint.tensors, &loaded)?;
+            trainer.best = trainer.load_best(average.as_ref().unwrap_or(&loaded))?;
             loaded
         }
     };
     if let Some(checkpoints) = &trainer.checkpoints {
         let path = checkpoints.folder().join("recipe.toml");
         checkpoint_tensors::write_text(&path, &recipe.to_toml()?)?;
+        let RunState { steps, history, .. } = &trainer.state;
+        trainer.log = Some(EventLog::open(checkpoints.folder(), *steps, history)?);
     }
-    Ok((network, trainer))
+    Ok((network, average, trainer))
 }
 
 fn new_trainer<B: AutodiffBackend, N: Trainable<B>>(
@@ -206,8 +219,10 @@ fn new_trainer<B: AutodiffBackend, N: Trainable<B>>(
         train: Loader::new(data.train.clone(), training, &device)?,
         valid: Loader::new(data.valid.clone(), validation, &device)?,
         sgd: Sgd::new(recipe.optimizer, HashMap::new()),
+        average: None,
         best: None,
         checkpoints,
+        log: None,
         on_event: options.on_event.clone(),
         interrupter: options.interrupter.clone(),
         dashboard: options.shows_dashboard(),

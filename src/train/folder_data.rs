@@ -36,11 +36,11 @@ impl FolderLists {
             Some(count) => train.limit_per_class(count, seed)?,
             None => train,
         };
-        let stored = match &folder.weights {
-            Some(path) => Weights::open(path)?.preset()?,
-            None => None,
+        let of_weights = match &folder.weights {
+            Some(path) if folder.preset.is_none() => Weights::open(path)?.preset()?,
+            _ => None,
         };
-        Ok(Self { train, valid, preset: folder.preset(stored)?, notes })
+        Ok(Self { train, valid, preset: folder.preset_at_input(of_weights)?, notes })
     }
 }
 

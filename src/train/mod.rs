@@ -57,16 +57,17 @@
 //! - `data`: pictures, their order, the loader; `examples`, `batch`: what it loads.
 //! - `run_data`, `options`, `outcome`, `history`: the input and the result of a run.
 //! - `fit`: one run; `devices`: on several devices; `train_on_folder`: with everything around it,
-//!   which is `folder_options`, `folder_data`, `folder_network`, `run_summary`, `run_reports`.
+//!   which is `folder_options`, `folder_data`, `folder_network`, `run_summary`, `run_reports`; `stored_run`: the same run again.
 //! - `train_loop`, `optimizer_step`, `validation`, `saving`, `consistency`: the trainer; `strategy`: how burn-train runs it;
 //!   `images_per_second`, `silent_renderer`: for burn-train's metrics.
-//! - `trainable`: what can be trained; `step`: forward and backward; `two_gpu`: the same on two devices; `segment`,
+//! - `trainable`: what can be trained; `weight_average`: its average; `step`: forward and backward; `targets`: the loss; `two_gpu`: the same on two devices; `segment`,
 //!   `segmented_backward`: the same in segments; `gradients`: accumulated and clipped; `nonfinite_origin`: where a NaN
 //!   comes from.
 //! - `processes`: several processes; `data_parallel`, `all_reduce`, `sync_batch_norm`, `consensus`, `broadcast_state`:
 //!   how they train together; `replica`: copies of a network.
 //! - `train_classifier`, `cached_features`: the classifier by itself, on features that are computed once.
-//! - `run_state`, `totals`, `checkpoint`, `checkpoint_tensors`, `output_lock`: a run on disk.
+//! - `run_state`, `totals`, `checkpoint`, `checkpoint_tensors`, `output_lock`: a run on disk; `tensorboard`: its curves for
+//!   TensorBoard.
 
 mod all_reduce;
 mod batch;
@@ -113,8 +114,11 @@ mod setting;
 mod sgd;
 mod silent_renderer;
 mod step;
+mod stored_run;
 mod strategy;
 mod sync_batch_norm;
+mod targets;
+mod tensorboard;
 mod totals;
 mod train_classifier;
 mod train_folder_on;
@@ -124,11 +128,12 @@ mod trainable;
 mod training_record;
 mod two_gpu;
 mod validation;
+mod weight_average;
 
-pub use batch::Batch;
+pub use batch::{Batch, MixedClasses};
 pub use data::{
-    BrokenPicture, CsvOptions, Loader, LoaderOptions, MicroBatch, MicroBatches, Order, PictureList,
-    Pictures, Shard,
+    BrokenPicture, CsvOptions, Loader, LoaderOptions, MicroBatch, MicroBatches, Mix, Mixing, Order,
+    PictureList, Pictures, Shard,
 };
 pub use devices::fit_on;
 pub use examples::Examples;
@@ -143,6 +148,7 @@ pub use run_data::Data;
 pub use run_summary::RunSummary;
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig, UpdateRule};
+pub use stored_run::StoredRun;
 pub use train_folder_on::{RunResult, train_folder_on};
 pub use train_on_folder::train_on_folder;
 pub use trainable::{Evaluate, ReadRows, Trainable};

@@ -122,7 +122,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
             self.expect_finite(gradients::clip(network, &mut gradients, norm, max_norm))?;
         }
         *network = self.sgd.step(rate, network.take(), gradients);
-        Ok(())
+        self.update_average(network)
     }
 
     /// The norm as rank 0 computes it: on another processor it may differ in the last bit.

@@ -114,6 +114,8 @@ pub enum Event<'a> {
     TrainingClassifier,
     /// An optimizer step is done.
     Step(Progress),
+    /// All steps of an epoch are done, and the network is being validated.
+    Validating,
     /// An epoch is finished, and validated.
     EpochFinished(&'a History),
     /// A checkpoint was written to this file.

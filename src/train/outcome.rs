@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 
 /// The result of a training run.
 pub struct Outcome<B: Backend> {
-    /// The network after the last step.
+    /// The network after the last step, or the average of its weights: see [`Recipe::ema_decay`](super::Recipe::ema_decay).
     pub last: Network<B>,
     /// The network after the epoch with the best validation scores, or the last one if no epoch was
     /// finished. With several processes, only rank 0 has the best one.

@@ -3,7 +3,7 @@
 use super::schedule::Schedule;
 use super::setting::expect_setting;
 use super::sgd::SgdConfig;
-use super::{BrokenPicture, LoaderOptions, Order};
+use super::{BrokenPicture, LoaderOptions, Mix, Mixing, Order};
 use crate::models::{NetworkConfig, VggInit};
 use crate::vision::augment::Augmentation;
 use crate::{Error, Result};
@@ -63,6 +63,19 @@ pub struct Recipe {
     pub initialization: Option<Initialization>,
     /// The augmentation of the training pictures.
     pub augmentation: RecipeAugmentation,
+    /// Mixup: each training picture is mixed with another of its batch, and its target likewise, before
+    /// [`label_smoothing`](Self::label_smoothing). A [`head`](Self::head) mixes features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<Mix>,
+    /// CutMix: into each training picture, a rectangle of another one is pasted, and its target is mixed by area. With
+    /// [`mixup`](Self::mixup), each picture draws one of the two, each with a chance of a half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<Mix>,
+    /// The decay of an exponential moving average of the weights (EMA), above 0 and below 1: after each step,
+    /// `average <- decay average + (1 - decay) weights`, where batch norm's running statistics count as weights. It begins
+    /// with the weights after the first step. The average is what is validated, and it is the best and the last network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// The optimizer.
     pub optimizer: SgdConfig,
     /// The learning rate schedule.
@@ -206,6 +219,11 @@ impl Recipe {
         if let Some(norm) = self.clip_norm {
             expect_setting("largest norm of the gradients", positive(norm), "above 0", norm)?;
         }
+        if let Some(decay) = self.ema_decay {
+            let fits = decay > 0.0 && decay < 1.0;
+            expect_setting("decay of the weight average", fits, "above 0, below 1", decay)?;
+        }
+        self.mixing().validate()?;
         expect_setting("early stop", self.early_stop != Some(0), "at least 1 epoch", 0)?;
         for (layer, &factor) in &self.rates {
             let fits = factor.is_finite() && factor >= 0.0;
@@ -258,6 +276,7 @@ impl Recipe {
             seed: self.seed,
             workers,
             broken,
+            mixing: self.mixing(),
             ..LoaderOptions::default()
         }
     }
@@ -268,8 +287,13 @@ impl Recipe {
             batch: self.batch.div_ceil(self.micro_batches),
             micro_batches: 1,
             order: Order::InOrder,
+            mixing: Mixing::default(),
             ..self.training_loader(workers, broken)
         }
+    }
+
+    fn mixing(&self) -> Mixing {
+        Mixing { mixup: self.mixup, cutmix: self.cutmix }
     }
 
     /// The factor on the learning rate of the parameter with this key.

@@ -12,9 +12,13 @@ impl Recipe {
         Self { name: String::new(), sources: BTreeMap::new(), epochs, head, ..self.clone() }
     }
 
-    /// How this recipe differs from another one, a line for each setting; `was` introduces the other's value. Names
-    /// and sources are not compared, nor is the number of epochs unless the schedule depends on it.
-    pub(super) fn differences(&self, other: &Self, was: &str) -> Result<Vec<String>> {
+    /// How this recipe differs from another one, a line for each setting, such as `rate: 0.02, was 0.01`; `was`
+    /// introduces the other's value. Names and sources are not compared, nor is the number of epochs unless the schedule
+    /// depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a recipe that TOML cannot express.
+    pub fn differences(&self, other: &Self, was: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let comparable = |recipe: &Self| {
             toml::Value::try_from(recipe.comparable()).map_err(|error| Error::Setting {

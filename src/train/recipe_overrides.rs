@@ -1,6 +1,6 @@
 //! Changes to a recipe, as a command line makes them.
 
-use super::{Order, Recipe, RecipeAugmentation};
+use super::{Mix, Order, Recipe, RecipeAugmentation};
 use crate::Result;
 
 /// Settings that replace those of a [`Recipe`]. The default changes nothing.
@@ -18,6 +18,12 @@ pub struct RecipeOverrides {
     pub seed: Option<u64>,
     /// The name of an augmentation, or `none`.
     pub augmentation: Option<String>,
+    /// The alpha of mixup, for all pictures: see [`Recipe::mixup`].
+    pub mixup: Option<f64>,
+    /// The alpha of CutMix, for all pictures: see [`Recipe::cutmix`].
+    pub cutmix: Option<f64>,
+    /// The decay of the weight average: see [`Recipe::ema_decay`].
+    pub ema_decay: Option<f64>,
     /// Layers to freeze, such as `features` or `features.0`. If they include `features` and the recipe has a
     /// [`head`](Recipe::head), only the classifier is trained, on features that are computed once.
     pub freeze: Vec<String>,
@@ -67,6 +73,9 @@ impl RecipeOverrides {
         if let Some(name) = &self.augmentation {
             recipe.augmentation = RecipeAugmentation::Named(name.clone());
         }
+        recipe.mixup = self.mixup.map(Mix::new).or(recipe.mixup);
+        recipe.cutmix = self.cutmix.map(Mix::new).or(recipe.cutmix);
+        recipe.ema_decay = self.ema_decay.or(recipe.ema_decay);
         recipe.synchronized_batch_norm |= self.synchronized_batch_norm;
         if self.balanced {
             recipe.order = Order::Balanced;

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 const BEST: &str = "best.safetensors";
 const LAST: &str = "last.safetensors";
+/// The last weights themselves, if `last.safetensors` has their average.
+const UNAVERAGED: &str = "unaveraged.safetensors";
 pub(super) const METRICS: &str = "metrics.csv";
 
 impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
@@ -32,8 +34,23 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         // A checkpoint must not refer to a best network that does not exist.
         let saved = if best_is_saved { self.save(network) } else { Ok(()) };
         self.processes.expect_all_ok(saved)?;
+        self.log_epoch();
         (self.on_event)(Event::EpochFinished(&self.state.history));
         Ok(())
+    }
+
+    /// Adds the epoch to the log for TensorBoard.
+    fn log_epoch(&mut self) {
+        let history = &self.state.history;
+        let Some((log, last)) = self.log.as_mut().zip(history.epochs.last()) else { return };
+        // The repaired log has the epoch already.
+        let logged = match log.is_broken() {
+            true => log.repair(self.state.steps, history),
+            false => log.epoch(last),
+        };
+        if let Err(error) = logged {
+            (self.on_event)(Event::SaveFailed(&error));
+        }
     }
 
     fn best_or(&self, network: &N) -> Result<Network<B::InnerBackend>> {
@@ -43,7 +60,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     /// The network as it is saved, with the scores of an epoch if its weights are those of the end of it.
     fn recorded(&self, network: &N, epoch: Option<&Epoch>) -> Result<Network<B::InnerBackend>> {
         let pictures = self.valid.examples().classes().len();
-        with_record(network.valid().to_network()?, &self.state.recipe, epoch, pictures)
+        with_record(self.evaluated(network).to_network()?, &self.state.recipe, epoch, pictures)
     }
 
     /// The last epoch, unless steps were made after it.
@@ -79,13 +96,16 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     }
 
     fn write_checkpoint(&self, checkpoints: &Checkpoints, network: &N) -> Result<()> {
-        let saved = checkpoint_tensors::save(checkpoints, network, &self.sgd, &self.state);
+        let average = self.average.as_ref().map(N::InnerModule::to_network).transpose()?;
+        let average = average.as_ref();
+        let saved = checkpoint_tensors::save(checkpoints, network, average, &self.sgd, &self.state);
         self.expect_finite(saved)
     }
 
     /// Ends the run in all processes: everything is saved, and all know what any of them skipped.
     pub fn finish_all(&mut self, network: &N) -> Result<()> {
-        self.processes.expect_all_ok(self.finish(network))?;
+        let finished = self.finish(network);
+        self.processes.expect_all_ok(finished)?;
         let own: Vec<_> = self.train.skipped().into_iter().chain(self.valid.skipped()).collect();
         // Text always has a JSON form. What another process sent may be anything, and is ignored then.
         let all = self.processes.all_gather(&serde_json::to_vec(&own).unwrap_or_default())?;
@@ -95,7 +115,10 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     }
 
     /// Writes everything at the end of a run. Each file is tried, whether or not another one failed.
-    fn finish(&self, network: &N) -> Result<()> {
+    fn finish(&mut self, network: &N) -> Result<()> {
+        let (steps, history) = (self.state.steps, &self.state.history);
+        let log = self.log.as_mut().filter(|log| log.is_broken());
+        let logged = log.map_or(Ok(()), |log| log.repair(steps, history));
         let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
         let file = |name| checkpoints.folder().join(name);
         let saved = self.write_checkpoint(checkpoints, network);
@@ -104,9 +127,13 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         }
         let last = self.recorded(network, self.epoch_of_last_weights());
         let last = last.and_then(|last| last.save(file(LAST)));
+        let unaveraged = match &self.average {
+            Some(_) => network.valid().to_network().and_then(|own| own.save(file(UNAVERAGED))),
+            None => Ok(()),
+        };
         let best = self.best_or(network).and_then(|best| best.save(file(BEST)));
         let metrics = self.state.history.save_csv(file(METRICS));
-        saved.and(last).and(best).and(metrics)
+        saved.and(last).and(unaveraged).and(best).and(metrics).and(logged)
     }
 
     /// The best network of a resumed run. If its file cannot be read, that is reported, and the current

@@ -164,7 +164,7 @@ impl SgdConfig {
 }
 
 /// Whether burn gives access to the memory of a tensor, as the backend Flex does, and its values are f32.
-fn is_in_memory<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
+pub(super) fn is_in_memory<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     let device = tensor.device();
     let is_flex = (&device as &dyn Any).is::<burn_flex::FlexDevice>();
     is_flex && tensor.dtype() == DType::F32

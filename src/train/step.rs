@@ -1,14 +1,13 @@
 //! A network as a model that burn can train: a training step and an evaluation step.
 
 use super::Batch;
+use super::targets::cross_entropy;
 use crate::Result;
 use crate::models::Network;
 use crate::vision::augment::Sample;
 use alexnet_vgg_core::internal::dropout_mask;
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use std::ops::Range;
 
@@ -54,9 +53,10 @@ pub(super) fn training_step<B: AutodiffBackend>(
     network: &Network<B>,
     batch: Batch<B>,
 ) -> Result<TrainOutput<Output<B>>> {
-    let Batch { images, classes, samples, share, label_smoothing } = batch;
+    let targets = batch.targets();
+    let Batch { images, classes, samples, share, .. } = batch;
     let logits = network.forward_with_masks(images, &dropout_masks(&samples))?;
-    let loss = cross_entropy(logits.clone(), classes.clone(), label_smoothing);
+    let loss = targets.loss(logits.clone());
     let output = ClassificationOutput::new(loss.clone().inner(), logits.inner(), classes.inner());
     let gradients = GradientsParams::from_grads((loss * share).backward(), network);
     Ok(TrainOutput { grads: gradients, item: output })
@@ -84,16 +84,4 @@ pub(super) fn evaluation_step<B: Backend>(
     let logits = network.try_forward(batch.images)?;
     let loss = cross_entropy(logits.clone(), batch.classes.clone(), 0.0);
     Ok(ClassificationOutput::new(loss, logits, batch.classes))
-}
-
-/// The mean over the batch, in nats. `label_smoothing` is the fraction of each target that is spread over all
-/// classes.
-pub(super) fn cross_entropy<B: Backend>(
-    logits: Tensor<B, 2>,
-    classes: Tensor<B, 1, Int>,
-    label_smoothing: f64,
-) -> Tensor<B, 1> {
-    let smoothing = (label_smoothing > 0.0).then_some(label_smoothing as f32);
-    let device = logits.device();
-    CrossEntropyLossConfig::new().with_smoothing(smoothing).init(&device).forward(logits, classes)
 }

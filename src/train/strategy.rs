@@ -66,6 +66,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> TrainLoop<B, N> {
         let last = last.to_network()?;
         let mut locked = self.lock();
         let (trainer, ended) = &mut *locked;
+        let last = trainer.average.take().map_or(Ok(last), |average| average.to_network())?;
         let stop_reason = std::mem::replace(ended, Ok(StopReason::Interrupted))?;
         let best = trainer.best.take().unwrap_or_else(|| last.clone());
         let history = trainer.state.history.clone();

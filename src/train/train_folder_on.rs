@@ -4,7 +4,7 @@ use super::folder_options::FolderOptions;
 use super::history::History;
 use super::options::TrainOptions;
 use super::outcome::StopReason;
-use super::train_on_folder::train_on_folder;
+use super::train_on_folder::train_named;
 use crate::Result;
 use crate::backend::{BackendName, Job};
 use burn::tensor::backend::Backend;
@@ -21,12 +21,12 @@ pub struct RunResult {
     pub skipped: Vec<(String, String)>,
 }
 
-/// [`train_on_folder`] on the default device of a backend, or on the
+/// [`train_on_folder`](super::train_on_folder) on the default device of a backend, or on the
 /// [devices](FolderOptions::devices) of one.
 ///
 /// # Errors
 /// [`Error::Backend`](crate::Error::Backend) if the backend is not compiled in or has no device on this
-/// machine, and as for [`train_on_folder`].
+/// machine, and as for [`train_on_folder`](super::train_on_folder).
 pub fn train_folder_on(
     backend: BackendName,
     data: impl AsRef<Path>,
@@ -43,16 +43,16 @@ fn train_on(
     folder: &FolderOptions,
     options: TrainOptions,
 ) -> Result<RunResult> {
-    struct Train<'a>(&'a Path, &'a FolderOptions, TrainOptions);
+    struct Train<'a>(BackendName, &'a Path, &'a FolderOptions, TrainOptions);
     impl Job for Train<'_> {
         type Output = RunResult;
 
         fn run<B: Backend>(self, device: &B::Device) -> Result<RunResult> {
-            let Self(data, folder, options) = self;
-            let outcome = train_on_folder::<B>(data, folder, options, device)?;
+            let Self(backend, data, folder, options) = self;
+            let outcome = train_named::<B>(data, folder, options, device, Some(backend))?;
             let (history, stop_reason) = (outcome.history, outcome.stop_reason);
             Ok(RunResult { history, stop_reason, skipped: outcome.skipped })
         }
     }
-    backend.run(Train(data, folder, options))
+    backend.run(Train(backend, data, folder, options))
 }

@@ -3,6 +3,7 @@
 use super::checkpoint::Checkpoints;
 use super::consensus::RankStatus;
 use super::data_parallel::{DataParallel, GradientSync};
+use super::history::Scores;
 use super::options::{Event, Progress};
 use super::outcome::StopReason;
 use super::processes::ProcessGroup;
@@ -10,6 +11,7 @@ use super::run_state::RunState;
 use super::setting::expect_setting;
 use super::sgd::Sgd;
 use super::step::Output;
+use super::tensorboard::EventLog;
 use super::totals::EpochTotals;
 use super::{Loader, MicroBatches, Trainable};
 use crate::backend;
@@ -17,6 +19,7 @@ use crate::models::Network;
 use crate::{Error, Result};
 use burn::data::dataloader::Progress as ItemProgress;
 use burn::lr_scheduler::constant::ConstantLr;
+use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::train::{
     ClassificationOutput, EventProcessorTraining, Interrupter, LearnerEvent,
@@ -28,13 +31,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Everything that a run needs, except the network.
-pub(super) struct Trainer<B: AutodiffBackend, N> {
+pub(super) struct Trainer<B: AutodiffBackend, N: AutodiffModule<B>> {
     pub processes: Arc<dyn ProcessGroup>,
     pub train: Loader<B>,
     pub valid: Loader<B::InnerBackend>,
     pub sgd: Sgd<B::InnerBackend>,
+    /// The weight average, after the first step of a recipe that has one.
+    pub average: Option<N::InnerModule>,
     pub best: Option<Network<B::InnerBackend>>,
     pub checkpoints: Option<Checkpoints>,
+    pub log: Option<EventLog>,
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
     pub interrupter: Interrupter,
     pub dashboard: bool,
@@ -69,7 +75,8 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
             let continues = trained.or_else(|error| self.save_after_error(network, error))?;
             let scores = if continues {
                 self.broadcast_statistics(network)?;
-                self.validate(&network.valid(), processor)?
+                (self.on_event)(Event::Validating);
+                self.validate(&self.evaluated(network), processor)?
             } else {
                 None
             };
@@ -165,7 +172,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         }
         self.state.batch += 1;
         if has_examples {
-            self.report_step(result.outputs, processor);
+            self.report_step(result.status.totals.scores(), result.outputs, processor);
         }
         Ok(())
     }
@@ -205,8 +212,13 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         })
     }
 
-    /// Reports a step to burn-train's metrics and to `on_event`.
-    fn report_step(&mut self, outputs: Vec<Output<B>>, processor: &mut Processor<B, N>) {
+    /// Reports a step to burn-train's metrics, to TensorBoard and to `on_event`.
+    fn report_step(
+        &mut self,
+        batch: Scores,
+        outputs: Vec<Output<B>>,
+        processor: &mut Processor<B, N>,
+    ) {
         let state = &self.state;
         let (epoch, epochs, rate) = (state.epoch() + 1, state.recipe.epochs, state.totals.rate);
         let examples = self.train.examples().classes().len();
@@ -221,7 +233,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         let scores = state.totals.scores();
         let steps_left = (epochs - state.epoch()) as u64 * batches - state.batch.min(batches);
         let per_step = state.totals.seconds / state.batch.max(1) as f64;
-        (self.on_event)(Event::Step(Progress {
+        let progress = Progress {
             epoch,
             epochs,
             batch: state.batch,
@@ -232,7 +244,11 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
             images_per_second: state.totals.images_per_second(),
             remaining: Duration::try_from_secs_f64(steps_left as f64 * per_step)
                 .unwrap_or_default(),
-        }));
+        };
+        if let Some(log) = &mut self.log {
+            log.step(state.steps, batch.loss, batch.top1, &progress);
+        }
+        (self.on_event)(Event::Step(progress));
     }
 }
 

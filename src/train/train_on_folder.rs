@@ -1,7 +1,8 @@
 //! `train_on_folder`: from a folder of pictures to a trained network and its reports.
 
+use super::checkpoint::Checkpoints;
 use super::devices::fit_on;
-use super::fit::{expect_checkpoint, fit};
+use super::fit::{continues_whole_network, expect_checkpoint, fit};
 use super::folder_data::{FolderLists, use_colors_of};
 use super::folder_network::initial_network;
 use super::folder_options::FolderOptions;
@@ -11,7 +12,9 @@ use super::recipe::Recipe;
 use super::run_data::Data;
 use super::run_reports::write_reports;
 use super::run_summary::RunSummary;
+use super::stored_run::StoredRun;
 use super::{PictureList, Pictures};
+use crate::backend::BackendName;
 use crate::models::{Network, TwoGpuNetwork};
 use crate::vision::Labels;
 use crate::vision::augment::Augmentation;
@@ -25,9 +28,8 @@ use std::sync::Arc;
 ///
 /// - The pictures are preprocessed as the weights need it, or as for ImageNet, at the size of the input.
 /// - An augmentation that shifts principal colors uses those of the training set, which are computed once for a run.
-/// - With [`resume`](TrainOptions::resume) there must be a checkpoint in [`output`](TrainOptions::output). Everything
-/// - The pictures are preprocessed as the weights require, or else as for ImageNet, at the size of
-///   the input.
+/// - With [`resume`](TrainOptions::resume) there must be a checkpoint in [`output`](TrainOptions::output), of a run that
+///   began with the same pictures and options. [`StoredRun`] reads them from the folder.
 /// - At the end, `output` also contains `curves.svg` and, unless the run was interrupted, `confusion.svg`: the
 ///   confusion matrix of the best network on the validation set.
 ///
@@ -55,15 +57,29 @@ pub fn train_on_folder<B: Backend>(
     options: TrainOptions,
     device: &B::Device,
 ) -> Result<Outcome<B>> {
+    train_named(data.as_ref(), folder, options, device, None)
+}
+
+/// [`train_on_folder`], which stores the name of the backend, if it has one.
+pub(super) fn train_named<B: Backend>(
+    data: &Path,
+    folder: &FolderOptions,
+    options: TrainOptions,
+    device: &B::Device,
+    backend: Option<BackendName>,
+) -> Result<Outcome<B>> {
     let processes = options.processes.clone();
-    let opened = expect_startable(data.as_ref(), &options)
-        .and_then(|()| FolderLists::open(data.as_ref(), folder));
+    let opened = expect_startable(data, &options).and_then(|()| FolderLists::open(data, folder));
     let lists = processes.expect_all_ok(opened)?;
+    let stored = FolderOptions { preset: Some(lists.preset.clone()), ..folder.clone() };
+    let stored = StoredRun { data: data.into(), backend, options: stored }.with_absolute_paths();
+    let options = stored.stored_by(options);
     if processes.rank() == 0 {
         lists.notes.iter().for_each(|note| (options.on_event)(Event::DataNote(note)));
     }
     let recipe = use_colors_of(&lists.train, folder, &options)?;
     let labels = Labels::new(lists.train.labels().to_vec());
+    let folder = &without_needless_weights(folder, &options)?;
     let network = initial_network::<Autodiff<B>>(folder, &recipe, &labels, &options, device);
     let network = processes.expect_all_ok(network)?;
     let metadata = network.metadata().clone().with_preset(lists.preset.clone());
@@ -95,6 +111,20 @@ fn expect_startable(data: &Path, options: &TrainOptions) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The options without the weights that the run began with, if all weights come from its checkpoint: the file may be gone.
+fn without_needless_weights(
+    folder: &FolderOptions,
+    options: &TrainOptions,
+) -> Result<FolderOptions> {
+    let exists =
+        options.resume && options.output.as_ref().is_some_and(|it| Checkpoints::new(it).exist());
+    // Rank 0 decides: the others have no checkpoints.
+    let exists = options.processes.bytes_of_rank_0(&[u8::from(exists)])? == [1];
+    let weights = folder.weights.clone();
+    let weights = weights.filter(|_| !continues_whole_network(&folder.recipe, exists));
+    Ok(FolderOptions { weights, ..folder.clone() })
 }
 
 fn examples(lists: &FolderLists, folder: &FolderOptions, recipe: &Recipe) -> Result<Data> {

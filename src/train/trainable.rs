@@ -97,6 +97,9 @@ pub trait Evaluate<B: Backend>:
     /// As for [`check`](Self::check).
     fn evaluation_step(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>>;
 
+    /// The running statistics of its batch norms that are not frozen.
+    fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>>;
+
     /// The same network on one device.
     fn to_network(&self) -> Result<Network<B>>;
 }
@@ -201,6 +204,10 @@ impl<B: Backend> Evaluate<B> for TwoGpuNetwork<B> {
         two_gpu::evaluation_step(self, batch)
     }
 
+    fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
+        self.running_statistics()
+    }
+
     fn to_network(&self) -> Result<Network<B>> {
         self.merge(&self.device())
     }
@@ -213,6 +220,10 @@ impl<B: Backend> Evaluate<B> for Network<B> {
 
     fn evaluation_step(&self, batch: Batch<B>) -> Result<ClassificationOutput<B>> {
         step::evaluation_step(self, batch)
+    }
+
+    fn running_statistics(&self) -> Vec<&RunningState<Tensor<B, 1>>> {
+        self.running_statistics()
     }
 
     fn to_network(&self) -> Result<Network<B>> {

@@ -3,7 +3,8 @@
 use super::Batch;
 use super::gradients::collect;
 use super::segment::Segment;
-use super::step::{cross_entropy, dropout_masks};
+use super::step::dropout_masks;
+use super::targets::cross_entropy;
 use crate::Result;
 use crate::models::two_gpu::{ChunkDropout, height_and_width, run_both_halves};
 use crate::models::{TwoGpuNetwork, TwoGpuSplit, join, nan_marker};
@@ -40,7 +41,8 @@ pub(super) fn training_step<B: AutodiffBackend>(
     network: &TwoGpuNetwork<B>,
     batch: Batch<B>,
 ) -> Result<TrainOutput<ClassificationOutput<B::InnerBackend>>> {
-    let Batch { images, classes, samples, share, label_smoothing } = batch;
+    let targets = batch.targets();
+    let Batch { images, classes, samples, share, .. } = batch;
     let masks = dropout_masks(&samples);
     let segments = TwoGpuSegments::new(network, height_and_width(&images))?;
     let (mut passes, mut logits, mut first) = (Vec::new(), Vec::new(), 0);
@@ -53,7 +55,7 @@ pub(super) fn training_step<B: AutodiffBackend>(
     }
 
     let logits = Tensor::<B, 2>::from_inner(join(logits)).require_grad();
-    let loss = cross_entropy(logits.clone(), classes.clone(), label_smoothing);
+    let loss = targets.loss(logits.clone());
     let output =
         ClassificationOutput::new(loss.clone().inner(), logits.clone().inner(), classes.inner());
     let gradient = logits.grad(&(loss * share).backward());
@@ -231,6 +233,7 @@ mod tests {
             samples: [0, 1].map(|index| Sample { seed: 1, epoch: 0, index }).to_vec(),
             share: 1.0,
             label_smoothing: 0.0,
+            mixed: None,
         };
         let batch = batch();
         for frozen in [

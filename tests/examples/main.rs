@@ -288,6 +288,58 @@ fn train_leaves_a_network_that_names_its_classes_or_says_why_not() {
     let resume = [text(&data), "--resume", text(&new)];
     fails("train", &[&resume[..], &model].concat(), "the checkpoint of a run");
     fails("train", &[text(&data), "--recipe", "alexnet-2013"], "alexnet-2012, vgg-2014");
+    std::fs::remove_file(data.join("dark/broken.jpg")).expect("a file");
+    train_goes_on_with_a_run(&run_folder, &data);
+}
+
+/// With a finished run of three epochs.
+fn train_goes_on_with_a_run(run: &Path, data: &Path) {
+    let resume = ["--resume", text(run)];
+    let with = |more: &[&'static str]| [&resume[..], more].concat();
+    let said = succeeds("train", &resume);
+    assert!(said.contains("finished; best validation"), "{said}");
+    // What is given agrees.
+    let same = [
+        "--model",
+        "vgg11_bn",
+        "--width",
+        "0.05",
+        "--recipe",
+        "small",
+        "--batch",
+        "4",
+        "--workers",
+        "2",
+    ];
+    succeeds("train", &[&[text(data)][..], &with(&same)].concat());
+    let others = with(&[
+        "--model",
+        "alexnet",
+        "--input",
+        "64",
+        "--rate",
+        "0.5",
+        "--per-class",
+        "3",
+        "--epochs",
+        "7",
+    ]);
+    for says in [
+        "--model: alexnet, but the run has vgg11_bn",
+        "--input: 64, but the run has 32",
+        "--per-class: 3, but the run was begun without it",
+        "recipe: rate: 0.5, but the run has 0.02",
+        "recipe: epochs: 7, but the run has 3",
+        "give DATA and --output instead of --resume",
+    ] {
+        fails("train", &others, says);
+    }
+    let moved = data.with_extension("moved");
+    std::fs::rename(data, &moved).expect("a new name");
+    fails("train", &resume, &format!("the pictures at {}", text(data)));
+    succeeds("train", &[&[text(&moved)][..], &resume].concat());
+    std::fs::remove_file(run.join("run.toml")).expect("a file");
+    fails("train", &resume, "give DATA and all its options again");
 }
 
 #[test]

@@ -201,6 +201,7 @@ mod steps {
             samples: (0..3).map(sample).collect(),
             share: 1.0,
             label_smoothing: 0.0,
+            mixed: None,
         }
     }
 

@@ -11,5 +11,7 @@ mod data;
 #[cfg(feature = "ndarray")]
 mod finite_differences;
 mod gradients;
+mod mixing;
+mod resume;
 mod train;
 mod two_gpu;

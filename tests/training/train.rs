@@ -83,7 +83,7 @@ fn noise(train: usize, classes: usize) -> Data {
     Data { still: train.clone(), train, valid: Noise::new(12, classes, 32) }
 }
 
-/// Everything that a checkpoint must hold: batch norm, dropout, micro-batches, a plateau, clipping.
+/// Everything that a checkpoint must hold: batch norm, dropout, micro-batches, a plateau, clipping, mixing, a weight average.
 fn recipe() -> Recipe {
     Recipe {
         batch: 8,
@@ -92,6 +92,9 @@ fn recipe() -> Recipe {
         rate: 0.01,
         label_smoothing: 0.1,
         clip_norm: Some(5.0),
+        mixup: Some(Mix { alpha: 0.4, probability: 0.8 }),
+        cutmix: Some(Mix::new(1.0)),
+        ema_decay: Some(0.7),
         ..Recipe::by_name("alexnet-2012").expect("known")
     }
 }
@@ -189,6 +192,7 @@ fn small_batch() -> Batch<B> {
         samples: (0..6).map(sample).collect(),
         share: 1.0,
         label_smoothing: 0.0,
+        mixed: None,
     }
 }
 

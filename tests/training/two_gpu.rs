@@ -102,6 +102,7 @@ fn batch<B: Backend>(table: &Architecture, count: usize) -> Batch<B> {
         samples: (0..count as u64).map(sample).collect(),
         share: 0.5,
         label_smoothing: 0.1,
+        mixed: None,
     }
 }
 

@@ -104,7 +104,10 @@ pub enum Error {
     },
 
     /// A checkpoint belongs to a different run than the one that should be resumed.
-    #[error("{}: a checkpoint of a different run:{}", .path.display(), one_per_line(.differences))]
+    #[error(
+        "{}: a checkpoint of a different run:{}\ncontinue it with what it began with, or choose another output folder",
+        .path.display(), one_per_line(.differences)
+    )]
     OtherRun {
         /// The checkpoint.
         path: PathBuf,

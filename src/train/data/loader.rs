@@ -1,6 +1,7 @@
 //! The batches of an epoch, read while the network trains on earlier ones.
 
 use super::broken_picture::BrokenPicture;
+use super::mixing::Mixing;
 use super::order::Order;
 use crate::backend::Limits;
 use crate::train::Examples;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a [`Loader`] divides examples into batches and reads them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoaderOptions {
     /// Examples of one optimizer step, at least 1.
     pub batch: usize,
@@ -30,6 +31,8 @@ pub struct LoaderOptions {
     pub ahead: usize,
     /// What to do about an example that cannot be read.
     pub broken: BrokenPicture,
+    /// How the examples of a batch are mixed with each other.
+    pub mixing: Mixing,
     /// The part of every batch that is loaded, if several processes divide it.
     pub shard: Shard,
 }
@@ -56,8 +59,8 @@ impl Shard {
 }
 
 impl Default for LoaderOptions {
-    /// Shuffled, undivided batches of 128; one batch is read ahead, by as many threads as the
-    /// machine can run at once; a broken picture is an error.
+    /// Shuffled, undivided batches of 128, without mixing; one batch is read ahead, by as many threads
+    /// as the machine can run at once; a broken picture is an error.
     fn default() -> Self {
         Self {
             batch: 128,
@@ -67,6 +70,7 @@ impl Default for LoaderOptions {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             ahead: 1,
             broken: BrokenPicture::Stop,
+            mixing: Mixing::default(),
             shard: Shard::WHOLE,
         }
     }
@@ -123,6 +127,7 @@ impl<B: Backend> Loader<B> {
         let most = format!("1 to {batch}, the examples of a batch");
         let is_valid = (1..=batch).contains(&micro_batches);
         expect_setting("micro-batches of a batch", is_valid, &most, micro_batches)?;
+        options.mixing.validate()?;
         expect_setting("workers", workers > 0, "at least 1", workers)?;
         let Shard { index, count } = options.shard;
         expect_setting("shard", index < count, &format!("below {count}"), index)?;
@@ -197,6 +202,15 @@ impl<B: Backend> Loader<B> {
         let (size, all) = (self.options.batch, self.range.len());
         let start = (batch as usize).saturating_mul(size).min(all);
         start..start.saturating_add(size).min(all)
+    }
+
+    /// The position of an example that is only read to be mixed into the last of the loaded part: the next one of the
+    /// batch, or the first after its last. `None` if that is loaded anyway.
+    pub(super) fn position_to_mix(&self, batch: u64) -> Option<usize> {
+        let (own, all) = (self.positions(batch), self.global_positions(batch));
+        let next = if own.end < all.end { own.end } else { all.start };
+        let is_needed = !self.options.mixing.is_none() && !own.is_empty() && !own.contains(&next);
+        is_needed.then_some(next)
     }
 
     /// The visits of an epoch to the loaded examples, as [`Order::visits`] numbers them.

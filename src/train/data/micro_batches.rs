@@ -3,7 +3,7 @@
 use super::loader::{Loader, LoaderOptions, Shard};
 use super::readers::{Job, ReaderPool};
 use crate::Result;
-use crate::train::Batch;
+use crate::train::{Batch, MixedClasses};
 use crate::vision::augment::Sample;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -57,9 +57,12 @@ struct Current {
 }
 
 struct Example {
+    /// With the larger share of the target, if another one is mixed in.
     class: usize,
     sample: Sample,
     values: Vec<f32>,
+    /// The other class, and the fraction of the target that is not.
+    mixed: Option<(usize, f64)>,
 }
 
 impl<B: Backend> Loader<B> {
@@ -101,7 +104,10 @@ impl<B: Backend> MicroBatches<B> {
     /// Submits the next batches to the readers, `ahead` of them from `batch` on.
     fn read_ahead(&mut self, batch: u64) {
         let end = batch.saturating_add(self.loader.options.ahead as u64).min(self.batches.end);
-        for position in (self.submitted..end).flat_map(|batch| self.loader.positions(batch)) {
+        let positions =
+            |batch| self.loader.positions(batch).chain(self.loader.position_to_mix(batch));
+        let positions: Vec<usize> = (self.submitted..end).flat_map(positions).collect();
+        for position in positions {
             let (index, sample) = self.visit(position);
             let buffer = self.spare.pop().unwrap_or_default();
             self.readers.submit(Job { position, index, sample, buffer });
@@ -126,7 +132,7 @@ impl<B: Backend> MicroBatches<B> {
             };
             self.read_ahead(index + 1);
             let started = Instant::now();
-            let remaining = self.read(self.loader.positions(index))?;
+            let remaining = self.read_and_mix(index)?;
             self.waited += started.elapsed();
             // What other processes skip of the batch is not known here.
             let examples = match shard {
@@ -159,18 +165,69 @@ impl<B: Backend> MicroBatches<B> {
         }
     }
 
-    /// The examples at these positions, without those that are skipped.
-    fn read(&mut self, positions: Range<usize>) -> Result<VecDeque<Example>> {
-        let mut examples = VecDeque::with_capacity(positions.len());
-        for position in positions {
-            let (index, sample) = self.visit(position);
-            let class = self.loader.examples.classes()[index];
-            match self.readers.receive(position) {
-                Ok(values) => examples.push_back(Example { class, sample, values }),
-                Err(error) => self.loader.skip_or_fail(index, error)?,
+    /// The examples of a batch that are this process's, without those that are skipped.
+    fn read_and_mix(&mut self, batch: u64) -> Result<VecDeque<Example>> {
+        let mut examples = Vec::new();
+        for position in self.loader.positions(batch) {
+            let read = self.read(position);
+            let index = self.visit(position).0;
+            let skip = |error| self.loader.skip_or_fail(index, error).map(|()| None);
+            examples.push(read.map_or_else(skip, |example| Ok(Some(example)))?);
+        }
+        if !self.loader.options.mixing.is_none() {
+            let after_last = self.after_last(batch, &examples)?;
+            self.mix(&mut examples, after_last);
+        }
+        Ok(examples.into_iter().flatten().collect())
+    }
+
+    /// The class and the values of the example to mix into the last of these: the next one of the batch, or else its first.
+    fn after_last(
+        &mut self,
+        batch: u64,
+        examples: &[Option<Example>],
+    ) -> Result<Option<(usize, Vec<f32>)>> {
+        match self.loader.position_to_mix(batch).map(|position| self.read(position)) {
+            Some(Ok(next)) => Ok(Some((next.class, next.values))),
+            // The process that it belongs to records it.
+            Some(Err(error)) if self.loader.options.broken.skips(&error) => Ok(None),
+            Some(Err(error)) => Err(error),
+            None => {
+                let first = examples.first().and_then(Option::as_ref);
+                let first = first.filter(|_| examples.len() > 1);
+                Ok(first.map(|first| (first.class, first.values.clone())))
             }
         }
-        Ok(examples)
+    }
+
+    fn read(&mut self, position: usize) -> Result<Example> {
+        let (index, sample) = self.visit(position);
+        let class = self.loader.examples.classes()[index];
+        let values = self.readers.receive(position)?;
+        Ok(Example { class, sample, values, mixed: None })
+    }
+
+    /// Mixes into each example the next one. An example whose next one could not be read stays as it is.
+    fn mix(&self, examples: &mut [Option<Example>], after_last: Option<(usize, Vec<f32>)>) {
+        let mixing = &self.loader.options.mixing;
+        let [_, height, width] = self.loader.examples.shape();
+        for index in 0..examples.len() {
+            let (until, after) = examples.split_at_mut(index + 1);
+            let Some(own) = &mut until[index] else { continue };
+            let (class, values) = match (after.first(), &after_last) {
+                (Some(Some(next)), _) => (next.class, &next.values),
+                (None, Some((class, values))) => (*class, values),
+                _ => continue,
+            };
+            if let Some(mixture) = mixing.draw(own.sample, [height, width]) {
+                let share = mixture.apply(&mut own.values, values, [height, width]);
+                let own_class = own.class;
+                (own.class, own.mixed) = match share < 0.5 {
+                    true => (class, Some((own_class, 1.0 - share))),
+                    false => (own_class, Some((class, share))),
+                };
+            }
+        }
     }
 
     /// The next micro-batch of the current batch, which must not be empty.
@@ -181,17 +238,30 @@ impl<B: Backend> MicroBatches<B> {
         let [channels, height, width] = self.loader.examples.shape();
         let mut values = Vec::with_capacity(count * channels * height * width);
         let (mut classes, mut samples) = (Vec::new(), Vec::new());
+        let (mut others, mut shares, mut is_mixed) = (Vec::new(), Vec::new(), false);
         for example in remaining.drain(..count) {
             values.extend_from_slice(&example.values);
             classes.push(example.class as i64);
+            let (other, share) = example.mixed.unwrap_or((example.class, 1.0));
+            others.push(other as i64);
+            shares.push(share as f32);
+            is_mixed |= example.mixed.is_some();
             samples.push(example.sample);
             self.spare.push(example.values);
         }
         let (shape, device) = ([count, channels, height, width], &self.loader.device);
+        let integers = |values: Vec<i64>| {
+            Tensor::<B, 1, Int>::from_data(TensorData::new(values, [count]), device)
+        };
+        let mixed = is_mixed.then(|| MixedClasses {
+            classes: integers(others),
+            shares: Tensor::from_data(TensorData::new(shares, [count]), device),
+        });
         let batch = Batch {
             label_smoothing: 0.0,
+            mixed,
             images: Tensor::from_data(TensorData::new(values, shape), device),
-            classes: Tensor::<B, 1, Int>::from_data(TensorData::new(classes, [count]), device),
+            classes: integers(classes),
             samples,
             share: count as f64 / *examples as f64,
         };

@@ -82,6 +82,7 @@ fn batch_of<B: AutodiffBackend>(
         samples: range.map(|index| Sample { seed: 7, epoch: 3, index: index as u64 }).collect(),
         share: count as f64 / batch as f64,
         label_smoothing: 0.1,
+        mixed: None,
     })
 }
 
