@@ -339,7 +339,9 @@ async function start() {
   try {
     const answer = await ask("/v1/models");
     models = answer.models;
-    maxBody = answer.limits?.max_body ?? DEFAULT_MAX_BODY;
+    maxBody = answer.limits?.body_bytes ?? DEFAULT_MAX_BODY;
+    const maxViews = answer.limits?.views ?? Infinity;
+    for (const option of page.views.options) option.hidden = option.disabled = option.dataset.count > maxViews;
     samples = (await ask("/v1/samples")).samples;
   } catch {
     find("#network-facts").textContent = "";

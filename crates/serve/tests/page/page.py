@@ -76,7 +76,7 @@ const ask = window.fetch;
 window.fetch = async (path, options) => {
   const response = await ask(path, options);
   if (path !== "/v1/models") return response;
-  return Response.json({ ...await response.json(), limits: { max_body: 1e9 } });
+  return Response.json({ ...await response.json(), limits: { body_bytes: 1e9 } });
 };
 """
 
