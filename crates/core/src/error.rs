@@ -314,6 +314,44 @@ pub enum Error {
         what: String,
     },
 
+    /// A [`Batcher`](crate::predict::Batcher) has as many images waiting as its queue holds.
+    #[error(
+        "{network} is busy: {waiting} images wait already; expected room in the queue; try again a little later"
+    )]
+    Busy {
+        /// The network.
+        network: String,
+        /// The images that wait.
+        waiting: usize,
+    },
+
+    /// A [`Batcher`](crate::predict::Batcher) had no time for a request before its deadline.
+    #[error(
+        "{network}: expected to be computed before the deadline, found none of it done after {waited:.1?}"
+    )]
+    DeadlinePassed {
+        /// The network.
+        network: String,
+        /// How long the request waited.
+        waited: std::time::Duration,
+    },
+
+    /// A [`Batcher`](crate::predict::Batcher) accepts no more requests, because it was drained.
+    #[error("{network} accepts no more requests: it is being shut down")]
+    ShutDown {
+        /// The network.
+        network: String,
+    },
+
+    /// A batch of several requests failed: each of them gets the same error.
+    #[error("a batch of {images} images failed: {error}")]
+    Batch {
+        /// The images in the batch.
+        images: usize,
+        /// Why it failed.
+        error: std::sync::Arc<Error>,
+    },
+
     /// A thread could not be started, or panicked.
     #[error("{threads}: {reason}")]
     Thread {

@@ -7,8 +7,10 @@ use super::heat_map::HeatMap;
 use super::mc_dropout::{McDropout, mean_and_std_dev};
 use super::model::{Model, unexpected_output};
 use super::softmax::{Outputs, of_classes};
-use crate::error::Result;
-use crate::vision::{Crop, Labels, NormalizedViews, Preset, RgbImage, Views, decode_file};
+use crate::error::{Error, Result};
+use crate::vision::{
+    Crop, Labels, NormalizedViews, Preset, RgbImage, Views, WholeImage, decode_file,
+};
 use std::path::Path;
 
 /// A network with everything that it needs to turn a photo into ranked labels.
@@ -91,9 +93,63 @@ impl Classifier {
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a logit is NaN or infinite; and the errors of the
     /// network.
     pub fn classify(&self, photo: &RgbImage) -> Result<Classification> {
-        let views = self.options.preset.views(photo, &self.options.views)?;
-        let mut classifications = self.classify_views(&[views])?;
+        self.classify_prepared(&self.prepare(photo)?)
+    }
+
+    /// A photo's views, normalized: what [`classify_prepared`](Self::classify_prepared) takes. Photos can be prepared on other
+    /// threads than those that compute.
+    ///
+    /// # Errors
+    /// As for [`Preset::views`].
+    pub fn prepare(&self, photo: &RgbImage) -> Result<NormalizedViews> {
+        self.options.preset.views(photo, &self.options.views)
+    }
+
+    /// Classifies a photo whose views are [prepared](Self::prepare).
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for views that are not this classifier's; and as for
+    /// [`classify`](Self::classify).
+    pub fn classify_prepared(&self, photo: &NormalizedViews) -> Result<Classification> {
+        let views = self.options.views.as_slice();
+        let whole_images = views.iter().filter(|view| view.crop == Crop::Whole).count();
+        let values = (views.len() - whole_images) * self.square_len();
+        if (photo.squares.len(), photo.whole_images.len()) != (values, whole_images) {
+            return Err(Error::Setting {
+                place: "prepared photo".into(),
+                expected: format!("{values} values of squares, and {whole_images} whole images"),
+                found: format!("{} and {}", photo.squares.len(), photo.whole_images.len()),
+            });
+        }
+        let mut classifications = self.classify_views(std::slice::from_ref(photo))?;
         classifications.pop().unwrap_or_else(|| Err(unexpected_output()))
+    }
+
+    /// The classification that follows from the logits of a photo's views, `[views, num_classes]`, flat: for logits that
+    /// were computed elsewhere, such as by a [`Batcher`](super::Batcher).
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for another number of logits, and for a classifier whose logits are
+    /// not those of one pass over square crops: with dropout, or dense evaluation.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if a logit is NaN or infinite.
+    pub fn classification_of_logits(&self, logits: &[f32]) -> Result<Classification> {
+        let wrong = |expected: String, found: String| {
+            Err(Error::Setting { place: "logits of a photo".into(), expected, found })
+        };
+        let views = self.options.views.as_slice();
+        if self.options.dropout.is_some() || views.iter().any(|view| view.crop == Crop::Whole) {
+            let expected = "a classifier of square crops, without dropout".into();
+            return wrong(expected, "dropout or dense evaluation".into());
+        }
+        let architecture = self.model.architecture();
+        let outputs = architecture.num_classes();
+        if logits.len() != views.len() * outputs {
+            let expected = format!("{outputs} for each of {} views", views.len());
+            return wrong(expected, logits.len().to_string());
+        }
+        let logits = of_classes(logits.to_vec(), outputs);
+        let of_views = logits.chunks(self.options.labels.count()).collect();
+        self.options.combine(&architecture.name, &[of_views])
     }
 
     /// Classifies the photo in an image file.
@@ -112,7 +168,24 @@ impl Classifier {
     /// [`Error::Setting`](crate::Error::Setting) for a class that does not exist or a scale outside 1 to
     /// 4096 (above 2048, every photo has too many pixels); and as for [`classify`](Self::classify).
     pub fn heat_map(&self, photo: &RgbImage, class: usize, scale: u32) -> Result<HeatMap> {
-        dense_evaluation::heat_map(&*self.model, &self.options.preset, photo, class, scale)
+        let image = self.prepare_heat_map(photo, scale)?;
+        self.heat_map_of_prepared(&image, class)
+    }
+
+    /// The photo as the heat map's method needs it, with a short side of `scale` pixels.
+    ///
+    /// # Errors
+    /// As for [`heat_map`](Self::heat_map).
+    pub fn prepare_heat_map(&self, photo: &RgbImage, scale: u32) -> Result<WholeImage> {
+        dense_evaluation::prepare(&self.options.preset, photo, scale)
+    }
+
+    /// The [heat map](Self::heat_map) of a class, for a photo that is [prepared](Self::prepare_heat_map).
+    ///
+    /// # Errors
+    /// As for [`heat_map`](Self::heat_map).
+    pub fn heat_map_of_prepared(&self, image: &WholeImage, class: usize) -> Result<HeatMap> {
+        dense_evaluation::heat_map(&*self.model, image, class)
     }
 
     /// Classifies photos whose views are normalized. The outer error is one of the network, and
@@ -152,9 +225,14 @@ impl Classifier {
         Ok(classifications)
     }
 
+    /// The values of a square crop.
+    fn square_len(&self) -> usize {
+        let side = self.options.preset.crop as usize;
+        self.options.preset.channels.count() * side * side
+    }
+
     /// The logits of all square crops, `[passes, photos, views, classes]` flat.
     fn square_logits(&self, photos: &[NormalizedViews]) -> Result<Vec<f32>> {
-        let side = self.options.preset.crop as usize;
         let joined: Vec<f32>;
         let images = match photos {
             [photo] => &photo.squares[..],
@@ -163,8 +241,9 @@ impl Classifier {
                 &joined
             }
         };
-        let channels = self.options.preset.channels.count();
-        let shape = [images.len() / (channels * side * side), channels, side, side];
+        let (side, channels) =
+            (self.options.preset.crop as usize, self.options.preset.channels.count());
+        let shape = [images.len() / self.square_len(), channels, side, side];
         let (logits, passes) = match (shape[0], self.options.dropout) {
             (0, _) => return Ok(Vec::new()),
             (_, Some(dropout)) => (dropout.logits(&*self.model, images, shape)?, dropout.passes),

@@ -17,14 +17,16 @@ pub(super) fn mean_scores(model: &dyn Model, image: &WholeImage) -> Result<Vec<f
     Ok(maps.values.chunks(positions).map(mean).collect())
 }
 
-/// The scores of one class at all positions of the photo, whose short side is resized to `scale` pixels.
-pub(super) fn heat_map(
-    model: &dyn Model,
-    preset: &Preset,
-    photo: &RgbImage,
-    class: usize,
-    scale: u32,
-) -> Result<HeatMap> {
+/// The whole photo, with a short side of `scale` pixels, upright.
+pub(super) fn prepare(preset: &Preset, photo: &RgbImage, scale: u32) -> Result<WholeImage> {
+    let (scale, orientation) = (Some(scale), Orientation::Upright);
+    let whole = View { scale, orientation, crop: Crop::Whole, weight: 1.0 };
+    let normalized = preset.views(photo, &Views::new([whole])?)?;
+    normalized.whole_images.into_iter().next().ok_or_else(unexpected_output)
+}
+
+/// The scores of one class at all positions of a whole image.
+pub(super) fn heat_map(model: &dyn Model, image: &WholeImage, class: usize) -> Result<HeatMap> {
     let architecture = model.architecture();
     let outputs = architecture.num_classes();
     let classes = classes_of(outputs);
@@ -35,14 +37,6 @@ pub(super) fn heat_map(
             found: class.to_string(),
         });
     }
-    let whole = View {
-        scale: Some(scale),
-        orientation: Orientation::Upright,
-        crop: Crop::Whole,
-        weight: 1.0,
-    };
-    let normalized = preset.views(photo, &Views::new([whole])?)?;
-    let image = normalized.whole_images.first().ok_or_else(unexpected_output)?;
     let (maps, [rows, columns]) = score_maps(model, image)?;
     // What speaks for class 1 of a single output speaks against class 0.
     let (output, sign) = if outputs == 1 { (0, [-1.0, 1.0][class]) } else { (class, 1.0) };

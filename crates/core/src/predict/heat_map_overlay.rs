@@ -2,7 +2,7 @@
 
 use super::heat_map::HeatMap;
 use crate::error::{Error, Result};
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
 /// The color map from the smallest to the largest value: violet, red, yellow. The lightness in Oklab rises
 /// evenly from 0.18 to 0.95, so that equal differences look equal, also in black and white.
@@ -35,32 +35,46 @@ impl HeatMap {
     /// # Errors
     /// [`Error::Picture`] for a photo without pixels.
     pub fn draw(&self, photo: &RgbImage) -> Result<RgbImage> {
-        let (width, height) = photo.dimensions();
-        if width == 0 || height == 0 {
-            return Err(Error::Picture {
-                place: "heat map".into(),
-                expected: "a photo of at least one pixel".into(),
-                found: format!("{width}x{height}"),
-            });
-        }
+        expect_pixels(photo.dimensions())?;
         let mut drawing = self.blend(photo);
         self.draw_box(&mut drawing);
         Ok(drawing)
     }
 
+    /// The map without the photo, to be laid over it: in the colors of [`draw`](Self::draw), transparent for the smallest
+    /// value and opaque for the largest. It shows the same part of the photo as the input, in any size.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] for a size without pixels.
+    pub fn overlay(&self, width: u32, height: u32) -> Result<RgbaImage> {
+        expect_pixels((width, height))?;
+        let fractions = self.fractions(width, height);
+        Ok(RgbaImage::from_fn(width, height, |x, y| {
+            let fraction = fractions(x, y);
+            let [red, green, blue] = color(fraction).map(|level| level.round() as u8);
+            Rgba([red, green, blue, (255.0 * fraction).round() as u8])
+        }))
+    }
+
+    /// Where in the range of the values each pixel of an image of this size is, 0 to 1.
+    fn fractions(&self, width: u32, height: u32) -> impl Fn(u32, u32) -> f64 {
+        let map = self.interpolate(height as usize, width as usize);
+        let [smallest, largest] = self.range().map(f64::from);
+        move |x, y| {
+            let value = map.at(y as usize, x as usize);
+            if largest > smallest { (value - smallest) / (largest - smallest) } else { 0.0 }
+        }
+    }
+
     /// The map in color over the photo in gray.
     fn blend(&self, photo: &RgbImage) -> RgbImage {
         let (width, height) = photo.dimensions();
-        let map = self.interpolate(height as usize, width as usize);
-        let [smallest, largest] = self.range().map(f64::from);
+        let fractions = self.fractions(width, height);
         RgbImage::from_fn(width, height, |x, y| {
-            let value = map.at(y as usize, x as usize);
-            let fraction =
-                if largest > smallest { (value - smallest) / (largest - smallest) } else { 0.0 };
             let [red, green, blue] = photo.get_pixel(x, y).0.map(f64::from);
             // ITU-R BT.601, as in Pillow.
             let gray = 0.299 * red + 0.587 * green + 0.114 * blue;
-            Rgb(color(fraction)
+            Rgb(color(fractions(x, y))
                 .map(|level| (OPACITY * level + (1.0 - OPACITY) * gray).round() as u8))
         })
     }
@@ -85,6 +99,17 @@ impl HeatMap {
             }
         }
     }
+}
+
+fn expect_pixels((width, height): (u32, u32)) -> Result<()> {
+    if width > 0 && height > 0 {
+        return Ok(());
+    }
+    Err(Error::Picture {
+        place: "heat map".into(),
+        expected: "a photo of at least one pixel".into(),
+        found: format!("{width}x{height}"),
+    })
 }
 
 /// Red, green and blue, 0 to 255, of a fraction of the range, 0 to 1.

@@ -10,9 +10,11 @@
 //!   `heat_map_overlay` draws it over the photo.
 //! - [`FeatureOptions`] (`features`): feature vectors for search and clustering; [`PerceptualDistance`]
 //!   (`perceptual`): how different two images look.
+//! - [`Batcher`] (`batcher`): requests from many threads or tasks, computed together.
 //! - [`Model`] (`model`): what all of these need from a network.
 //! - [`top_k`] (`ranking`, `softmax`): the most probable classes, for logits that you computed yourself.
 
+mod batcher;
 mod classification;
 mod classifier;
 mod classifier_builder;
@@ -30,6 +32,7 @@ mod perceptual;
 mod ranking;
 mod softmax;
 
+pub use batcher::{Answer, BatchOptions, Batcher, BatcherStatistics, Histogram, Pending};
 pub use classification::{Classification, Prediction, ViewPrediction};
 pub use classifier::Classifier;
 pub use classifier_builder::ClassifierBuilder;

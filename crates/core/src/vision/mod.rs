@@ -45,7 +45,7 @@ mod view_names;
 mod webp;
 
 pub use decode::{decode, decode_file};
-pub use image::RgbImage;
+pub use image::{RgbImage, RgbaImage};
 pub(crate) use labels::classes_of;
 pub use labels::{Labels, imagenet_labels};
 pub use orientation::Orientation;
