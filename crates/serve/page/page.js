@@ -282,7 +282,7 @@ function showAnswer(entry, result, model) {
     find(".heat-name", element).textContent = `Where it sees “${result.heatmap.label}”`;
     shown.push(".heat", ".heat-control");
   }
-  showTime(find(".time", element), result.timing_ms, result.batch_size);
+  showTime(find(".time", element), result.timing_ms, result.batch_size, Boolean(result.heatmap));
   showOnly(entry, ...shown);
   entry.summary = `${entry.file.name}: ${best.label}, ${percent(best.probability)}`;
 }
@@ -315,15 +315,19 @@ function verdictOf(entry, { predictions, agreement }, model) {
   return { words, differs };
 }
 
-function showTime(place, timing, batchSize) {
-  const rows = [];
-  for (const phase of ["decode", "queue", "compute"]) {
-    const ms = timing?.[phase] ?? 0;
-    find(`.${phase}`, place).style.setProperty("--span", ms);
-    rows.push(node("div", {}, node("dt", {}, node("i", { className: phase }), phase), node("dd", { textContent: milliseconds(ms) })));
-  }
+function showTime(place, { decode, queue, compute, total }, batchSize, hasHeatMap) {
+  const phases = { decode, queue, compute };
+  // The heat map is made last, and has no time of its own.
+  if (hasHeatMap) phases["heat map"] = Math.max(0, total - decode - queue - compute);
+  find(".draw", place).hidden = !hasHeatMap;
+  const bars = find(".spans", place).children;
+  const rows = Object.entries(phases).map(([phase, ms], index) => {
+    bars[index].style.setProperty("--span", ms);
+    const mark = node("i", { className: bars[index].className });
+    return node("div", {}, node("dt", {}, mark, phase), node("dd", { textContent: milliseconds(ms) }));
+  });
   const shared = batchSize > 1 ? `, in a batch of ${batchSize}` : "";
-  find(".total", place).replaceChildren(node("b", { textContent: milliseconds(timing?.total ?? 0) }), ` in all${shared}`);
+  find(".total", place).replaceChildren(node("b", { textContent: milliseconds(total) }), ` in all${shared}`);
   find("dl", place).replaceChildren(...rows);
 }
 
