@@ -102,8 +102,8 @@ def ask(server, clients, seconds, script):
         sys.exit(f"requests failed:\n{said}")
 
     def latency(share):
-        value, unit = re.search(rf"^ +{share}% +([\d.]+)(us|ms|s|m)$", said, re.MULTILINE).groups()
-        return float(value) * MILLISECONDS[unit]
+        found = re.search(rf"^ +{share}% +([\d.]+)(us|ms|s|m) *$", said, re.MULTILINE)
+        return float(found[1]) * MILLISECONDS[found[2]] if found else sys.exit(f"expected latencies in:\n{said}")
 
     return [float(re.search(r"Requests/sec: +([\d.]+)", said)[1]), latency(50), latency(99)]
 
