@@ -9,6 +9,7 @@ mod reference;
 #[path = "../formula/torch.rs"]
 mod torch;
 
+mod batcher;
 mod compiled;
 mod dense_evaluation;
 mod features;
