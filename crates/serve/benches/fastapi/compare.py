@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 PHOTOS = [HERE / "../../../../examples/photos" / name for name in ["cat.jpg", "rocket.jpg"]]
 START_SECONDS = 60
 # JPEG decoders may differ by a few of 255 levels, and so may what they lead to.
-PROBABILITY_TOLERANCE = 0.001
+PROBABILITY_TOLERANCE = 0.01
 
 # How many threads onnxruntime has, how many pictures a process computes at once, and how many processes there are. What is best
 # depends on the network and on the number of clients, so all are measured.
@@ -75,6 +75,11 @@ class Server:
         with urllib.request.urlopen(request) as response:
             return json.load(response)["results"][0]["predictions"]
 
+    def finish(self):
+        """Waits until it has computed what wrk has left behind: FastAPI does so even if nobody waits for the answer."""
+        for _ in range(4):
+            self.classify(PHOTOS[0])
+
     def stop(self):
         self.process.terminate()
         self.process.wait()
@@ -98,6 +103,7 @@ def ask(server, clients, seconds, script):
                f"--script={script}", f"http://127.0.0.1:{server.port}"]
     said = subprocess.run(command, env={"PHOTOS": photos}, capture_output=True, text=True, check=True,
                           executable=shutil.which("wrk")).stdout
+    server.finish()
     if "Non-2xx" in said or "Socket errors" in said:
         sys.exit(f"requests failed:\n{said}")
 
@@ -145,7 +151,7 @@ def main():
 def measure(servers, clients, arguments, script):
     found = {name: [] for name in servers}
     for server in servers.values():
-        ask(server, clients, 1, script)
+        ask(server, min(clients, 8), 1, script)
     for _ in range(arguments.rounds):
         for name, server in servers.items():
             found[name].append(ask(server, clients, arguments.seconds, script))
