@@ -1,4 +1,4 @@
-//! Trains a network on a folder of pictures, with a subfolder for each class. Without arguments, it trains for about a
+//! Trains a network on a folder of pictures, with a subfolder for each class. Without arguments, it trains for half a
 //! minute on the 200 handwritten digits in `examples/data`.
 //!
 //!     cargo run --release --features train --example train
@@ -47,7 +47,7 @@ struct Args {
     csv: csv_args::CsvArgs,
     #[arg(long, help = cli::networks("The network. Default: that of --weights, or alexnet"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// alexnet-2012, vgg-2014, torchvision, finetune, small, or the TOML file of a recipe.
+    /// alexnet-2012, vgg-2014, torchvision, finetune, small, digits, or the TOML file of a recipe.
     #[arg(long, default_value = "torchvision")]
     recipe: String,
     /// A weights file to start from. If it is for the same network, everything that fits is used
@@ -59,10 +59,10 @@ struct Args {
     /// the classifier, on features that are computed once.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     freeze: Vec<String>,
-    /// Side of the square that the network sees, in pixels.
-    #[arg(long, default_value_t = 224)]
-    input: u32,
-    /// Short side that validation pictures are resized to. Default: 8/7 of --input.
+    /// Side of the square that the network sees, in pixels. Default: as --weights states, or 224.
+    #[arg(long)]
+    input: Option<u32>,
+    /// Short side that validation pictures are resized to. Default: 8/7 of --input, or without it, as --weights states.
     #[arg(long)]
     resize: Option<u32>,
     /// Factor by which the network's channels and hidden features are scaled. Default: 1, or that of --weights
@@ -203,12 +203,24 @@ impl Args {
         }
     }
 
+    /// --input and --resize, or the sizes in the preset that --weights states.
+    fn sizes(&self) -> alexnet_vgg::Result<(u32, Option<u32>)> {
+        let (None, Some(path)) = (self.input, &self.weights) else {
+            return Ok((self.input.unwrap_or(224), self.resize));
+        };
+        Ok(match Weights::open(path)?.preset()? {
+            Some(preset) => (preset.crop, self.resize.or(Some(preset.resize))),
+            None => (224, self.resize),
+        })
+    }
+
     fn folder(&self) -> alexnet_vgg::Result<FolderOptions> {
         let network = self.network()?;
+        let (input, resize) = self.sizes()?;
         Ok(FolderOptions {
             weights: self.weights.clone(),
-            input: self.input,
-            resize: self.resize,
+            input,
+            resize,
             width: self.width.unwrap_or(network.width()),
             csv: self.csv.options(),
             validation_fraction: self.validation_fraction,
