@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 const DATA: &str = "examples/data";
 /// A digit that is in neither set.
 const DIGIT: &str = "crates/core/samples/digits/7.png";
-const OPTIONS: &str = "--model vgg13_bn --width 0.25 --head 1 --input 32 --resize 35 --recipe digits --epochs 80 --batch 16";
+const OPTIONS: &str =
+    "--model vgg13_bn --width 0.25 --head 1 --input 32 --resize 36 --recipe digits --batch 16";
 
 /// The arguments of the command line, or if there are none, those of a run of half a minute into a new folder.
 pub fn arguments() -> Args {
