@@ -44,7 +44,11 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    cli::finish(run(&cli::parse_or(&[
+        "crates/core/samples/digits/7.png",
+        "--weights",
+        cli::DIGITS,
+    ])))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {

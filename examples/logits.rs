@@ -63,7 +63,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(Args::parse()))
+    let example =
+        "--model vgg16 --weights vgg16.pth --input images.safetensors --output logits.safetensors";
+    cli::finish(run(cli::parse_needing(example)))
 }
 
 fn run(mut args: Args) -> Result<(), Box<dyn Error>> {

@@ -80,7 +80,8 @@ fn weight(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(Args::parse()))
+    let example = "PHOTO PICTURE --weights vgg16.pth --output out.png";
+    cli::finish(run(cli::parse_needing(example)))
 }
 
 fn run(args: Args) -> Result<()> {

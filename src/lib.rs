@@ -51,13 +51,14 @@
 //! | `onnx` (a feature) | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same with random augmentation, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
+//! | `samples` (a feature) | a small trained network, and pictures to classify with it |
 //! | `train` (a feature) | training with the papers' recipes, and checkpoints that survive a crash at any moment |
 //! | [`backend`] | CPU and GPU backends, chosen by type or by name, and what a device can hold |
 //!
 //! # Features of the package
 //!
-//! By default: `flex` (burn's CPU backend, [`backend::Cpu`]), `formats` (all picture formats) and
-//! `onnx`. `wgpu` adds the GPU; a crate that names its type needs `#![recursion_limit = "256"]`.
+//! By default: `flex` (burn's CPU backend, [`backend::Cpu`]), `formats` (all picture formats),
+//! `onnx`, and `samples`. `wgpu` adds the GPU; a crate that names its type needs `#![recursion_limit = "256"]`.
 //! `ndarray` is burn's older CPU backend. `hub` downloads published weights. `train` adds training,
 //! `dashboard` shows it in burn-train's terminal dashboard, and `mpi` trains on several processes
 //! and hosts, with an MPI library that must be installed when building.
@@ -78,6 +79,9 @@ pub use alexnet_vgg_core::hub;
 #[cfg(feature = "onnx")]
 #[doc(inline)]
 pub use alexnet_vgg_core::onnx;
+#[cfg(feature = "samples")]
+#[doc(inline)]
+pub use alexnet_vgg_core::samples;
 #[doc(inline)]
 pub use alexnet_vgg_core::vision;
 #[doc(inline)]

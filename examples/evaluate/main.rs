@@ -70,7 +70,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    cli::finish(run(&cli::parse_or(&["examples/data", "--weights", cli::DIGITS])))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
@@ -91,7 +91,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .fusion(args.fusion)
         .labels(pictures.labels.clone())
         .top_k(pictures.labels.count());
-    let stated = Metadata { preset: weights.preset()?, labels: None };
+    let stated = Metadata::default().with_preset(weights.preset()?);
     if let Some(preset) = args.preset.given(&stated, &network)? {
         builder = builder.preset(preset);
     }

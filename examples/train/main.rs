@@ -1,5 +1,7 @@
-//! Trains a network on a folder of pictures, with a subfolder for each class.
+//! Trains a network on a folder of pictures, with a subfolder for each class. Without arguments, it trains for half a
+//! minute on the 200 handwritten digits in `examples/data`.
 //!
+//!     cargo run --release --features train --example train
 //!     cargo run --release --features train --example train -- DATA --model alexnet --output RUN
 //!     cargo run --release --features train --example train -- DATA --model alexnet --resume RUN
 //!     cargo run --release --features train,wgpu --example train -- DATA --devices gpu:0,gpu:1
@@ -10,13 +12,15 @@
 #[path = "../../crates/core/examples/cli/mod.rs"]
 mod cli;
 mod csv_args;
+mod first_run;
 mod job;
 mod progress;
 
 use alexnet_vgg::backend::{BackendName, Devices};
-use alexnet_vgg::models::{AlexNetConfig, NetworkConfig};
+use alexnet_vgg::models::{AlexNetConfig, Head, NetworkConfig};
 use alexnet_vgg::train::{
-    BrokenPicture, FolderOptions, Recipe, RecipeOverrides, TrainOptions, train_folder_on,
+    BrokenPicture, FolderOptions, Recipe, RecipeOverrides, StopReason, TrainOptions,
+    train_folder_on,
 };
 use alexnet_vgg::weights::{LoadOptions, Weights};
 use burn::train::Interrupter;
@@ -43,7 +47,7 @@ struct Args {
     csv: csv_args::CsvArgs,
     #[arg(long, help = cli::networks("The network. Default: that of --weights, or alexnet"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
-    /// alexnet-2012, vgg-2014, torchvision, finetune, small, or the TOML file of a recipe.
+    /// alexnet-2012, vgg-2014, torchvision, finetune, small, digits, or the TOML file of a recipe.
     #[arg(long, default_value = "torchvision")]
     recipe: String,
     /// A weights file to start from. If it is for the same network, everything that fits is used
@@ -55,16 +59,20 @@ struct Args {
     /// the classifier, on features that are computed once.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     freeze: Vec<String>,
-    /// Side of the square that the network sees, in pixels.
-    #[arg(long, default_value_t = 224)]
-    input: u32,
-    /// Short side that validation pictures are resized to. Default: 8/7 of --input.
+    /// Side of the square that the network sees, in pixels. Default: as --weights states, or 224.
+    #[arg(long)]
+    input: Option<u32>,
+    /// Short side that validation pictures are resized to. Default: 8/7 of --input, or without it, as --weights states.
     #[arg(long)]
     resize: Option<u32>,
     /// Factor by which the network's channels and hidden features are scaled. Default: 1, or that of --weights
     /// without --model.
     #[arg(long)]
     width: Option<f64>,
+    /// What follows the convolutions: the side of the map that they are averaged to, and the features of each hidden
+    /// layer. 1 is a single linear layer on a 1x1 map. Default: as published, or as in --weights without --model.
+    #[arg(long, value_name = "SIDE[,FEATURES...]", value_parser = head)]
+    head: Option<Head>,
     /// Passes over the training set. Default: the recipe's.
     #[arg(long)]
     epochs: Option<usize>,
@@ -129,8 +137,16 @@ struct Args {
     dashboard: bool,
 }
 
+fn head(text: &str) -> Result<Head, String> {
+    let sizes: Option<Vec<usize>> = text.split(',').map(|size| size.trim().parse().ok()).collect();
+    match sizes.as_deref() {
+        Some([side, hidden @ ..]) => Ok(Head::new([*side; 2], hidden)),
+        _ => Err(format!("expected SIDE[,FEATURES...], such as 1 or 7,4096,4096, found {text}")),
+    }
+}
+
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = first_run::arguments();
     match Job::start() {
         Ok(job) => job.end(run(&args, &job)),
         Err(error) => cli::finish(Err(error.into())),
@@ -149,6 +165,9 @@ fn run(args: &Args, job: &Job) -> Result<(), Box<dyn Error>> {
     let result = train_folder_on(backend, &args.data, &args.folder()?, args.options(&lines, job))?;
     if job.is_first() {
         lines.end(&result)?;
+        if result.stop_reason != StopReason::Interrupted {
+            first_run::say_what_is_next(args.run_folder(), &args.data)?;
+        }
     }
     Ok(())
 }
@@ -171,21 +190,37 @@ impl Args {
         })
     }
 
-    /// The network of --model, or else of --weights.
+    /// The network of --model, or else of --weights, with the head of --head.
     fn network(&self) -> alexnet_vgg::Result<NetworkConfig> {
-        match (&self.model, &self.weights) {
-            (Some(model), _) => Ok(model.clone()),
-            (None, Some(path)) => Weights::open(path)?.network(None, LoadOptions::features()),
-            (None, None) => Ok(AlexNetConfig::torchvision().into()),
+        let network = match (&self.model, &self.weights) {
+            (Some(model), _) => model.clone(),
+            (None, Some(path)) => Weights::open(path)?.network(None, LoadOptions::features())?,
+            (None, None) => AlexNetConfig::torchvision().into(),
+        };
+        match &self.head {
+            Some(head) => network.with_head(head.clone()),
+            None => Ok(network),
         }
+    }
+
+    /// --input and --resize, or the sizes in the preset that --weights states.
+    fn sizes(&self) -> alexnet_vgg::Result<(u32, Option<u32>)> {
+        let (None, Some(path)) = (self.input, &self.weights) else {
+            return Ok((self.input.unwrap_or(224), self.resize));
+        };
+        Ok(match Weights::open(path)?.preset()? {
+            Some(preset) => (preset.crop, self.resize.or(Some(preset.resize))),
+            None => (224, self.resize),
+        })
     }
 
     fn folder(&self) -> alexnet_vgg::Result<FolderOptions> {
         let network = self.network()?;
+        let (input, resize) = self.sizes()?;
         Ok(FolderOptions {
             weights: self.weights.clone(),
-            input: self.input,
-            resize: self.resize,
+            input,
+            resize,
             width: self.width.unwrap_or(network.width()),
             csv: self.csv.options(),
             validation_fraction: self.validation_fraction,
@@ -196,13 +231,17 @@ impl Args {
         })
     }
 
+    fn run_folder(&self) -> &Path {
+        self.resume.as_ref().unwrap_or(&self.output)
+    }
+
     fn options(&self, lines: &ProgressLines, job: &Job) -> TrainOptions {
         let interrupter = Interrupter::new();
         let stop = interrupter.clone();
         // If no handler can be set, Ctrl-C ends the program, and the last checkpoint remains.
         let _ = ctrlc::set_handler(move || stop.stop(Some("Ctrl-C")));
         TrainOptions {
-            output: Some(self.resume.as_ref().unwrap_or(&self.output).clone()),
+            output: Some(self.run_folder().into()),
             resume: self.resume.is_some(),
             save_after: Duration::from_secs(self.save_after),
             save_steps: self.save_steps,

@@ -121,6 +121,7 @@ mod train_folder_on;
 mod train_loop;
 mod train_on_folder;
 mod trainable;
+mod training_record;
 mod two_gpu;
 mod validation;
 

@@ -111,12 +111,13 @@ fn one() -> usize {
 }
 
 /// Names and TOML texts.
-const RECIPES: [(&str, &str); 5] = [
+const RECIPES: [(&str, &str); 6] = [
     ("alexnet-2012", include_str!("recipes/alexnet-2012.toml")),
     ("vgg-2014", include_str!("recipes/vgg-2014.toml")),
     ("torchvision", include_str!("recipes/torchvision.toml")),
     ("finetune", include_str!("recipes/finetune.toml")),
     ("small", include_str!("recipes/small.toml")),
+    ("digits", include_str!("recipes/digits.toml")),
 ];
 
 impl Recipe {
@@ -125,8 +126,8 @@ impl Recipe {
         RECIPES.iter().map(|(name, _)| *name)
     }
 
-    /// A built-in recipe: `alexnet-2012`, `vgg-2014`, `torchvision`, `finetune`, or `small` (ours, for small
-    /// pictures).
+    /// A built-in recipe: `alexnet-2012`, `vgg-2014`, `torchvision`, `finetune`, `small` (ours, for small
+    /// pictures), or `digits` (ours, for handwriting).
     ///
     /// # Errors
     /// [`Error::Setting`] for another name, with the list of names.

@@ -3,8 +3,10 @@
 
 use super::checkpoint::Checkpoints;
 use super::consensus::RankStatus;
+use super::history::Epoch;
 use super::options::Event;
 use super::train_loop::Trainer;
+use super::training_record::with_record;
 use super::{Evaluate, Trainable, checkpoint_tensors};
 use crate::models::Network;
 use crate::{Error, Result};
@@ -22,7 +24,7 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         let is_best =
             history.best().map(|best| best.epoch) == history.epochs.last().map(|last| last.epoch);
         if is_best {
-            self.best = Some(network.valid().to_network()?);
+            self.best = Some(self.recorded(network, history.epochs.last())?);
         }
         let best_is_saved =
             !is_best || self.try_write(BEST, |own, path| own.best_or(network)?.save(path));
@@ -35,7 +37,18 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
     }
 
     fn best_or(&self, network: &N) -> Result<Network<B::InnerBackend>> {
-        self.best.clone().map_or_else(|| network.valid().to_network(), Ok)
+        self.best.clone().map_or_else(|| self.recorded(network, None), Ok)
+    }
+
+    /// The network as it is saved, with the scores of an epoch if its weights are those of the end of it.
+    fn recorded(&self, network: &N, epoch: Option<&Epoch>) -> Result<Network<B::InnerBackend>> {
+        let pictures = self.valid.examples().classes().len();
+        with_record(network.valid().to_network()?, &self.state.recipe, epoch, pictures)
+    }
+
+    /// The last epoch, unless steps were made after it.
+    fn epoch_of_last_weights(&self) -> Option<&Epoch> {
+        self.state.history.epochs.last().filter(|_| self.state.batch == 0)
     }
 
     /// Writes a file into the output folder. Returns false after reporting that it could not be written.
@@ -89,7 +102,8 @@ impl<B: AutodiffBackend, N: Trainable<B>> Trainer<B, N> {
         if saved.is_ok() {
             (self.on_event)(Event::CheckpointSaved(&checkpoints.newest()));
         }
-        let last = network.valid().to_network().and_then(|last| last.save(file(LAST)));
+        let last = self.recorded(network, self.epoch_of_last_weights());
+        let last = last.and_then(|last| last.save(file(LAST)));
         let best = self.best_or(network).and_then(|best| best.save(file(BEST)));
         let metrics = self.state.history.save_csv(file(METRICS));
         saved.and(last).and(best).and(metrics)

@@ -232,6 +232,11 @@ fn train_leaves_a_network_that_names_its_classes_or_says_why_not() {
     let lines = std::fs::read_to_string(run_folder.join("metrics.csv")).expect("metrics");
     assert_eq!(lines.lines().count(), 1 + 3);
     let best = run_folder.join("best.safetensors");
+    assert!(said.contains(&format!("classify -- PICTURE --weights {}", text(&best))), "{said}");
+    let said = succeeds("inspect", &[text(&best)]);
+    for part in ["\n    rate = 0.02\n", "% of 4 validation pictures\n"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let cat = "examples/photos/cat.jpg";
     let said = succeeds("classify", &[cat, "--weights", text(&best)]);
     assert!(said.contains("dark") && said.contains("light"), "{said}");
@@ -283,6 +288,22 @@ fn train_leaves_a_network_that_names_its_classes_or_says_why_not() {
     let resume = [text(&data), "--resume", text(&new)];
     fails("train", &[&resume[..], &model].concat(), "the checkpoint of a run");
     fails("train", &[text(&data), "--recipe", "alexnet-2013"], "alexnet-2012, vgg-2014");
+}
+
+#[test]
+fn without_arguments_a_digit_is_read_or_a_line_says_what_is_needed() {
+    let said = succeeds("classify_burn", &[]);
+    let first = said.lines().nth(1).expect("a line");
+    assert!(first.contains("%  7"), "{said}");
+    if cfg!(feature = "train") {
+        assert!(succeeds("evaluate", &[]).contains("of 40)"));
+    }
+    for (name, example) in [("logits", "--model vgg16"), ("style", "PHOTO PICTURE")] {
+        let output = run(name, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.lines().count() == 1, "{said}");
+        assert!(said.contains(example) && said.starts_with(name), "{said}");
+    }
 }
 
 /// By Grad-CAM.

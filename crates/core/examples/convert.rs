@@ -50,7 +50,7 @@ enum Type {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    cli::finish(run(&cli::parse_needing("vgg16-397923af.pth vgg16.safetensors")))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
@@ -95,7 +95,7 @@ fn metadata(
     weights: &Weights,
     network: &Architecture,
 ) -> Result<Metadata, Box<dyn Error>> {
-    let stated = Metadata { preset: weights.preset()?, labels: weights.labels()? };
+    let stated = Metadata::default().with_preset(weights.preset()?).with_labels(weights.labels()?);
     let preset = args.preset.given(&stated, network)?;
     let labels = args.labels.as_ref().map(Labels::read).transpose()?;
     if let (Some(stated), Some(given)) = (&stated.labels, &labels)
@@ -103,7 +103,7 @@ fn metadata(
     {
         return Err("the input's labels differ from those of --labels".into());
     }
-    Ok(Metadata { preset, labels }.or(&stated))
+    Ok(Metadata::default().with_preset(preset).with_labels(labels).or(&stated))
 }
 
 fn warn_about_lost(metadata: &Metadata) {

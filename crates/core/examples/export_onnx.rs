@@ -48,7 +48,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    let example = "--weights crates/core/samples/digits.safetensors --output digits.onnx";
+    cli::finish(run(&cli::parse_needing(example)))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -102,7 +103,7 @@ fn architecture(args: &Args, weights: Option<&Weights>) -> Result<Architecture> 
 }
 
 fn preset(args: &Args, weights: &Weights, network: &str) -> Result<Option<Preset>> {
-    let stated = Metadata { preset: weights.preset()?, labels: None };
+    let stated = Metadata::default().with_preset(weights.preset()?);
     if let Some(preset) = &args.preset {
         stated.expect_preset(preset, network)?;
     }

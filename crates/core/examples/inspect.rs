@@ -29,7 +29,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    cli::finish(run(&cli::parse_or(&[cli::DIGITS])))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
@@ -81,7 +81,7 @@ fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
         cli::print(format!("  {} labels: {}{more}\n", labels.count(), first.join(", ")))?;
     }
     for (key, value) in weights.metadata().filter(|(key, _)| *key != "labels") {
-        cli::print(format!("  {} = {}\n", printable(key), printable(value)))?;
+        cli::print(format!("  {} = {}\n", printable(key), in_lines(value)))?;
     }
     let width = weights.tensors().map(|tensor| tensor.name.len()).max().unwrap_or(0).min(60);
     for tensor in weights.tensors() {
@@ -90,6 +90,14 @@ fn describe(path: &Path, weights: &Weights) -> Result<(), Box<dyn Error>> {
         cli::print(format!("  {name:width$}  {dtype:4}  {bytes:>11}  {shape:?}\n"))?;
     }
     Ok(())
+}
+
+/// A text of several lines, such as a recipe, below its key.
+fn in_lines(text: &str) -> String {
+    if !text.trim_end().contains('\n') {
+        return printable(text);
+    }
+    text.lines().map(|line| format!("\n    {}", printable(line))).collect()
 }
 
 fn network(weights: &Weights) -> Result<String, Box<dyn Error>> {

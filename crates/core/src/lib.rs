@@ -25,6 +25,7 @@
 //! | `onnx` (a feature) | a network as an ONNX file, for other runtimes |
 //! | [`vision`] | from a photo's file to a normalized batch; [`vision::augment`]: the same with random augmentation, for training |
 //! | [`predict`] | from photos to ranked labels, heat maps, features |
+//! | `samples` (a feature) | a small trained network, and pictures to classify with it |
 //!
 //! The package `alexnet-vgg-burn` builds on this one: it has the same networks as modules of the
 //! tensor framework [burn](https://burn.dev), on CPU and GPU, and trains them.
@@ -43,6 +44,8 @@ mod metadata;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod predict;
+#[cfg(feature = "samples")]
+pub mod samples;
 pub mod vision;
 pub mod weights;
 

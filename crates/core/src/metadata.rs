@@ -4,8 +4,8 @@ use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::vision::{Labels, Preset};
 
-/// The metadata of trained weights: how their pictures were preprocessed, and what their classes are
-/// called. It goes with the weights from a file to a network and back to a file. A field is `None` if
+/// The metadata of trained weights: how their pictures were preprocessed, what their classes are
+/// called, and how they were trained. It goes with the weights from a file to a network and back to a file. A field is `None` if
 /// it is not known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
@@ -13,6 +13,11 @@ pub struct Metadata {
     pub preset: Option<Preset>,
     /// The names of the classes, in the order of the logits.
     pub labels: Option<Labels>,
+    /// The recipe that the weights were trained with, as text: the package `alexnet-vgg-burn` writes TOML, which its
+    /// `Recipe::parse` reads.
+    pub recipe: Option<String>,
+    /// The accuracy after training, in words: `99.50% of 2004 validation pictures`.
+    pub accuracy: Option<String>,
 }
 
 impl Metadata {
@@ -26,11 +31,23 @@ impl Metadata {
         Self { labels: labels.into(), ..self }
     }
 
+    /// The same metadata with another recipe.
+    pub fn with_recipe(self, recipe: impl Into<Option<String>>) -> Self {
+        Self { recipe: recipe.into(), ..self }
+    }
+
+    /// The same metadata with another accuracy.
+    pub fn with_accuracy(self, accuracy: impl Into<Option<String>>) -> Self {
+        Self { accuracy: accuracy.into(), ..self }
+    }
+
     /// This metadata, with the fields that are `None` taken from `other`.
     pub fn or(&self, other: &Self) -> Self {
         Self {
             preset: self.preset.as_ref().or(other.preset.as_ref()).cloned(),
             labels: self.labels.as_ref().or(other.labels.as_ref()).cloned(),
+            recipe: self.recipe.as_ref().or(other.recipe.as_ref()).cloned(),
+            accuracy: self.accuracy.as_ref().or(other.accuracy.as_ref()).cloned(),
         }
     }
 

@@ -55,7 +55,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(Args::parse()))
+    cli::finish(run(cli::parse_needing("examples/photos/cat.jpg --output sheet.png")))
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
@@ -154,6 +154,7 @@ fn describe(operations: &[Operation]) -> String {
             format!("crop {}x{} at ({}, {})", part.width, part.height, part.left, part.top)
         }
         Operation::HorizontalFlip => "flip".into(),
+        Operation::Rotate(degrees) => format!("rotate by {degrees:+.1} degrees"),
         Operation::Brightness(factor) => format!("brightness {factor:.2}"),
         Operation::Contrast(factor) => format!("contrast {factor:.2}"),
         Operation::Saturation(factor) => format!("saturation {factor:.2}"),

@@ -1,11 +1,13 @@
-//! Says what is in photos.
+//! Says what is in photos. Without arguments, it reads the handwritten digits that come with the library.
 //!
+//!     cargo run --release --example classify
 //!     cargo run --release --example classify -- photo.jpg --weights vgg16.safetensors
 //!     cargo run --release --features hub --example classify -- photo.jpg --model vgg16 --pretrained
 //!     cargo run --release --example classify -- folder --weights vgg16.safetensors --views ten-crop
 
 #[path = "../cli/mod.rs"]
 mod cli;
+mod first_try;
 mod heat_map;
 mod member;
 mod photos;
@@ -22,10 +24,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(about = "The most probable classes of photos")]
+#[command(about = "The most probable classes of photos; without arguments: of the sample digits")]
 struct Args {
     /// Photos (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM), folders, or patterns such as 'a/**/*.jpg'.
-    #[arg(required = true)]
+    // Without any arguments, there is something to show.
+    #[arg(required = std::env::args_os().len() > 1)]
     photos: Vec<String>,
     #[arg(long, help = cli::networks("The network. Default: the one that the weights file is for, or vgg16. One of"), value_parser = NetworkConfig::by_name)]
     model: Option<NetworkConfig>,
@@ -88,6 +91,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.photos.is_empty() {
+        return first_try::run();
+    }
     let photos = photos::find(&args.photos)?;
     if args.heatmap.is_some() && photos.len() != 1 {
         return Err(format!("--heatmap takes one photo, found {}", photos.len()).into());

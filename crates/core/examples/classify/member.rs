@@ -50,7 +50,8 @@ impl Member {
 
     fn new(architecture: Architecture, weights: Weights) -> Result<Self, Box<dyn Error>> {
         cli::expect_memory(&architecture)?;
-        let metadata = Metadata { preset: weights.preset()?, labels: weights.labels()? };
+        let metadata =
+            Metadata::default().with_preset(weights.preset()?).with_labels(weights.labels()?);
         Ok(Self { architecture, weights: Some(weights), metadata })
     }
 

@@ -12,12 +12,38 @@ use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};
 use alexnet_vgg_core::engine::{CompileOptions, Compiled, Isa, LinearWeights, Precision, Threads};
 use alexnet_vgg_core::printable;
 use alexnet_vgg_core::weights::{Naming, Weights};
-use clap::Args;
+use clap::{Args, Parser};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+
+/// The weights file of the digits network that comes with the library, from the root of the repository.
+pub const DIGITS: &str = "crates/core/samples/digits.safetensors";
+
+/// The arguments of the command line, or if there are none, `otherwise`, after a line that says so. Its first argument is
+/// a file of the repository.
+pub fn parse_or<A: Parser>(otherwise: &[&str]) -> A {
+    if std::env::args_os().len() > 1 {
+        return A::parse();
+    }
+    if !Path::new(otherwise[0]).exists() {
+        return parse_needing(&otherwise.join(" "));
+    }
+    warn(format!("Without arguments, the same as with: {}\n\n", otherwise.join(" ")));
+    A::parse_from([env!("CARGO_BIN_NAME")].iter().chain(otherwise))
+}
+
+/// The arguments of the command line. If there are none, the program ends with a line that says what it needs.
+pub fn parse_needing<A: Parser>(example: &str) -> A {
+    if std::env::args_os().len() > 1 {
+        return A::parse();
+    }
+    let name = env!("CARGO_BIN_NAME");
+    warn(format!("{name} needs arguments, such as: {example}  (--help lists all of them)\n"));
+    std::process::exit(2)
+}
 
 /// Help for an option that names a network.
 pub fn networks(what: &str) -> String {

@@ -4,7 +4,7 @@ use image::RgbImage;
 
 /// Pillow's `Image.rotate(degrees, BILINEAR, fillcolor=fill)`: its matrix, its bilinear filter (which
 /// repeats the border pixels half a pixel outward), and its rounding, which truncates.
-pub(super) fn rotate(image: &RgbImage, degrees: f64, fill: [u8; 3]) -> RgbImage {
+pub(in crate::vision) fn rotate(image: &RgbImage, degrees: f64, fill: [u8; 3]) -> RgbImage {
     // As in Pillow, so that the sine of a right angle is 0 and not 1e-17.
     let round = |value: f64| (value * 1e15).round() / 1e15;
     let angle = -degrees.rem_euclid(360.0).to_radians();

@@ -1,5 +1,5 @@
 //! The entries that this crate reads from and writes to the metadata of a safetensors file: the network,
-//! the preset, and the labels.
+//! the preset, the labels, the recipe, and the accuracy.
 
 use super::limits::MAX_NAME_BYTES;
 use crate::architecture::Architecture;
@@ -17,6 +17,10 @@ pub(super) const INPUT_SIZE: &str = "input_size";
 pub(super) const PRESET: &str = "preset";
 /// The key of the labels: a JSON list of strings.
 pub(super) const LABELS: &str = "labels";
+/// The key of the recipe, as text.
+pub(super) const RECIPE: &str = "recipe";
+/// The key of the accuracy, in words.
+pub(super) const ACCURACY: &str = "accuracy";
 
 /// The entries for a network and its metadata.
 pub(super) fn entries(network: &str, metadata: &Metadata) -> Vec<(String, String)> {
@@ -31,6 +35,8 @@ pub(super) fn entries(network: &str, metadata: &Metadata) -> Vec<(String, String
     if let Some(labels) = &metadata.labels {
         entries.push((LABELS.into(), serde_json::json!(labels.names()).to_string()));
     }
+    let texts = [(RECIPE, &metadata.recipe), (ACCURACY, &metadata.accuracy)].into_iter();
+    entries.extend(texts.filter_map(|(key, text)| Some((key.into(), text.clone()?))));
     entries
 }
 

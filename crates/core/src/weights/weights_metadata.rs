@@ -1,7 +1,8 @@
-//! The preset and the labels that a weights file states.
+//! What a weights file states about its weights: the preset, the labels, the recipe, and the accuracy.
 
 use super::file_metadata::{
-    self, LABELS, NETWORK, PRESET, check_labels, labels_from_json, preset_from_text,
+    self, ACCURACY, LABELS, NETWORK, PRESET, RECIPE, check_labels, labels_from_json,
+    preset_from_text,
 };
 use super::lpips_parts::lpips_scaling;
 use super::matched_tensors::NetworkPart;
@@ -75,6 +76,23 @@ impl Weights {
         self.ours(self.parsed_labels())
     }
 
+    /// The recipe that the weights were trained with, as text, under the key `recipe` of the file's metadata. `None` if
+    /// another program wrote the file, or it does not state one.
+    pub fn recipe(&self) -> Option<&str> {
+        self.own_text(RECIPE)
+    }
+
+    /// The accuracy after training, in words, under the key `accuracy` of the file's metadata. `None` if another program
+    /// wrote the file, or it does not state one.
+    pub fn accuracy(&self) -> Option<&str> {
+        self.own_text(ACCURACY)
+    }
+
+    fn own_text(&self, key: &str) -> Option<&str> {
+        let text = self.contents.metadata.get(key).map(String::as_str);
+        text.filter(|_| self.is_ours())
+    }
+
     /// What was decided about the file and a user may want to decide differently, in words: parameters that are
     /// computed as weight normalization, an average of the weights that was left aside, or a `preset` or `labels`
     /// that another program wrote, in a form of its own.
@@ -124,7 +142,7 @@ impl Weights {
     }
 
     /// The metadata of a network that is loaded from this file. The features of a file fit any classifier,
-    /// but its labels fit only its own, so without the classifier the labels are left out.
+    /// but its labels, recipe, and accuracy belong to its own, so without the classifier only the preset is left.
     pub(super) fn metadata_for(
         &self,
         architecture: &Architecture,
@@ -132,11 +150,12 @@ impl Weights {
     ) -> Result<Metadata> {
         let preset = self.preset()?;
         if part == NetworkPart::Features || architecture.classifier.is_empty() {
-            return Ok(Metadata { preset, labels: None });
+            return Ok(Metadata::default().with_preset(preset));
         }
         let checked = |labels: Labels| check_labels(&labels, architecture).map(|()| labels);
         let labels = self.ours(self.labels()?.map(checked).transpose())?;
-        Ok(Metadata { preset, labels })
+        let [recipe, accuracy] = [self.recipe(), self.accuracy()].map(|it| it.map(str::to_string));
+        Ok(Metadata { preset, labels, recipe, accuracy })
     }
 
     /// The same file with its preset, which is known from elsewhere.

@@ -46,6 +46,43 @@ fn shapes_reads_tables_and_refuses_impossible_ones() {
     }
 }
 
+#[test]
+fn without_arguments_there_is_something_to_see_or_a_line_says_what_is_needed() {
+    let said = succeeds("classify", &[]);
+    for part in ["  4b.png ", "\n12 of 12 are right.", "--features hub", "PHOTO --weights FILE"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = succeeds("inspect", &[]);
+    for part in
+        ["vgg13_bn, 10 classes", "10 labels: 0, 1, 2, 3, 4, ...", "\n    rate = ", "accuracy = "]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for (name, example) in [
+        ("convert", "vgg16-397923af.pth vgg16.safetensors"),
+        ("export_onnx", "--output digits.onnx"),
+        ("augment", "examples/photos/cat.jpg --output"),
+    ] {
+        let output = run(name, &[]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(example) && said.starts_with(name), "{said}");
+    }
+}
+
+/// As a user's own: by its path.
+#[test]
+fn the_digits_network_needs_no_other_option() {
+    let weights = ["--weights", "crates/core/samples/digits.safetensors"];
+    for (digit, more) in [("3", &[][..]), ("7", &["--precision", "fast"])] {
+        let file = format!("crates/core/samples/digits/{digit}.png");
+        let said = succeeds("classify", &[&[&file[..]][..], &weights, more].concat());
+        let first = said.lines().nth(1).expect("a line");
+        assert!(first.trim_end().ends_with(&format!("%  {digit}")), "{said}");
+    }
+}
+
 /// As in `shapes | head -1`.
 #[test]
 fn output_may_be_closed_early() {

@@ -472,27 +472,32 @@ fn load_error(bytes: &[u8]) -> Error {
 }
 
 #[test]
-fn the_labels_go_with_the_weights() -> Result<()> {
+fn labels_and_training_go_with_the_weights() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name);
     let days = Labels::new(["Mo", "Di", "Mi", "Do", "Fr", "Sa", "\"So\" \n日曜日"]);
     assert_eq!(with_formula(&small()).metadata().labels, None);
     let (path, options) = (file("small.safetensors"), SaveOptions::default());
+    let [recipe, accuracy] = ["rate = 0.1\n", "98% of 7 pictures"].map(str::to_string);
     let metadata = Metadata::default().with_labels(days.clone());
+    let metadata = metadata.with_recipe(recipe).with_accuracy(accuracy);
     save(&small(), &metadata, &path, &options, formula::values)?;
 
     let weights = Weights::open(&path)?;
     assert_eq!(weights.labels()?, Some(days.clone()));
     let (all, compile) = (LoadOptions::default(), CompileOptions::default());
     let compiled = Compiled::from_weights(small(), &weights, all, compile)?;
-    assert_eq!(compiled.metadata().labels, Some(days.clone()));
+    assert_eq!(compiled.metadata(), &metadata);
     let f16 = SaveOptions { dtype: Dtype::F16, ..SaveOptions::default() };
     weights.convert(&small(), file("half.safetensors"), &f16)?;
-    assert_eq!(Weights::open(file("half.safetensors"))?.labels()?, Some(days));
+    let half = Weights::open(file("half.safetensors"))?;
+    assert_eq!(half.labels()?, Some(days));
+    assert_eq!((half.recipe(), half.accuracy()), (weights.recipe(), weights.accuracy()));
+    assert_eq!((half.recipe(), half.accuracy()), (Some("rate = 0.1\n"), Some("98% of 7 pictures")));
     // Another classifier has other classes.
     let three = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(3).architecture()?;
     let features = weights.reader(&three, LoadOptions::features())?;
-    assert_eq!(features.finish()?.labels, None);
+    assert_eq!(features.finish()?, Metadata::default());
     Ok(())
 }
 

@@ -104,7 +104,9 @@ fn operations_together_are_operations_one_by_one() {
     let crop = |four| Operation::Crop(rectangle(four));
     let resize = |width, height| Operation::Resize { width, height };
     let flip = Operation::HorizontalFlip;
+    let turn = Operation::Rotate;
     let lists = [
+        vec![resize(50, 40), turn(12.5), crop([13, 5, 32, 30]), flip, turn(-190.0), resize(9, 8)],
         vec![resize(90, 64), crop([13, 5, 32, 40]), flip, crop([1, 2, 20, 21])],
         vec![flip, crop([3, 4, 50, 30]), resize(20, 30), crop([2, 2, 11, 12]), flip],
         vec![crop([5, 6, 40, 30]), crop([1, 1, 30, 20]), resize(64, 64), resize(17, 9), flip],
@@ -122,6 +124,9 @@ fn operations_together_are_operations_one_by_one() {
     // What one by one is, in the simplest cases.
     let turned = apply(&photo, &[flip]).expect("a picture");
     assert!(turned == imageops::flip_horizontal(&photo));
+    let square = many_colors(24, 24);
+    let quarter = apply(&square, &[turn(90.0)]).expect("a picture");
+    assert!(quarter == imageops::rotate270(&square), "counterclockwise");
     let part = apply(&photo, &[crop([7, 9, 11, 13])]).expect("a picture");
     assert!(part == imageops::crop_imm(&photo, 7, 9, 11, 13).to_image());
 }
@@ -156,6 +161,22 @@ fn scales_and_flips_of_vgg_are_equally_likely() {
     }
     expect_equally_likely("the scale S", &scales);
     expect_equally_likely("flips", &flips);
+}
+
+#[test]
+fn angles_are_uniform() {
+    let augmentation =
+        steps([Step::RandomRotation { degrees: 30.0 }, Step::CenterCrop { side: 8 }]);
+    let mut counts = [0; 12];
+    for index in 0..2400 {
+        let drawn = augmentation.draw((9, 9), sample(index)).expect("a photo");
+        let [Operation::Rotate(degrees), Operation::Crop(_)] = drawn[..] else {
+            panic!("{drawn:?}")
+        };
+        // One of twelve equal parts of -30 to 30.
+        counts[((degrees + 30.0) / 5.0) as usize] += 1;
+    }
+    expect_equally_likely("angles", &counts);
 }
 
 #[test]
@@ -468,6 +489,7 @@ fn settings_out_of_range_are_errors() {
         ]
     };
     let flip = |probability| [Step::CenterCrop { side: 8 }, Step::HorizontalFlip { probability }];
+    let turn = |degrees| [Step::RandomRotation { degrees }, Step::CenterCrop { side: 8 }];
     let color = |sigma, colors| [Step::CenterCrop { side: 8 }, Step::PcaColor { sigma, colors }];
     let imagenet = ColorPca::imagenet();
     let in_levels = ColorPca { eigenvalues: [55.46, 4.794, 1.148], ..imagenet };
@@ -490,6 +512,10 @@ fn settings_out_of_range_are_errors() {
         steps([region([0.5, 1.0], [1.0, f64::INFINITY])]),
         steps(flip(1.1)),
         steps(flip(f64::NAN)),
+        steps(turn(-1.0)),
+        steps(turn(180.1)),
+        steps(turn(f64::NAN)),
+        steps([&color(0.1, imagenet)[..], &turn(1.0)[..1]].concat()),
         steps(jitter(-0.1, 0.0)),
         steps(jitter(f64::INFINITY, 0.0)),
         steps(jitter(0.0, 0.6)),
@@ -515,6 +541,7 @@ fn settings_out_of_range_are_errors() {
         Operation::Resize { width: 0, height: 4 },
         Operation::Resize { width: u32::MAX, height: u32::MAX },
         Operation::Resize { width: 1 << 13, height: 1 << 12 },
+        Operation::Rotate(f64::INFINITY),
         Operation::Brightness(-1.0),
         Operation::Contrast(f64::NAN),
         Operation::Saturation(f64::MAX),

@@ -8,6 +8,7 @@ mod classifier;
 mod photo_files;
 mod photos;
 mod presets;
+mod samples;
 mod views;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use crate::vision::level_table::LevelTable;
 use crate::vision::orientation::{Orientation, OrientedImage};
 use crate::vision::preset::Preset;
 use crate::vision::resize::{Rectangle, resized_window};
+use crate::vision::rotate::rotate;
 use image::{Rgb, RgbImage, imageops};
 use std::borrow::Cow;
 
@@ -55,6 +56,11 @@ impl<'a> LazyImage<'a> {
             Operation::Resize { width, height } => self.resize((width, height))?,
             Operation::Crop(part) => self.crop(part)?,
             Operation::HorizontalFlip => self.flipped = !self.flipped,
+            Operation::Rotate(degrees) if degrees.is_finite() => {
+                let image = self.materialize()?;
+                *image = rotate(image, degrees, [0; 3]);
+            }
+            Operation::Rotate(_) => return Err(out_of_range(operation, "a finite angle")),
             Operation::Brightness(factor) => {
                 color_jitter::brightness(self.materialize()?, expect_factor(operation, factor)?);
             }

@@ -18,6 +18,9 @@ pub enum Operation {
     Crop(Rectangle),
     /// Exchanges left and right.
     HorizontalFlip,
+    /// Turns the image counterclockwise around its center by this angle in degrees, with bilinear interpolation. Its size
+    /// stays the same; what was outside is black.
+    Rotate(f64),
     /// Blends with black: 0 is black, 1 the unchanged image, 2 twice as bright.
     Brightness(f64),
     /// Blends with the image's mean gray: 0 is gray, 1 the unchanged image.

@@ -61,6 +61,10 @@ impl Sampler {
                     self.operations.push(Operation::HorizontalFlip);
                 }
             }
+            Step::RandomRotation { degrees } => {
+                let angle = self.uniform([-degrees, degrees]);
+                self.operations.push(Operation::Rotate(angle));
+            }
             Step::ColorJitter { brightness, contrast, saturation, hue } => {
                 self.color_jitter([brightness, contrast, saturation], hue)?;
             }

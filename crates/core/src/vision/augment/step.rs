@@ -50,6 +50,12 @@ pub enum Step {
         /// Probability of a flip, 0 to 1.
         probability: f64,
     },
+    /// Turns the image around its center by a random angle, uniform from `-degrees` to `degrees`. Its size stays the same;
+    /// what was outside is black, as by torchvision's `RandomRotation` with bilinear interpolation.
+    RandomRotation {
+        /// The largest angle, 0 to 180.
+        degrees: f64,
+    },
     /// torchvision's `ColorJitter` for Pillow images: the factors are drawn uniformly and applied in random
     /// order. A range of 0 leaves an adjustment out.
     ColorJitter {
@@ -66,7 +72,7 @@ pub enum Step {
     /// its eigenvalue times a random number from N(0, sigma²) (AlexNet paper, section 4.1).
     ///
     /// It is added in floating point and not clamped at black and white, as in `fb.resnet.torch` and MXNet.
-    /// So it must come after all color jitter, which works on whole levels.
+    /// So it must come after all color jitter and rotations, which work on whole levels.
     PcaColor {
         /// Standard deviation of the random factors; 0.1 in the paper.
         sigma: f64,
@@ -89,9 +95,10 @@ impl Step {
             Self::CenterCrop { side }
             | Self::RandomCrop { side }
             | Self::RandomResizedCrop { side, .. } => vec![side],
-            Self::HorizontalFlip { .. } | Self::ColorJitter { .. } | Self::PcaColor { .. } => {
-                vec![]
-            }
+            Self::HorizontalFlip { .. }
+            | Self::RandomRotation { .. }
+            | Self::ColorJitter { .. }
+            | Self::PcaColor { .. } => vec![],
         }
     }
 
@@ -113,6 +120,9 @@ impl Step {
             ),
             &Self::HorizontalFlip { probability } => {
                 ((0.0..=1.0).contains(&probability), "a probability from 0 to 1")
+            }
+            &Self::RandomRotation { degrees } => {
+                ((0.0..=180.0).contains(&degrees), "an angle from 0 to 180 degrees")
             }
             &Self::ColorJitter { brightness, contrast, saturation, hue } => (
                 [brightness, contrast, saturation].iter().all(|x| (0.0..=MAX_JITTER).contains(x))
@@ -161,7 +171,10 @@ impl KnownShape {
             Step::ColorJitter { .. } if self.has_shift => {
                 return Err("color jitter before PcaColor".into());
             }
-            Step::ColorJitter { .. } => {}
+            Step::RandomRotation { .. } if self.has_shift => {
+                return Err("rotation before PcaColor".into());
+            }
+            Step::ColorJitter { .. } | Step::RandomRotation { .. } => {}
             Step::PcaColor { .. } => self.has_shift = true,
         }
         Ok(())
