@@ -374,7 +374,7 @@ function showNetwork() {
     const [height, width] = model.input;
     const facts = [counted(model.classes, "class", "classes"), `sees ${width} × ${height} pixels`];
     if (model.network !== model.name) facts.unshift(model.network);
-    if (model.accuracy) facts.push(`right on ${percent(model.accuracy)} of its test pictures`);
+    if (model.accuracy) facts.push(`right on ${model.accuracy}`);
     find("#network-facts").replaceChildren(node("b", { textContent: model.name }), ...facts.flatMap((fact) => [" · ", node("span", { textContent: fact })]));
   }
   const own = samples.filter((sample) => !sample.model || sample.model === page.network.value);

@@ -32,7 +32,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    let example = "examples/photos --weights vgg16.pth --output vectors.npy";
+    cli::finish(run(&cli::parse_needing(example)))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,7 @@
-//! Finds the photos that are most like one, by the cosine similarity of a network's features.
+//! Finds the photos that are most like one, by the cosine similarity of a network's features. Without arguments, it finds
+//! digits that are like a handwritten 4.
 //!
+//!     cargo run --release --example similar
 //!     cargo run --release --example similar -- photo.jpg folder --weights vgg16.pth --output similar.png
 //!
 //! For a large folder, compute its vectors once:
@@ -53,7 +55,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::finish(run(&Args::parse()))
+    cli::finish(run(&cli::parse_or(&[
+        "crates/core/samples/digits/4.png",
+        "examples/data",
+        "--weights",
+        cli::DIGITS,
+    ])))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {

@@ -461,9 +461,14 @@ fn features_writes_vectors_that_similar_searches() {
     assert_eq!(from_file.lines().count(), 2);
     assert!(from_file.lines().all(|line| line.contains("striped")), "{from_file}");
 
+    // The digits that are most like a 4 are fours.
+    let digits = succeeds("similar", &[]);
+    assert_eq!(digits.lines().count(), 11);
+    assert!(digits.lines().all(|line| line.contains("/4/")), "{digits}");
+
     let query = text(&query);
     for (example, arguments, says) in [
-        ("features", &[][..], "as in: features"),
+        ("features", &[][..], "features needs arguments, such as: examples/photos"),
         ("features", &[query], "as in: features"),
         ("features", &[query, "--output", text(&npy)], "--weights vgg16.pth"),
         ("features", &[query, "--output", "out.csv", "--weights", "a"], ".safetensors or .npy"),
@@ -472,7 +477,7 @@ fn features_writes_vectors_that_similar_searches() {
             &[query, "--output", text(&npy), with_weights[0], with_weights[1], "--layer", "relu9"],
             "relu9",
         ),
-        ("similar", &[], "as in: similar"),
+        ("similar", &[query], "as in: similar"),
         ("similar", &[query, text(&photos)], "--weights vgg16.pth"),
         (
             "similar",
