@@ -9,9 +9,16 @@ use alexnet_vgg_core::vision::{Preset, Views};
 pub struct Loaded {
     /// With a preset in its metadata.
     pub compiled: Compiled,
-    /// The share of its test pictures that it names correctly, 0 to 1.
-    pub accuracy: Option<f64>,
+    /// How many of its test pictures it names correctly, in words, if its file states that.
+    pub accuracy: Option<String>,
     pub samples: Vec<Sample>,
+}
+
+impl Loaded {
+    pub fn new(compiled: Compiled, samples: Vec<Sample>) -> Self {
+        let accuracy = compiled.metadata().accuracy.clone();
+        Self { compiled, accuracy, samples }
+    }
 }
 
 /// A picture that ships with a network.

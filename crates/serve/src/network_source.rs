@@ -3,9 +3,9 @@
 use crate::network::Loaded;
 use crate::options::Options;
 use alexnet_vgg_core::engine::Compiled;
+use alexnet_vgg_core::printable;
 use alexnet_vgg_core::vision::Labels;
 use alexnet_vgg_core::weights::{LoadOptions, Weights};
-use alexnet_vgg_core::{Metadata, printable};
 use std::path::PathBuf;
 
 /// A weights file, and the name that its network is served under.
@@ -49,13 +49,13 @@ impl NetworkSource {
                 _ => stated.labels.clone(),
             };
             let preset = stated.preset_for(options.preset.clone(), compiled.architecture())?;
-            let metadata = Metadata { preset: Some(preset), labels };
+            let metadata = stated.with_preset(preset).with_labels(labels);
             Ok(compiled.with_metadata(metadata))
         };
         let load = load().map_err(|error: alexnet_vgg_core::Error| {
             let (file, error) = (printable(&self.file.display().to_string()), error.to_string());
             if error.contains(&file) { error } else { format!("{file}: {error}") }
         });
-        Ok(Loaded { compiled: load?, accuracy: None, samples: Vec::new() })
+        Ok(Loaded::new(load?, Vec::new()))
     }
 }

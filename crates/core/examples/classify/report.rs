@@ -3,7 +3,7 @@
 use crate::cli;
 use alexnet_vgg_core::predict::{Classification, Labels};
 use alexnet_vgg_core::printable;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     pub fn new(photos: &'a [PathBuf], labels: &'a Labels, json: bool, networks: usize) -> Self {
         let earlier = if networks > 1 { vec![Vec::new(); photos.len()] } else { Vec::new() };
-        let progress = progress(photos.len() * networks);
+        let progress = cli::progress::bar(photos.len() * networks);
         Self { photos, labels, json, networks_left: networks, earlier, failed: vec![], progress }
     }
 
@@ -78,17 +78,6 @@ impl<'a> Report<'a> {
             return Err(format!("{failed} of {all} photos could not be classified").into());
         }
         Ok(())
-    }
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    if steps == 1 {
-        return ProgressBar::hidden();
-    }
-    let progress = ProgressBar::new(steps as u64);
-    match ProgressStyle::with_template("{bar:40} {pos} of {len}, {per_sec}, {eta} left") {
-        Ok(style) => progress.with_style(style),
-        Err(_) => progress,
     }
 }
 

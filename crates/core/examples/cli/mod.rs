@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod preset;
+pub mod progress;
 pub mod views;
 
 use alexnet_vgg_core::architecture::{Architecture, FreshWeights, NetworkConfig};

@@ -388,3 +388,120 @@ fn a_preset_may_be_a_file_and_have_another_size() {
         ["examples/photos/cat.jpg", "--weights", text(&weights), "--preset", text(&preset)];
     fails("classify", &arguments, "missing field `crop`");
 }
+
+/// Solid colors and stripes: without training, too, a network sees which of them are alike.
+fn write_patterns(folder: &std::path::Path) {
+    let solid = |x: u32, y: u32, shade: u8| [shade, 40 + ((x + y) % 3) as u8, 40];
+    let striped = |x: u32, _: u32, shade: u8| [if x / 8 % 2 == 0 { shade } else { 20 }; 3];
+    for shade in [180, 200, 220] {
+        for (name, pattern) in
+            [("solid", &solid as &dyn Fn(u32, u32, u8) -> [u8; 3]), ("striped", &striped)]
+        {
+            let picture = image::RgbImage::from_fn(96, 80, |x, y| image::Rgb(pattern(x, y, shade)));
+            picture.save(folder.join(format!("{name}-{shade}.png"))).expect("written");
+        }
+    }
+}
+
+#[test]
+fn features_writes_vectors_that_similar_searches() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (weights, others) = (file("small.safetensors"), file("others.safetensors"));
+    write_named(&weights, &["a", "b", "c"]);
+    let narrow = VggConfig::vgg11().with_width(0.05).with_num_classes(2);
+    write_weights(&narrow.architecture().expect("valid"), &others);
+    std::fs::create_dir(file("photos")).expect("a folder");
+    write_patterns(&file("photos"));
+    let (photos, vectors) = (file("photos"), file("vectors.safetensors"));
+    let with_weights = ["--weights", text(&weights)];
+    let write = |output: &std::path::Path, more: &[&str]| {
+        let base = [text(&photos), "--output", text(output)];
+        succeeds("features", &[&base[..], &with_weights, more].concat())
+    };
+
+    let said = write(&vectors, &[]);
+    assert!(said.contains("6 vectors of 204 values, from relu7 of vgg11_bn"), "{said}");
+    let bytes = std::fs::read(&vectors).expect("the vectors");
+    let stored = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let stored = stored.tensor("features").expect("vectors");
+    assert_eq!(stored.shape(), [6, 204]);
+    let npy = file("vectors.npy");
+    write(&npy, &[]);
+    let array = std::fs::read(&npy).expect("the array");
+    assert!(array.starts_with(b"\x93NUMPY\x01\x00"));
+    let start = 10 + usize::from(u16::from_le_bytes([array[8], array[9]]));
+    assert_eq!(start % 64, 0);
+    let header = String::from_utf8_lossy(&array[10..start]);
+    assert!(header.contains("'<f4'") && header.contains("(6, 204)"), "{header}");
+    assert_eq!(&array[start..], stored.data());
+    let names = std::fs::read(file("vectors.json")).expect("the names");
+    let names: serde_json::Value = serde_json::from_slice(&names).expect("JSON");
+    assert!(names["photos"][5].as_str().is_some_and(|name| name.ends_with("striped-220.png")));
+    let said = write(&npy, &["--layer", "pool2,relu6", "--pooling", "max"]);
+    assert!(said.contains("6 vectors of 210 values, from pool2 and relu6"), "{said}");
+
+    let query = photos.join("striped-200.png");
+    let sheet = file("sheet.png");
+    let search = |among: &std::path::Path, more: &[&str]| {
+        let base = [text(&query), text(among)];
+        succeeds("similar", &[&base[..], &with_weights, more].concat())
+    };
+    let from_folder = search(&photos, &["--json", "--output", text(&sheet)]);
+    let from_folder: serde_json::Value = serde_json::from_str(&from_folder).expect("JSON");
+    let found = from_folder["similar"].as_array().expect("a list");
+    assert_eq!(found.len(), 5, "all but the photo itself");
+    for (rank, photo) in found.iter().enumerate() {
+        let name = photo["photo"].as_str().expect("a name");
+        assert_eq!(name.contains("striped"), rank < 2, "{from_folder}");
+    }
+    let drawn = image::open(&sheet).expect("a picture");
+    assert_eq!((drawn.width(), drawn.height()), (3 * 232 + 8, 2 * 232 + 8));
+    let from_file = search(&vectors, &["--count", "2"]);
+    assert_eq!(from_file.lines().count(), 2);
+    assert!(from_file.lines().all(|line| line.contains("striped")), "{from_file}");
+
+    // The digits that are most like a 4 are fours.
+    let digits = succeeds("similar", &[]);
+    assert_eq!(digits.lines().count(), 11);
+    assert!(digits.lines().all(|line| line.contains("/4/")), "{digits}");
+
+    let query = text(&query);
+    for (example, arguments, says) in [
+        ("features", &[][..], "features needs arguments, such as: examples/photos"),
+        ("features", &[query], "as in: features"),
+        ("features", &[query, "--output", text(&npy)], "--weights vgg16.pth"),
+        ("features", &[query, "--output", "out.csv", "--weights", "a"], ".safetensors or .npy"),
+        (
+            "features",
+            &[query, "--output", text(&npy), with_weights[0], with_weights[1], "--layer", "relu9"],
+            "relu9",
+        ),
+        ("similar", &[query], "as in: similar"),
+        ("similar", &[query, text(&photos)], "--weights vgg16.pth"),
+        (
+            "similar",
+            &[query, text(&weights), with_weights[0], with_weights[1]],
+            "no names of photos",
+        ),
+        (
+            "similar",
+            &[query, text(&vectors), "--weights", text(&others), "--input", "64"],
+            "other weights",
+        ),
+        (
+            "similar",
+            &[query, text(&vectors), with_weights[0], with_weights[1], "--layer", "relu6"],
+            "other weights",
+        ),
+    ] {
+        fails(example, arguments, says);
+    }
+    // The broken photo does not stop the others, but it is not passed over in silence.
+    std::fs::write(photos.join("broken.png"), "no picture").expect("written");
+    fails(
+        "features",
+        &[text(&photos), "--output", text(&npy), with_weights[0], with_weights[1]],
+        "1 of 7 photos could not be read",
+    );
+}
