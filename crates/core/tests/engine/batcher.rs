@@ -196,7 +196,7 @@ impl Expected {
         for sent in std::mem::take(&mut self.waiting) {
             if sent.is_late {
                 self.counts.expired += 1;
-                let late = sent.pending.map(|pending| block_on(pending));
+                let late = sent.pending.map(block_on);
                 assert!(matches!(late, None | Some(Err(Error::DeadlinePassed { .. }))));
             } else if sent.pending.is_none() {
                 self.counts.abandoned += 1;

@@ -392,7 +392,8 @@ fn a_preset_may_be_a_file_and_have_another_size() {
 /// Solid colors and stripes: without training, too, a network sees which of them are alike.
 fn write_patterns(folder: &std::path::Path) {
     let solid = |x: u32, y: u32, shade: u8| [shade, 40 + ((x + y) % 3) as u8, 40];
-    let striped = |x: u32, _: u32, shade: u8| [if x / 8 % 2 == 0 { shade } else { 20 }; 3];
+    let striped =
+        |x: u32, _: u32, shade: u8| [if (x / 8).is_multiple_of(2) { shade } else { 20 }; 3];
     for shade in [180, 200, 220] {
         for (name, pattern) in
             [("solid", &solid as &dyn Fn(u32, u32, u8) -> [u8; 3]), ("striped", &striped)]
