@@ -339,7 +339,8 @@ proptest! {
         prop_assert_eq!(statistics.queue_seconds.count(), computed);
         let (values, shape) = images(0, 1);
         let refused = batcher.submit(values, shape, None);
-        prop_assert!(matches!(refused, Err(Error::ShutDown { .. })));
+        let is_refused = matches!(refused, Err(Error::ShutDown { .. }));
+        prop_assert!(is_refused);
     }
 }
 
@@ -510,12 +511,13 @@ fn a_classification_can_be_computed_in_steps() -> Result<()> {
     let map = dense.heat_map_of_prepared(&image, 2)?;
     assert!(map == dense.heat_map(&photo, 2, 300)?);
 
-    // The overlay has the colors of the map, opaque where the class is seen most.
-    let overlay = map.overlay(35, 30)?;
+    // The overlay has the colors of the map: violet and transparent where the class is seen least, yellow and opaque where
+    // it is seen most. Pixels lie between the cells of the map, so that few of them have its very ends.
     assert!(map.overlay(0, 30).is_err());
-    let opacity = |it: &u8| overlay.pixels().filter(|pixel| pixel.0[3] == *it).count();
-    assert!(opacity(&255) > 0 && opacity(&0) > 0);
-    let most = overlay.pixels().find(|pixel| pixel.0[3] == 255).expect("one");
-    assert_eq!(most.0, [247, 249, 65, 255]);
+    let overlay = map.overlay(35, 30)?;
+    let most = overlay.pixels().max_by_key(|pixel| pixel.0[3]).expect("pixels").0;
+    let least = overlay.pixels().min_by_key(|pixel| pixel.0[3]).expect("pixels").0;
+    assert!(most[3] > 215 && most[0] > 220 && most[1] > 150, "{most:?}");
+    assert!(least[3] < 40 && least[0] < 80 && least[1] < 20, "{least:?}");
     Ok(())
 }
