@@ -127,7 +127,7 @@ impl From<Error> for Problem {
             Error::ShutDown { .. } => Self::shutting_down(),
             Error::DeadlinePassed { .. } => Self::deadline(),
             Error::Picture { expected, found, .. } => {
-                Self::new(NOT_A_PICTURE, format!("found {found}; expected {expected}"))
+                Self::new(NOT_A_PICTURE, format!("{found}; expected {expected}"))
             }
             Error::Setting { .. } | Error::UnknownName { .. } => {
                 Self::new(BAD_QUERY, error.to_string())
