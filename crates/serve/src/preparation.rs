@@ -29,7 +29,7 @@ pub fn prepare(
 ) -> Result<Prepared, Problem> {
     let start = Instant::now();
     if bytes.is_empty() {
-        let detail = "found nothing; expected the bytes of a picture's file";
+        let detail = "an empty body; expected the bytes of a picture's file";
         return Err(Problem::new(NOT_A_PICTURE, detail));
     }
     expect_pixels(bytes, max_pixels)?;
@@ -53,7 +53,7 @@ fn expect_pixels(bytes: &[u8], max_pixels: u64) -> Result<(), Problem> {
     }
     let limit = max_pixels / 1_000_000;
     let detail = format!(
-        "found {width}x{height} pixels; expected at most {limit} million: make the picture smaller (the network \
+        "{width}x{height} pixels; expected at most {limit} million: make the picture smaller (the network \
          sees a few hundred pixels a side)"
     );
     Err(Problem::new(NOT_A_PICTURE, detail).with("limit_pixels", max_pixels))
