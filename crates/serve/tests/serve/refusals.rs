@@ -50,7 +50,7 @@ fn wrong_requests_are_told_what_to_do() {
     };
     expect(&typed("application/x-www-form-urlencoded", cat), 415, "content-type", "-F picture=@");
     expect(&typed("image/png", b"not a picture"), 422, "not-a-picture", "JPEG, PNG");
-    expect(&typed("image/png", b""), 422, "not-a-picture", "found nothing");
+    expect(&typed("image/png", b""), 422, "not-a-picture", "an empty body");
     expect(&typed("image/jpeg", &cat[..cat.len() / 2]), 422, "not-a-picture", "expected");
     let large = png(&RgbImage::new(1001, 1000));
     expect(&typed("image/png", &large), 422, "not-a-picture", "1001x1000");
