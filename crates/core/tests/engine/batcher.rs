@@ -353,15 +353,18 @@ fn calls_take_their_turn() -> Result<()> {
         let (values, shape) = images(number, 1);
         batcher.submit(values, shape, None)
     };
-    let before = [one(1)?, one(2)?, one(3)?];
+    let first = one(1)?;
+    assert_eq!(strings.begun(), [1]);
+    let before = [first, one(2)?, one(3)?];
     let classes = batcher.call(None, |model| Ok(model.architecture().num_classes()))?;
     let panics = batcher.call(None, |_| -> Result<()> { resume_unwind(Box::new("a call")) })?;
     let fails = batcher.call(None, |model| model.score_maps(&[], SHAPE))?;
     let after = one(4)?;
-    for batch in [vec![1], vec![2, 3], vec![4]] {
-        assert_eq!(strings.begun(), batch);
+    for batch in [[2, 3].as_slice(), &[4]] {
         strings.ends.send(End::Logits).expect("it listens");
+        assert_eq!(strings.begun(), batch);
     }
+    strings.ends.send(End::Logits).expect("it listens");
     for (number, pending) in before.into_iter().enumerate() {
         assert_eq!(pending.wait()?.value[0], (number + 1) as f32);
     }
