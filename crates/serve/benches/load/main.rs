@@ -1,6 +1,6 @@
 //! Load: how many pictures a second the service answers, and how long they take, with one at a time and in batches.
 //!
-//!     cargo bench --package alexnet-vgg-serve -- --clients 1,8,64,512 --seconds 10
+//!     cargo bench --package alexnet-vgg-serve --bench load -- --clients 1,8,64,512 --seconds 10
 //!
 //! Each client has a connection and sends its next picture when it has the answer. The pictures are photos of
 //! `examples/photos`, in several crops; each answer is compared with the one that its picture got alone. The network has
