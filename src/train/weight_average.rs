@@ -140,7 +140,7 @@ mod tests {
             let values = values(&network(step).expect("a network"));
             expected.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
         }
-        let apart = values(&average).iter().zip(&expected).map(|(a, b)| (a - b).abs());
+        let apart = values(&average).into_iter().zip(&expected).map(|(a, b)| (a - b).abs());
         let apart = apart.fold(0.0, f64::max);
         // Five roundings of values up to 1 in f32.
         assert!(apart < 5.0 * f64::from(f32::EPSILON), "{apart}");
