@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn damaged_events_end_a_file() {
-        let event = Event { step: 7, ..Event::start_of_file() };
+        let mut event = Event::start_of_file();
+        event.step = 7;
         let framed = frame(&event);
         let two = [&framed[..], &framed].concat();
         let mut reader = Reader::new(&two[..]);
