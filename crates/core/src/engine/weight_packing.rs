@@ -16,6 +16,9 @@ pub(super) type ReadRows<'a> = &'a mut dyn FnMut(&Parameter, Range<usize>) -> Re
 /// memory, whose pages are already mapped.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// The fewest weights of a linear layer that may be stored in 20 bits: see [`LinearWeights::Int20`].
+const MIN_WEIGHTS_OF_20_BITS: usize = 1 << 20;
+
 /// What torchvision's batch norms add to the variance: see [`Layer::BatchNorm`].
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 
@@ -119,6 +122,11 @@ fn pack_linear(
     let bias = read_all(&step.parameters[1], read_rows)?;
     let Shape::Vector([inputs]) = step.input else {
         return Err(unexpected_layer(step, "a layer of the classifier, on vectors"));
+    };
+    // A small layer takes no time, and has few weights whose errors average out.
+    let format = match format {
+        LinearWeights::Int20 if inputs * outputs < MIN_WEIGHTS_OF_20_BITS => LinearWeights::Int24,
+        format => format,
     };
     let rows = (CHUNK_BYTES / (4 * inputs)).max(1);
     let chunks = (0..outputs)
