@@ -8,7 +8,7 @@
 use super::elementwise::Activation;
 use super::linear::{ROWS_AT_ONCE, sum_of_lanes};
 use super::packed_linear::{INT8_GROUP, PackedLinear};
-use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_magnitudes};
+use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_values};
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::sync::Arc;
@@ -88,14 +88,7 @@ unsafe fn quantize<S: IntegerSimd>(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        // As integers, the bits of magnitudes have their order, and NaN comes last.
-        let sign = S::splat_integer(i32::MIN);
-        let mut largest = S::splat_integer(0);
-        for i in (0..len).step_by(BLOCK) {
-            let bits = S::bits(input.add(i).load::<S>());
-            largest = S::max_signed(largest, S::and_not(sign, bits));
-        }
-        let unit = scale_of_magnitudes::<S>(largest) / INPUT_LIMIT;
+        let unit = scale_of_values::<S>(input, len) / INPUT_LIMIT;
         scale.write(unit);
         let inverse = S::splat(1.0 / unit);
         for i in (0..len).step_by(BLOCK) {

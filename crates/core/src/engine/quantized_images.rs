@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::feature_map::FeatureMap;
-use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_magnitudes};
+use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_values};
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::ops::Range;
@@ -98,7 +98,7 @@ unsafe fn quantize_rows<S: IntegerSimd>(
     let map = &stage.map;
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let scale = image_scale::<S>(planar, stage.image_len());
+        let scale = scale_of_values::<S>(planar, stage.image_len());
         let inverse = S::splat(stage.limit / scale);
         for y in rows {
             let pixels = values.add(map.padded_offset(image, 0, y + map.padding, 0));
@@ -123,24 +123,5 @@ unsafe fn quantize_rows<S: IntegerSimd>(
             }
         }
         scale
-    }
-}
-
-/// # Safety
-/// As for [`quantize_rows`].
-#[inline(always)]
-unsafe fn image_scale<S: IntegerSimd>(planar: CheckedPtr, len: usize) -> f32 {
-    // SAFETY: guaranteed by the caller.
-    unsafe {
-        // As integers, the bits of magnitudes have their order, and those of infinity and NaN come last.
-        let sign = S::splat_integer(i32::MIN);
-        let mut largest = S::splat_integer(0);
-        for i in 0..len / BLOCK {
-            let vector = planar.add(i * BLOCK).load_integers::<S>();
-            largest = S::max_signed(largest, S::and_not(sign, vector));
-        }
-        let rest = planar.add(len / BLOCK * BLOCK).load_some::<S>(len % BLOCK);
-        largest = S::max_signed(largest, S::and_not(sign, S::bits(rest)));
-        scale_of_magnitudes::<S>(largest)
     }
 }

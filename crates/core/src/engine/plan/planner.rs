@@ -159,17 +159,16 @@ impl<'a> Planner<'a> {
         let image_len = shape.elements() as usize;
         let planar = self.add_buffer(self.batch * image_len);
         let map = self.add_map(shape)?;
-        let packed = self.packed;
-        match packed.first() {
-            Some(PackedLayer::Convolution { convolution, .. }) => {
-                self.maps[map].channels_per_block = convolution.channels_per_block;
-                if convolution.reads_quantized_images() {
-                    self.quantize_images(planar, map, convolution);
-                } else {
-                    self.reorder_images(planar, map);
-                }
-            }
-            _ => self.reorder_images(planar, map),
+        let first = match self.packed.first() {
+            Some(PackedLayer::Convolution { convolution, .. }) => Some(&**convolution),
+            _ => None,
+        };
+        if let Some(convolution) = first {
+            self.maps[map].channels_per_block = convolution.channels_per_block;
+        }
+        match first.filter(|convolution| convolution.reads_quantized_images()) {
+            Some(convolution) => self.quantize_images(planar, map, convolution),
+            None => self.reorder_images(planar, map),
         }
         let (layers, stages) = ("input".into(), 0..1);
         self.layers.push(PlannedLayer { layers, stages, ..PlannedLayer::default() });

@@ -1,6 +1,6 @@
 //! [`IntegerSimd`]: what the kernels on integers may do besides.
 
-use super::{BLOCK, Simd};
+use super::{BLOCK, CheckedPtr, Simd};
 
 /// Operations on vectors of sixteen 32-bit integers, each of which may hold a pair of 16-bit integers.
 ///
@@ -29,6 +29,28 @@ pub(in crate::engine) trait IntegerSimd: Simd {
     unsafe fn store_i16(to: *mut i16, vector: Self::Vector);
     /// Loads 32 8-bit integers as 16-bit ones.
     unsafe fn load_i8_pairs(from: *const i8) -> Self::Integers;
+}
+
+/// The scale of `len` values: see [`scale_of_magnitudes`].
+///
+/// # Safety
+/// `S` must be available, and the values inside their buffer.
+#[inline(always)]
+pub(in crate::engine) unsafe fn scale_of_values<S: IntegerSimd>(
+    values: CheckedPtr,
+    len: usize,
+) -> f32 {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        // As integers, the bits of magnitudes have their order, and those of infinity and NaN come last.
+        let sign = S::splat_integer(i32::MIN);
+        let mut largest = S::splat_integer(0);
+        for i in (0..len).step_by(BLOCK) {
+            let bits = S::bits(values.add(i).load_some::<S>(len - i));
+            largest = S::max_signed(largest, S::and_not(sign, bits));
+        }
+        scale_of_magnitudes::<S>(largest)
+    }
 }
 
 /// Smaller magnitudes are zero next to the largest that are usual.

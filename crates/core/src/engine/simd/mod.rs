@@ -26,7 +26,7 @@ mod x86;
 
 pub(super) use checked_ptr::CheckedPtr;
 pub(super) use dispatch::{dispatch, dispatch_integers, dispatch_with};
-pub(super) use integers::{IntegerSimd, scale_of_magnitudes};
+pub(super) use integers::{IntegerSimd, scale_of_magnitudes, scale_of_values};
 pub use isa::Isa;
 pub(super) use portable::Portable;
 pub(super) use vector::{BLOCK, Simd};
