@@ -20,7 +20,7 @@ use crate::engine::{CompileOptions, Compiled};
 use crate::error::Result;
 use crate::predict::Classifier;
 use crate::vision::{RgbImage, decode};
-use crate::weights::{LoadOptions, Weights};
+use crate::weights::Weights;
 
 /// A picture of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,9 @@ pub const DIGITS: &[u8] = include_bytes!("../samples/digits.safetensors");
 /// on dark.
 ///
 /// # Errors
-/// As for [`Compiled::from_weights`] if the machine lacks the memory.
+/// As for [`Compiled::open_weights`] if the machine lacks the memory.
 pub fn digits() -> Result<Classifier> {
-    let weights = digits_weights()?;
-    let network = weights.network(None, LoadOptions::default())?;
-    let options = CompileOptions::default();
-    let model = Compiled::from_weights(network, &weights, LoadOptions::default(), options)?;
+    let model = Compiled::open_weights(&digits_weights()?, CompileOptions::default())?;
     Classifier::builder(model).build()
 }
 

@@ -2,9 +2,10 @@
 
 use alexnet_vgg_core::printable;
 use clap::ValueEnum;
+use humantime::format_rfc3339_millis;
 use std::fmt::Display;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -43,7 +44,7 @@ impl Log {
 }
 
 fn write_line(name: &str, fields: &[(&str, &dyn Display)]) {
-    let mut line = format!("{} {name}", timestamp());
+    let mut line = format!("{} {name}", format_rfc3339_millis(SystemTime::now()));
     for (key, value) in fields {
         let value = printable(&value.to_string());
         if value.is_empty() || value.contains([' ', '"', '=']) {
@@ -57,43 +58,22 @@ fn write_line(name: &str, fields: &[(&str, &dyn Display)]) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// The time in UTC, as in RFC 3339.
-fn timestamp() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, seconds) = (now.as_secs() / 86_400, now.as_secs() % 86_400);
-    let [year, month, day] = date(days);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        now.subsec_millis()
-    )
-}
-
-/// Year, month and day of the day so many days after 1970-01-01, in the Gregorian calendar.
-fn date(days: u64) -> [u64; 3] {
-    // Counted from 0000-03-01, so that a leap day is the last one of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let months = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * months + 2) / 5 + 1;
-    let month = if months < 10 { months + 3 } else { months - 9 };
-    [era * 400 + year_of_era + u64::from(month <= 2), month, day]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::date;
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn dates_follow_the_calendar() {
+        let date = |seconds| {
+            let time = format_rfc3339_millis(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+            time.split('T').next().map(String::from)
+        };
         // As by `date -u -d @SECONDS`.
-        assert_eq!(date(0), [1970, 1, 1]);
-        assert_eq!(date(951_782_400 / 86_400), [2000, 2, 29]);
-        assert_eq!(date(951_868_800 / 86_400), [2000, 3, 1]);
-        assert_eq!(date(1_798_675_200 / 86_400), [2026, 12, 31]);
-        assert_eq!(date(4_107_542_400 / 86_400), [2100, 3, 1]);
+        assert_eq!(date(0).as_deref(), Some("1970-01-01"));
+        assert_eq!(date(951_782_400).as_deref(), Some("2000-02-29"));
+        assert_eq!(date(951_868_800).as_deref(), Some("2000-03-01"));
+        assert_eq!(date(1_798_675_200).as_deref(), Some("2026-12-31"));
+        assert_eq!(date(4_107_542_400).as_deref(), Some("2100-03-01"));
     }
 }

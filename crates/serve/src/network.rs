@@ -3,31 +3,15 @@
 use crate::options::Options;
 use alexnet_vgg_core::engine::Compiled;
 use alexnet_vgg_core::predict::{Batcher, Classifier};
+use alexnet_vgg_core::samples::Sample;
 use alexnet_vgg_core::vision::{Preset, Views};
 
 /// A network in memory, with what is known about it.
 pub struct Loaded {
     /// With a preset in its metadata.
     pub compiled: Compiled,
-    /// How many of its test pictures it names correctly, in words, if its file states that.
-    pub accuracy: Option<String>,
-    pub samples: Vec<Sample>,
-}
-
-impl Loaded {
-    pub fn new(compiled: Compiled, samples: Vec<Sample>) -> Self {
-        let accuracy = compiled.metadata().accuracy.clone();
-        Self { compiled, accuracy, samples }
-    }
-}
-
-/// A picture that ships with a network.
-pub struct Sample {
-    /// A file name that ends in `.png`.
-    pub name: String,
-    /// What it shows.
-    pub label: String,
-    pub png: &'static [u8],
+    /// Pictures that ship with it.
+    pub samples: &'static [Sample],
 }
 
 /// A network with its batcher.

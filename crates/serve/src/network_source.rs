@@ -56,6 +56,6 @@ impl NetworkSource {
             let (file, error) = (printable(&self.file.display().to_string()), error.to_string());
             if error.contains(&file) { error } else { format!("{file}: {error}") }
         });
-        Ok(Loaded::new(load?, Vec::new()))
+        Ok(Loaded { compiled: load?, samples: &[] })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::log::Log;
 use crate::network::Network;
+use crate::network_source::NetworkSource;
 use crate::options::Options;
 use crate::shipped_networks::shipped_networks;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -38,11 +39,7 @@ impl Networks {
             }
         }
         for source in &options.weights {
-            let start = Instant::now();
-            let network = Network::new(source.name.clone(), source.load(options)?, None, options);
-            let network = network.map_err(|error| format!("{}: {error}", source.file.display()))?;
-            log_loaded(log, &network, start);
-            all.push(Arc::new(network));
+            all.push(Arc::new(load(source, None, options, log)?));
         }
         Ok(Self { current: RwLock::new(Arc::new(all)), reloading: Mutex::new(()) })
     }
@@ -67,15 +64,9 @@ impl Networks {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut reloaded, mut failed) = (Vec::new(), Vec::new());
         for source in &options.weights {
-            let start = Instant::now();
             let former = self.find(Some(&source.name));
-            let load = source.load(options).and_then(|loaded| {
-                let network = Network::new(source.name.clone(), loaded, former.as_deref(), options);
-                network.map_err(|error| format!("{}: {error}", source.file.display()))
-            });
-            match load {
+            match load(source, former.as_deref(), options, log) {
                 Ok(network) => {
-                    log_loaded(log, &network, start);
                     self.replace(network);
                     reloaded.push(source.name.clone());
                 }
@@ -103,15 +94,24 @@ impl Networks {
     }
 }
 
-fn log_loaded(log: Log, network: &Network, start: Instant) {
-    let architecture = network.loaded.compiled.architecture();
+/// Reads a weights file. Its batcher goes on with the statistics of a former one.
+fn load(
+    source: &NetworkSource,
+    former: Option<&Network>,
+    options: &Options,
+    log: Log,
+) -> Result<Network, String> {
+    let start = Instant::now();
+    let network = Network::new(source.name.clone(), source.load(options)?, former, options);
+    let network = network.map_err(|error| format!("{}: {error}", source.file.display()))?;
     log.event(
         "loaded",
         &[
             ("network", &network.name),
-            ("architecture", &architecture.name),
+            ("architecture", &network.loaded.compiled.architecture().name),
             ("classes", &network.classifier.labels().count()),
             ("seconds", &format_args!("{:.2}", start.elapsed().as_secs_f64())),
         ],
     );
+    Ok(network)
 }

@@ -96,8 +96,8 @@ impl Problem {
     }
 
     pub fn deadline() -> Self {
-        let detail = "expected to be computed before the deadline, but too many others were first; try again \
-                      later, or with fewer views";
+        let detail = "the deadline passed before the network could begin: too many requests were ahead of this \
+                      one; try again later, or with fewer views";
         Self::new(DEADLINE, detail)
     }
 

@@ -89,7 +89,7 @@ async fn models(State(service): State<Arc<Service>>) -> Json<Value> {
             "input": [side, side],
             "default": index == 0,
             "ready": !service.is_draining(),
-            "accuracy": network.loaded.accuracy,
+            "accuracy": network.loaded.compiled.metadata().accuracy,
         })
     });
     let options = &service.options;
@@ -117,7 +117,7 @@ async fn samples(State(service): State<Arc<Service>>) -> Json<Value> {
 
 async fn sample(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Response {
     let all = service.networks.all();
-    let mut samples = all.iter().flat_map(|network| &network.loaded.samples);
+    let mut samples = all.iter().flat_map(|network| network.loaded.samples);
     match samples.find(|sample| sample.name == name) {
         Some(sample) => ([(CONTENT_TYPE, "image/png")], sample.png).into_response(),
         None => {

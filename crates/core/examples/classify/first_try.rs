@@ -1,6 +1,8 @@
 //! What `classify` does without arguments: it reads the digits that come with the library, with the network that does.
 
 use crate::cli;
+use alexnet_vgg_core::engine::{CompileOptions, Compiled};
+use alexnet_vgg_core::predict::Classifier;
 use alexnet_vgg_core::samples;
 use alexnet_vgg_core::weights::Weights;
 use std::error::Error;
@@ -16,7 +18,8 @@ With weights of your own, from PyTorch, Caffe, or ONNX:
 pub fn run() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let weights = samples::digits_weights()?;
-    let classifier = samples::digits()?;
+    let model = Compiled::open_weights(&weights, CompileOptions::default())?;
+    let classifier = Classifier::builder(model).build()?;
     let loaded = start.elapsed().as_secs_f64();
     cli::print(format!(
         "Twelve handwritten digits, read by the network in crates/core/samples, which was not trained on them.\n\

@@ -26,9 +26,16 @@ impl Compiled {
     /// # Errors
     /// As for [`Weights::open`], [`Weights::network`] and [`from_weights`](Self::from_weights).
     pub fn open(path: impl AsRef<Path>, options: impl Into<CompileOptions>) -> Result<Self> {
-        let weights = Weights::open(path)?;
-        let network = weights.network(None, LoadOptions::default())?;
-        Self::from_weights(network, &weights, LoadOptions::default(), options)
+        Self::open_weights(&Weights::open(path)?, options)
+    }
+
+    /// As [`open`](Self::open), for a weights file that is open already.
+    ///
+    /// # Errors
+    /// As for [`Weights::network`] and [`from_weights`](Self::from_weights).
+    pub fn open_weights(weights: &Weights, options: impl Into<CompileOptions>) -> Result<Self> {
+        let load = LoadOptions::default();
+        Self::from_weights(weights.network(None, load)?, weights, load, options)
     }
 }
 
