@@ -72,7 +72,7 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<Mix>,
     /// The decay of an exponential moving average of the weights (EMA), above 0 and below 1: after each step,
-    /// `average <- decay average + (1 - decay) weights`, where batch norm's running statistics count as weights. It begins
+    /// `average <- decay * average + (1 - decay) * weights`, where batch norm's running statistics count as weights. It begins
     /// with the weights after the first step. The average is what is validated, and it is the best and the last network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,

@@ -8,7 +8,7 @@ use alexnet_vgg::train::{
 };
 use alexnet_vgg::weights::Weights;
 use burn::train::Interrupter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Eight pictures in each of two classes, of all shades, so that they have principal colors.
@@ -69,6 +69,16 @@ fn run(
     train_folder_on(BackendName::Flex, &run.data, &run.options, options)
 }
 
+/// Draws the pictures in `folder/data`, and writes the random weights that a run begins with. Returns their path.
+fn begin_in(folder: &Path) -> PathBuf {
+    draw_pictures(&folder.join("data"));
+    let begun_with = folder.join("begun_with.safetensors");
+    let config = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(5);
+    let network: Network<Flex> = Network::new(config, &Default::default()).expect("a network");
+    network.save(&begun_with).expect("a file");
+    begun_with
+}
+
 fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("a file")
 }
@@ -77,11 +87,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 fn a_folder_is_enough_to_continue_a_run_whose_files_were_moved() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name);
-    draw_pictures(&file("data"));
-    let begun_with = file("begun_with.safetensors");
-    let config = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(5);
-    let network: Network<Flex> = Network::new(config, &Default::default()).expect("a network");
-    network.save(&begun_with).expect("a file");
+    let begun_with = begin_in(folder.path());
     let (whole, pieces) = (file("whole"), file("pieces"));
     let begun = StoredRun { data: file("data"), backend: None, options: options(&begun_with) };
 
@@ -132,11 +138,7 @@ fn a_folder_is_enough_to_continue_a_run_whose_files_were_moved() {
 fn a_classifier_that_is_trained_alone_needs_the_weights_that_it_began_with() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name);
-    draw_pictures(&file("data"));
-    let begun_with = file("begun_with.safetensors");
-    let config = VggConfig::vgg11_bn().with_width(0.05).with_num_classes(5);
-    let network: Network<Flex> = Network::new(config, &Default::default()).expect("a network");
-    network.save(&begun_with).expect("a file");
+    let begun_with = begin_in(folder.path());
     let mut recipe = Recipe::by_name("finetune").expect("known");
     recipe.epochs = 0;
     let head = recipe.head.as_mut().expect("a head");

@@ -4,11 +4,11 @@
 //! it. So the result depends neither on micro-batches nor on processes. (torchvision's `RandomMixup` and `RandomCutmix` draw
 //! once for a batch, and mix with the previous picture; timm has both ways.)
 
+use super::order::random;
 use crate::Result;
 use crate::train::setting::expect_setting;
 use crate::vision::augment::Sample;
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -74,7 +74,7 @@ impl Mixing {
 
     /// What is mixed into the picture of this sample, of `height` and `width`; `None` if it stays as it is.
     pub(super) fn draw(&self, sample: Sample, [height, width]: [usize; 2]) -> Option<Mixture> {
-        let mut random = random(sample);
+        let mut random = random([sample.seed, sample.epoch, sample.index], b"mixtures");
         let pastes = match (self.mixup, self.cutmix) {
             (Some(_), Some(_)) => random.random_bool(0.5),
             (_, cutmix) => cutmix.is_some(),
@@ -121,17 +121,6 @@ impl Mixture {
             }
         }
     }
-}
-
-/// A stream for each sample, other than those of augmentation, order, and dropout.
-fn random(sample: Sample) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let numbers = [sample.seed, sample.epoch, sample.index];
-    for (bytes, number) in key.chunks_exact_mut(8).zip(numbers) {
-        bytes.copy_from_slice(&number.to_le_bytes());
-    }
-    key[24..].copy_from_slice(b"mixtures");
-    ChaCha8Rng::from_seed(key)
 }
 
 #[cfg(test)]

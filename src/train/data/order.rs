@@ -32,8 +32,8 @@ impl Order {
         let mut visits: Vec<u64> = (0..classes.len() as u64).collect();
         match self {
             Self::InOrder => {}
-            Self::Shuffled => visits.shuffle(&mut random(seed, epoch, b"shuffled")),
-            Self::Balanced => balanced(classes, random(seed, epoch, b"balanced"), &mut visits),
+            Self::Shuffled => visits.shuffle(&mut random([seed, epoch, 0], b"shuffled")),
+            Self::Balanced => balanced(classes, random([seed, epoch, 0], b"balanced"), &mut visits),
         }
         visits
     }
@@ -60,11 +60,12 @@ pub(super) fn by_class(classes: &[usize]) -> BTreeMap<usize, Vec<usize>> {
     groups
 }
 
-/// A separate stream of random numbers for each seed, number and purpose, different from those of augmentation.
-pub(super) fn random(seed: u64, number: u64, purpose: &[u8; 8]) -> ChaCha8Rng {
+/// A separate stream of random numbers for each three numbers and purpose, different from those of augmentation.
+pub(super) fn random(numbers: [u64; 3], purpose: &[u8; 8]) -> ChaCha8Rng {
     let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&number.to_le_bytes());
+    for (bytes, number) in key.chunks_exact_mut(8).zip(numbers) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
     key[24..].copy_from_slice(purpose);
     ChaCha8Rng::from_seed(key)
 }

@@ -57,7 +57,7 @@ impl PictureList {
     fn shuffled_by_class(&self, seed: u64) -> BTreeMap<usize, Vec<usize>> {
         let mut groups = by_class(&self.classes);
         for (&class, group) in &mut groups {
-            group.shuffle(&mut random(seed, class as u64, b"by class"));
+            group.shuffle(&mut random([seed, class as u64, 0], b"by class"));
         }
         groups
     }
