@@ -319,7 +319,7 @@ pub enum Error {
 
     /// A [`Batcher`](crate::predict::Batcher) has as many images waiting as its queue holds.
     #[error(
-        "{network} is busy: {waiting} images wait already; expected room in the queue; try again a little later"
+        "{network} is busy: its queue is full, with {waiting} images waiting; try again a little later"
     )]
     Busy {
         /// The network.
@@ -330,7 +330,7 @@ pub enum Error {
 
     /// A [`Batcher`](crate::predict::Batcher) had no time for a request before its deadline.
     #[error(
-        "{network}: expected to be computed before the deadline, found none of it done after {waited:.1?}"
+        "{network}: the deadline passed after {waited:.1?}, before the network could begin; try again later"
     )]
     DeadlinePassed {
         /// The network.

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::vision::{Labels, Preset};
 
 /// The metadata of trained weights: how their pictures were preprocessed, what their classes are
-/// called, and how they were trained. It goes with the weights from a file to a network and back to a file. A field is `None` if
-/// it is not known.
+/// called, and how they were trained. It goes with the weights from a file to a network and back to a
+/// file. A field is `None` if it is not known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     /// The preprocessing that the weights were trained with.
