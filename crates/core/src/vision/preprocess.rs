@@ -4,7 +4,7 @@
 use super::level_table::LevelTable;
 use super::orientation::{Orientation, OrientedImage};
 use super::preset::{Channels, Preset};
-use super::resize::{Rectangle, resize};
+use super::resize::{Rectangle, resize, resized_size, resized_window};
 use super::rotate::rotate;
 use super::test_time_augmentation::{Crop, View, Views};
 use crate::array::{Array, zeros};
@@ -89,12 +89,21 @@ impl Preset {
         self.expect_views(views)?;
         let channels = LevelTable::for_channels(self, [0.0; 3]);
         let photo = &*self.recolored(photo);
+        if let [view] = views.as_slice()
+            && let Some(pixels) = self.pixels_of_square(photo, *view)?
+        {
+            let (width, height) = pixels.dimensions();
+            let mut squares = vec![0.0; channels.len() * width as usize * height as usize];
+            let image = OrientedImage::new(&pixels, Orientation::Upright);
+            image.normalize(&channels, [0, 0], [width, height], &mut squares);
+            return Ok(NormalizedViews { squares, whole_images: Vec::new() });
+        }
         let mut variants = PhotoVariants { photo, resized: Vec::new(), rotated: Vec::new() };
         let mut normalized = NormalizedViews::default();
         for view in views.as_slice() {
             let image = variants.get(view.scale.unwrap_or(self.resize), view.orientation)?;
             let image = OrientedImage::new(image, view.orientation);
-            let window = self.window(view.crop, &image)?;
+            let window = self.window(view.crop, (image.width, image.height))?;
             let (corner, size) = ([window.left, window.top], [window.width, window.height]);
             let count = channels.len() * size[0] as usize * size[1] as usize;
             if view.crop == Crop::Whole {
@@ -118,10 +127,13 @@ impl Preset {
     pub fn view(&self, photo: &RgbImage, view: View) -> Result<RgbImage> {
         self.expect_views(&Views::new([view])?)?;
         let photo = &*self.recolored(photo);
+        if let Some(pixels) = self.pixels_of_square(photo, view)? {
+            return Ok(pixels);
+        }
         let mut variants = PhotoVariants { photo, resized: Vec::new(), rotated: Vec::new() };
         let image = variants.get(view.scale.unwrap_or(self.resize), view.orientation)?;
         let image = OrientedImage::new(image, view.orientation);
-        let window = self.window(view.crop, &image)?;
+        let window = self.window(view.crop, (image.width, image.height))?;
         Ok(image.pixels([window.left, window.top], [window.width, window.height]))
     }
 
@@ -172,9 +184,18 @@ impl Preset {
         Ok(())
     }
 
-    /// The pixels of an oriented image that a crop shows.
-    fn window(&self, crop: Crop, image: &OrientedImage) -> Result<Rectangle> {
-        let size = (image.width, image.height);
+    /// The pixels of a square crop, if the photo is upright in it: no others are resized for it.
+    fn pixels_of_square(&self, photo: &RgbImage, view: View) -> Result<Option<RgbImage>> {
+        if view.crop == Crop::Whole || view.orientation != Orientation::Upright {
+            return Ok(None);
+        }
+        let size = resized_size(photo, view.scale.unwrap_or(self.resize))?;
+        let window = self.window(view.crop, size)?;
+        resized_window(photo, Rectangle::whole(photo.dimensions()), size, window).map(Some)
+    }
+
+    /// What a crop shows of an oriented image of this size (width and height).
+    fn window(&self, crop: Crop, size: (u32, u32)) -> Result<Rectangle> {
         let center = Rectangle::center(size, self.crop.min(size.0).min(size.1))?;
         Ok(match crop {
             Crop::Center => center,

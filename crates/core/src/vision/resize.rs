@@ -88,12 +88,18 @@ pub(super) fn proportional((width, height): (u32, u32), short: u32) -> Result<(u
     }
 }
 
-/// Resizes the short side to `short` pixels and the long side in proportion.
-pub(super) fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
+/// The same, if so many pixels may be computed.
+pub(super) fn resized_size(photo: &RgbImage, short: u32) -> Result<(u32, u32)> {
     let size = proportional(photo.dimensions(), short)?;
     if u64::from(size.0) * u64::from(size.1) > MAX_PIXELS {
         return Err(too_narrow(photo.dimensions(), short));
     }
+    Ok(size)
+}
+
+/// Resizes the short side to `short` pixels and the long side in proportion.
+pub(super) fn resize(photo: &RgbImage, short: u32) -> Result<RgbImage> {
+    let size = resized_size(photo, short)?;
     resized_window(photo, Rectangle::whole(photo.dimensions()), size, Rectangle::whole(size))
 }
 
