@@ -11,6 +11,7 @@ use super::weight_packing::pack_weights;
 use crate::architecture::{
     Architecture, BiasInit, Init, Layer, Numbering, Parameter, Table, WeightInit,
 };
+use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -214,17 +215,15 @@ fn run(
 
 #[test]
 fn all_algorithms_match_the_definition() {
-    let mut runs = 0;
-    for case in cases() {
+    let isas: Vec<Isa> = Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect();
+    let runs_of_case = |case: Case| {
         let len = case.batch * case.channels[0] * case.size[0] * case.size[1];
         let images: Vec<f32> = (0..len).map(|index| noise(9, index)).collect();
         let exact = reference(case, &images);
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            runs += check_all_candidates(case, isa, &images, &exact);
-        }
-    }
-    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available()).count();
-    assert!(runs > 600 * isas, "{runs} runs on {isas} instruction sets");
+        isas.iter().map(|&isa| check_all_candidates(case, isa, &images, &exact)).sum::<usize>()
+    };
+    let runs: usize = cases().into_par_iter().map(runs_of_case).sum();
+    assert!(runs > 600 * isas.len(), "{runs} runs on {isas:?}");
 }
 
 /// Checks every candidate, and returns how many there are.

@@ -42,12 +42,9 @@ impl CheckedPtr {
         {
             let at = self.ptr as usize;
             let (start, end) = self.bounds;
-            assert!(
-                at >= start && at + 4 * len <= end,
-                "access of {len} values at offset {} of a buffer of {}",
-                at.wrapping_sub(start) as isize / 4,
-                (end - start) / 4
-            );
+            if at < start || at.wrapping_add(4 * len) > end {
+                panic_outside(self.bounds, at, len);
+            }
         }
     }
 
@@ -234,4 +231,13 @@ impl CheckedPtr {
         // SAFETY: guaranteed by the caller.
         unsafe { S::load_i8_pairs(self.ptr.cast()) }
     }
+}
+
+/// A function of its own, which keeps thousands of checked accesses short: they take minutes to compile otherwise.
+#[cfg(debug_assertions)]
+#[cold]
+#[inline(never)]
+fn panic_outside((start, end): (usize, usize), at: usize, len: usize) -> ! {
+    let offset = at.wrapping_sub(start) as isize / 4;
+    panic!("access of {len} values at offset {offset} of a buffer of {}", (end - start) / 4)
 }
