@@ -1,13 +1,14 @@
 //! A linear layer with 8-bit weights for one or a few vectors.
 //!
 //! As with [`linear`](super::linear), its time is the time to read the weights, a quarter as many bytes as in `f32`. The
-//! vectors become 16-bit integers first, with a scale for each. Products are summed in 32 bits within a quantization
-//! group, and then added in `f32`.
+//! vectors become integers of 14 bits first, with a scale for each. Each weight is multiplied by the factor of its
+//! quantization group, which gives 13 bits. So products of many groups can be summed in 32 bits, before they are added in
+//! `f32`.
 #![allow(unsafe_code)]
 
 use super::elementwise::Activation;
 use super::linear::{ROWS_AT_ONCE, sum_of_lanes};
-use super::packed_linear::{INT8_GROUP, PackedLinear};
+use super::packed_linear::{INT8_GROUP, MAX_INT8, MAX_INT8_FACTOR, PackedLinear};
 use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers, scale_of_values};
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
@@ -16,7 +17,15 @@ use std::sync::Arc;
 /// Bytes ahead of their use that weights are prefetched.
 const PREFETCH_BYTES: usize = 1024;
 /// The largest magnitude of a quantized input.
-const INPUT_LIMIT: f32 = 32_767.0;
+const INPUT_LIMIT: u32 = (1 << 13) - 1;
+/// Quantization groups whose products are summed as integers.
+const GROUPS_AT_ONCE: usize = 16;
+// Each of the sixteen lanes of a sum has its share of the products.
+const _: () = assert!(
+    (GROUPS_AT_ONCE * INT8_GROUP / BLOCK) as u64
+        * (INPUT_LIMIT * MAX_INT8 * MAX_INT8_FACTOR) as u64
+        <= i32::MAX as u64
+);
 
 /// Vectors as 16-bit integers: where they lie.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +97,7 @@ unsafe fn quantize<S: IntegerSimd>(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let unit = scale_of_values::<S>(input, len) / INPUT_LIMIT;
+        let unit = scale_of_values::<S>(input, len) / INPUT_LIMIT as f32;
         scale.write(unit);
         let inverse = S::splat(1.0 / unit);
         for i in (0..len).step_by(BLOCK) {
@@ -211,20 +220,30 @@ unsafe fn multiply_some_rows<S: IntegerSimd, const N: usize, const R: usize>(
     let input = vectors.input.add(vectors.image * stride);
     // SAFETY: guaranteed by the caller.
     unsafe {
+        let rows: [[CheckedPtr; 3]; R] = std::array::from_fn(|r| w.int8_row(first + r));
         let mut totals = [[S::splat(0.0); R]; N];
-        for group in 0..w.inputs.div_ceil(INT8_GROUP) {
-            for r in 0..R {
-                let (weights, scale) = w.int8_group(first + r, group);
-                let scale = S::splat(scale.read());
-                weights.add(PREFETCH_BYTES / 4).prefetch::<S>();
-                let halves =
-                    [weights.load_i8_pairs::<S>(), weights.add(BLOCK / 2).load_i8_pairs::<S>()];
-                for (n, totals) in totals.iter_mut().enumerate() {
-                    let x = input.add(n * stride + group * INT8_GROUP / 2);
-                    let sums = S::splat_integer(0);
-                    let sums = S::add_products(sums, halves[0], x.load_integers::<S>());
-                    let sums = S::add_products(sums, halves[1], x.add(BLOCK).load_integers::<S>());
-                    totals[r] = S::mul_add(S::to_float(sums), scale, totals[r]);
+        let groups = w.inputs.div_ceil(INT8_GROUP);
+        for start in (0..groups).step_by(GROUPS_AT_ONCE) {
+            let mut sums = [[S::splat_integer(0); R]; N];
+            // Half a group at a time: for more, there are not enough registers.
+            for half in 2 * start..2 * groups.min(start + GROUPS_AT_ONCE) {
+                let mut weights = [S::splat_integer(0); R];
+                for (weights, [row, factors, _]) in weights.iter_mut().zip(&rows) {
+                    let row = row.add(half * INT8_GROUP / 8);
+                    row.add(PREFETCH_BYTES / 4).prefetch::<S>();
+                    let factor = factors.add(half / 2).splat_integer::<S>();
+                    *weights = S::mul_i16(row.load_i8_pairs::<S>(), factor);
+                }
+                for (n, sums) in sums.iter_mut().enumerate() {
+                    let x = input.add(n * stride + half * BLOCK).load_integers::<S>();
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = S::add_products(*sum, weights, x);
+                    }
+                }
+            }
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total = S::add(*total, S::to_float(sum));
                 }
             }
         }
@@ -234,7 +253,8 @@ unsafe fn multiply_some_rows<S: IntegerSimd, const N: usize, const R: usize>(
             for (r, total) in totals.iter().enumerate() {
                 let mut lanes = [0.0f32; BLOCK];
                 S::store(lanes.as_mut_ptr(), *total);
-                let value = sum_of_lanes(lanes) * unit + w.bias[first + r];
+                let [_, _, scale] = rows[r];
+                let value = sum_of_lanes(lanes) * (scale.read() * unit) + w.bias[first + r];
                 let at = image * w.outputs.next_multiple_of(BLOCK) + first + r;
                 vectors.output.add(at).write(stage.activation.apply(value));
             }

@@ -6,7 +6,8 @@
 //! is an integer of 24 bits. This is block floating point (Wilkinson 1963): the error of a weight is at
 //! most 2⁻²³ of the power of two above the group's largest, which is that weight's last bit in `f32`,
 //! and less than the rounding error of a row's sum in `f32`. With 20 bits, it is 2⁻¹⁹; in a sum, most of it averages out.
-//! With 16 bits it is 2⁻¹⁵. With 8 bits, 64 weights share a scale, by which the largest becomes 127.
+//! With 16 bits it is 2⁻¹⁵. With 8 bits, 64 weights share a scale, by which the largest becomes at most 127; it is a
+//! multiple of the row's, so that a row can be summed as integers.
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
@@ -20,6 +21,10 @@ use rayon::prelude::*;
 pub(super) const QUANT_GROUP: usize = 512;
 /// Weights of a row that share a scale, with 8 bits. Rows are padded to whole groups.
 pub(super) const INT8_GROUP: usize = 64;
+/// The scale of a group of 8-bit weights is a multiple of the row's, 1 to this. So groups can be summed as integers.
+pub(super) const MAX_INT8_FACTOR: u32 = 31;
+/// The largest magnitude of 8-bit weights.
+pub(super) const MAX_INT8: u32 = 127;
 
 impl LinearWeights {
     /// Bytes of sixteen weights: the upper 16 bits of all, then with 24 bits the lower 8 of all, and with 20 bits the
@@ -49,6 +54,11 @@ impl LinearWeights {
         }
     }
 
+    /// Scales of a row: of each group, and with 8 bits that of the row.
+    fn row_scales(self, inputs: usize) -> usize {
+        inputs.div_ceil(self.group()) + usize::from(self == Self::Int8)
+    }
+
     /// Bits of an integer without its sign.
     fn magnitude_bits(self) -> u32 {
         match self {
@@ -60,14 +70,8 @@ impl LinearWeights {
     }
 
     /// The scale of a group whose largest magnitude has these bits as `f32`, and its inverse. Groups whose
-    /// largest magnitude is below about 2⁻¹⁰⁰ all get the same scale.
-    ///
-    /// With 8 bits, it is not a power of two: every fraction of a bit counts.
+    /// largest magnitude is below about 2⁻¹⁰⁰ all get the same scale. Not with 8 bits.
     fn scale(self, largest: u32) -> [f32; 2] {
-        if self == Self::Int8 {
-            let scale = (f32::from_bits(largest) / 127.0).max(1e-30);
-            return [scale, 1.0 / scale];
-        }
         let exponent = ((largest >> 23) + 1).saturating_sub(self.magnitude_bits()).max(1);
         [exponent, 254 - exponent].map(|exponent| f32::from_bits(exponent << 23))
     }
@@ -82,7 +86,8 @@ pub(super) struct PackedLinear {
     pub format: LinearWeights,
     /// `[outputs][blocks of sixteen inputs]`, each block as [`LinearWeights::block_bytes`] describes.
     weight: Buffer,
-    /// `[outputs][quantization groups]`
+    /// `[outputs][quantization groups]`. With 8 bits, the factor of each group, as [`pair_of`] has it, and after them
+    /// the scale of the row.
     scales: Buffer,
     /// `[outputs]`
     pub bias: Vec<f32>,
@@ -99,18 +104,18 @@ impl PackedLinear {
         row_chunks: impl IntoIterator<Item = Result<Vec<f32>>>,
     ) -> Result<Self> {
         let row_bytes = format.row_blocks(inputs) * format.block_bytes();
-        let groups = inputs.div_ceil(format.group());
+        let row_scales = format.row_scales(inputs);
         let mut weight = Buffer::zeros(outputs * row_bytes / 4)?;
-        let mut scales = Buffer::zeros(outputs * groups)?;
+        let mut scales = Buffer::zeros(outputs * row_scales)?;
         let mut rest: &mut [u8] = bytemuck::cast_slice_mut(weight.as_mut_slice());
         let mut rest_of_scales = scales.as_mut_slice();
         for chunk in row_chunks {
             let chunk = chunk?;
             let rows = chunk.len() / inputs;
             let (packed, after) = rest.split_at_mut(rows * row_bytes);
-            let (scales, after_scales) = rest_of_scales.split_at_mut(rows * groups);
+            let (scales, after_scales) = rest_of_scales.split_at_mut(rows * row_scales);
             (chunk.par_chunks(inputs).zip(packed.par_chunks_mut(row_bytes)))
-                .zip(scales.par_chunks_mut(groups))
+                .zip(scales.par_chunks_mut(row_scales))
                 .for_each(|((values, packed), scales)| {
                     pack_row(isa, format, values, packed, scales)
                 });
@@ -119,11 +124,12 @@ impl PackedLinear {
         Ok(Self { isa, inputs, outputs, format, weight, scales, bias })
     }
 
-    /// Pointers to a quantization group of a row of 8-bit weights, and to its scale.
+    /// Pointers to a row of 8-bit weights, and to its factors and its scale.
     #[inline(always)]
-    pub fn int8_group(&self, row: usize, group: usize) -> (CheckedPtr, CheckedPtr) {
-        let index = row * self.inputs.div_ceil(INT8_GROUP) + group;
-        (self.weight.ptr().add(index * INT8_GROUP / 4), self.scales.ptr().add(index))
+    pub fn int8_row(&self, row: usize) -> [CheckedPtr; 3] {
+        let groups = self.inputs.div_ceil(INT8_GROUP);
+        let factors = self.scales.ptr().add(row * (groups + 1));
+        [self.weight.ptr().add(row * groups * INT8_GROUP / 4), factors, factors.add(groups)]
     }
 
     /// The rows of an item: the first, and how many.
@@ -136,12 +142,17 @@ impl PackedLinear {
     pub fn work(&self, rows: usize, vectors: usize) -> Work {
         let share = rows as f64 / self.outputs as f64;
         Work {
-            // With 8 bits, two of four instructions for a quantization group multiply: as many as in f32 for its
-            // 64 weights.
-            multiply_adds: (rows * vectors) as f64 * self.inputs as f64,
+            multiply_adds: self.f32_multiply_adds((rows * vectors * self.inputs) as f64),
             new_bytes: share * self.weight_bytes() as f64,
             ..Work::default()
         }
+    }
+
+    /// Multiply-adds in `f32` that take as long as these: AVX-512's instruction for integers does twice as many.
+    pub fn f32_multiply_adds(&self, multiply_adds: f64) -> f64 {
+        let is_twice_as_fast =
+            self.format == LinearWeights::Int8 && self.isa.with_integers() == Isa::Avx512;
+        if is_twice_as_fast { multiply_adds / 2.0 } else { multiply_adds }
     }
 
     /// Bytes of the packed weights and their scales.
@@ -181,24 +192,51 @@ unsafe fn pack_row_on<S: Simd>(
     packed: &mut [u8],
     scales: &mut [f32],
 ) {
+    if format == LinearWeights::Int8 {
+        return pack_int8_row(values, packed, scales);
+    }
     let groups = (values.chunks(format.group()))
         .zip(packed.chunks_mut(format.group() / BLOCK * format.block_bytes()));
     for ((values, packed), scale) in groups.zip(scales) {
-        let largest = values.iter().fold(0, |largest, v| largest.max(v.to_bits() & !SIGN));
-        // NaN and infinity must not become numbers, nor sums of integers infinite.
-        let is_usable = largest < INFINITY
-            && (format != LinearWeights::Int8 || f32::from_bits(largest) <= LARGEST_INT8);
+        let largest = largest_magnitude(values);
+        // NaN and infinity must not become numbers.
+        let is_usable = largest < INFINITY;
         let [unit, inverse] = if is_usable { format.scale(largest) } else { [f32::NAN, 0.0] };
         *scale = unit;
-        if format == LinearWeights::Int8 {
-            pack_int8_group(values, inverse, packed);
-            continue;
-        }
         for (values, packed) in values.chunks(BLOCK).zip(packed.chunks_mut(format.block_bytes())) {
             let mut block = [0.0; BLOCK];
             block[..values.len()].copy_from_slice(values);
             pack_block(format, &block, inverse, packed);
         }
+    }
+}
+
+/// The bits of the largest magnitude as `f32`. Those of infinity and NaN come after those of all numbers.
+#[inline(always)]
+fn largest_magnitude(values: &[f32]) -> u32 {
+    values.iter().fold(0, |largest, value| largest.max(value.to_bits() & !SIGN))
+}
+
+/// A factor in both halves of 32 bits, to multiply pairs with.
+fn pair_of(factor: u32) -> f32 {
+    f32::from_bits(factor | factor << 16)
+}
+
+fn pack_int8_row(values: &[f32], packed: &mut [u8], scales: &mut [f32]) {
+    let Some((row_scale, factors)) = scales.split_last_mut() else { return };
+    let largest = largest_magnitude(values);
+    // NaN and infinity must not become numbers, nor sums of integers infinite.
+    let is_usable = largest < INFINITY && f32::from_bits(largest) <= LARGEST_INT8;
+    let scale = (f32::from_bits(largest) / (MAX_INT8 * MAX_INT8_FACTOR) as f32).max(1e-30);
+    *row_scale = if is_usable { scale } else { f32::NAN };
+    let groups = values.chunks(INT8_GROUP).zip(packed.chunks_mut(INT8_GROUP));
+    for ((values, packed), pair) in groups.zip(factors) {
+        let exact = f32::from_bits(largest_magnitude(values)) / (MAX_INT8 as f32 * scale);
+        // The conversion takes NaN as 0.
+        let factor = (exact.ceil() as u32).clamp(1, MAX_INT8_FACTOR);
+        *pair = pair_of(factor);
+        let inverse = if is_usable { 1.0 / (scale * factor as f32) } else { 0.0 };
+        pack_int8_group(values, inverse, packed);
     }
 }
 
@@ -292,10 +330,17 @@ impl RowSegment {
     /// `S` must be available, and the segment inside the layer.
     #[inline(always)]
     pub unsafe fn scale<S: Simd>(self, w: &PackedLinear, r: usize) -> S::Vector {
-        let group = w.format.group();
-        let at = (self.row + r) * w.inputs.div_ceil(group) + self.start / group;
+        let first = w.scales.ptr().add((self.row + r) * w.format.row_scales(w.inputs));
+        let group = self.start / w.format.group();
         // SAFETY: guaranteed by the caller.
-        unsafe { S::splat(w.scales.ptr().add(at).read()) }
+        unsafe {
+            let scale = first.add(group).read();
+            if w.format != LinearWeights::Int8 {
+                return S::splat(scale);
+            }
+            let row_scale = first.add(w.inputs.div_ceil(INT8_GROUP)).read();
+            S::splat(row_scale * (scale.to_bits() & 0xffff) as f32)
+        }
     }
 
     /// Sixteen weights of row `r`, from column `i` of the segment on, without the scale.
@@ -363,10 +408,17 @@ mod tests {
         ] {
             let read = pack_and_read(format, &values);
             let groups = values.chunks(format.group()).zip(read.chunks(format.group()));
+            let of_row = f32::from_bits(largest_magnitude(&values));
             for (group, read) in groups {
-                let largest = group.iter().fold(0f32, |largest, v| largest.max(v.abs()));
-                let unit = f64::from(format.scale(largest.to_bits())[0]);
-                assert!(unit <= f64::from(largest) * 2f64.powi(2 - bits));
+                let largest = f32::from_bits(largest_magnitude(group));
+                let unit = if format == LinearWeights::Int8 {
+                    let least = f64::from(of_row) / 127.0 / f64::from(MAX_INT8_FACTOR);
+                    (f64::from(largest) / 127.0 / least - 1e-6).ceil() * least
+                } else {
+                    let unit = f64::from(format.scale(largest.to_bits())[0]);
+                    assert!(unit <= f64::from(largest) * 2f64.powi(2 - bits));
+                    unit
+                };
                 let errors: f64 = (read.iter().zip(group))
                     .map(|(a, b)| (f64::from(*a) - f64::from(*b)) / unit)
                     .sum();

@@ -19,6 +19,8 @@ pub(in crate::engine) trait IntegerSimd: Simd {
         a: Self::Integers,
         b: Self::Integers,
     ) -> Self::Integers;
+    /// The lower 16 bits of the products of 16-bit integers.
+    unsafe fn mul_i16(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     unsafe fn to_float(integers: Self::Integers) -> Self::Vector;
     unsafe fn bits(vector: Self::Vector) -> Self::Integers;
     unsafe fn max_signed(a: Self::Integers, b: Self::Integers) -> Self::Integers;

@@ -195,6 +195,15 @@ impl IntegerSimd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn mul_i16(a: [i32; BLOCK], b: [i32; BLOCK]) -> [i32; BLOCK] {
+        std::array::from_fn(|i| {
+            let lower = (a[i] as i16).wrapping_mul(b[i] as i16);
+            let upper = ((a[i] >> 16) as i16).wrapping_mul((b[i] >> 16) as i16);
+            i32::from(upper) << 16 | i32::from(lower as u16)
+        })
+    }
+
+    #[inline(always)]
     unsafe fn to_float(integers: [i32; BLOCK]) -> Lanes {
         integers.map(|integer| integer as f32)
     }

@@ -180,6 +180,7 @@ unsafe fn integer_operations<S: IntegerSimd>(
             S::and_not(a_vector, b_vector),
             S::load_i8_pairs(a.cast()),
             S::bits(S::load_i8(b.cast())),
+            S::mul_i16(a_vector, b_vector),
             S::splat_integer(0),
         ];
         for (i, vector) in vectors.into_iter().enumerate() {
@@ -189,7 +190,7 @@ unsafe fn integer_operations<S: IntegerSimd>(
     }
 }
 
-const INTEGER_OPERATIONS: usize = 8;
+const INTEGER_OPERATIONS: usize = 9;
 
 #[test]
 fn all_instruction_sets_agree_with_portable_on_integers() {

@@ -201,6 +201,7 @@ impl IntegerSimd for Avx512 {
     #[inline(always)] unsafe fn load_integers(from: *const i32) -> __m512i { unsafe { _mm512_loadu_si512(from.cast()) } }
     #[inline(always)] unsafe fn store_integers(to: *mut i32, integers: __m512i) { unsafe { _mm512_storeu_si512(to.cast(), integers) } }
     #[inline(always)] unsafe fn add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_dpwssd_epi32(sums, a, b) } }
+    #[inline(always)] unsafe fn mul_i16(a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_mullo_epi16(a, b) } }
     #[inline(always)] unsafe fn to_float(integers: __m512i) -> __m512 { unsafe { _mm512_cvtepi32_ps(integers) } }
     #[inline(always)] unsafe fn bits(vector: __m512) -> __m512i { unsafe { _mm512_castps_si512(vector) } }
     #[inline(always)] unsafe fn max_signed(a: __m512i, b: __m512i) -> __m512i { unsafe { _mm512_max_epi32(a, b) } }
@@ -226,6 +227,7 @@ impl IntegerSimd for Avx2 {
         let add = |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
         IntegerPair(add(sums.0, a.0, b.0), add(sums.1, a.1, b.1))
     } }
+    #[inline(always)] unsafe fn mul_i16(a: IntegerPair, b: IntegerPair) -> IntegerPair { unsafe { IntegerPair(_mm256_mullo_epi16(a.0, b.0), _mm256_mullo_epi16(a.1, b.1)) } }
     #[inline(always)] unsafe fn to_float(v: IntegerPair) -> Pair { unsafe { Pair(_mm256_cvtepi32_ps(v.0), _mm256_cvtepi32_ps(v.1)) } }
     #[inline(always)] unsafe fn bits(v: Pair) -> IntegerPair { unsafe { IntegerPair(_mm256_castps_si256(v.0), _mm256_castps_si256(v.1)) } }
     #[inline(always)] unsafe fn max_signed(a: IntegerPair, b: IntegerPair) -> IntegerPair { unsafe { IntegerPair(_mm256_max_epi32(a.0, b.0), _mm256_max_epi32(a.1, b.1)) } }
