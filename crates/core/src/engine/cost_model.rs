@@ -233,10 +233,7 @@ fn fused_tiles_at_once(machine: &Machine, v_bytes: usize, products: usize) -> us
     (machine.l2_bytes / 2 / tile_bytes / mr).clamp(1, 8) * mr
 }
 
-/// Estimated cycles of a linear layer.
-pub(super) fn linear_cycles(machine: &Machine, multiplications: u64, weight_bytes: u64) -> f64 {
-    overlapped(
-        multiplications as f64 / machine.throughput(),
-        weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE,
-    )
+/// Estimated cycles of a linear layer, with multiply-adds in `f32` or as many as take the same time.
+pub(super) fn linear_cycles(machine: &Machine, multiply_adds: f64, weight_bytes: f64) -> f64 {
+    overlapped(multiply_adds / machine.throughput(), weight_bytes / MEMORY_BYTES_PER_CYCLE)
 }

@@ -47,12 +47,13 @@ impl Planner<'_> {
         let len = weights.outputs;
         let output = self.add_buffer(self.batch * len.next_multiple_of(BLOCK));
         let multiplications = self.steps[index].multiply_adds * self.batch as u64;
+        let multiply_adds = weights.f32_multiply_adds(multiplications as f64);
         let weight_bytes = weights.weight_bytes() as u64;
         self.layers.push(PlannedLayer {
             direct_multiplications: multiplications,
             multiplications,
             weight_bytes,
-            estimated_cycles: linear_cycles(&self.machine, multiplications, weight_bytes),
+            estimated_cycles: linear_cycles(&self.machine, multiply_adds, weight_bytes as f64),
             ..PlannedLayer::default()
         });
         let (batch, division) = (self.batch, self.division);
