@@ -60,7 +60,8 @@ pub(super) fn by_class(classes: &[usize]) -> BTreeMap<usize, Vec<usize>> {
     groups
 }
 
-/// A separate stream of random numbers for each three numbers and purpose, different from those of augmentation.
+/// A separate stream of random numbers for each combination of three numbers and a purpose, different from those of
+/// augmentation.
 pub(super) fn random(numbers: [u64; 3], purpose: &[u8; 8]) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, number) in key.chunks_exact_mut(8).zip(numbers) {

@@ -120,8 +120,8 @@ pub enum LinearWeights {
     /// 24-bit integers, with a scale for every 512 weights: the largest of them lose no more than the
     /// last bit of their `f32` value.
     Int24,
-    /// 20-bit integers, with a scale for every 512 weights; but 24-bit ones in layers of less than 2²⁰ weights, such as a
-    /// last layer of few classes. Logits are within 1e-5 of the largest logit.
+    /// 20-bit integers, with a scale for every 512 weights; but 24-bit ones in layers of fewer than 2²⁰ weights, such
+    /// as a last layer with few classes. Logits are within 1e-5 of the largest logit.
     #[default]
     Int20,
     /// 16-bit integers, with a scale for every 512 weights: half the bytes of `f32`. Logits are within

@@ -88,7 +88,7 @@ pub(super) fn proportional((width, height): (u32, u32), short: u32) -> Result<(u
     }
 }
 
-/// The same, if so many pixels may be computed.
+/// [`proportional`] for a photo, unless that is too many pixels to compute.
 pub(super) fn resized_size(photo: &RgbImage, short: u32) -> Result<(u32, u32)> {
     let size = proportional(photo.dimensions(), short)?;
     if u64::from(size.0) * u64::from(size.1) > MAX_PIXELS {
