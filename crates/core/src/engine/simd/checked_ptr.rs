@@ -113,6 +113,19 @@ impl CheckedPtr {
         unsafe { S::store(self.ptr, vector) }
     }
 
+    /// Stores past the caches: see [`Simd::stream`].
+    ///
+    /// # Safety
+    /// As for [`store`](Self::store). The address must be a multiple of 64 bytes, and [`Simd::fence`] must be called before
+    /// anyone accesses the values.
+    #[inline(always)]
+    pub unsafe fn stream<S: Simd>(self, vector: S::Vector) {
+        self.check(BLOCK);
+        debug_assert!(self.ptr.addr().is_multiple_of(4 * BLOCK), "a vector at {:?}", self.ptr);
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::stream(self.ptr, vector) }
+    }
+
     /// Loads sixteen 16-bit integers, which take the space of eight `f32`.
     ///
     /// # Safety

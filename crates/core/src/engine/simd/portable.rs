@@ -45,6 +45,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn stream(to: *mut f32, vector: Lanes) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { Self::store(to, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn fence() {}
+
+    #[inline(always)]
     unsafe fn add(a: Lanes, b: Lanes) -> Lanes {
         lane_by_lane(a, b, |a, b| a + b)
     }

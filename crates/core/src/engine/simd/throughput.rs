@@ -102,7 +102,8 @@ mod tests {
             return;
         }
         let speeds: Vec<f64> = (0..50).map(|_| speed_of_avx512()).collect();
-        let is_clear = |speed: &f64| if has_full_width_avx512() { *speed > 1.7 } else { *speed < 1.3 };
+        let is_clear =
+            |speed: &f64| if has_full_width_avx512() { *speed > 1.7 } else { *speed < 1.3 };
         assert!(speeds.iter().all(is_clear), "{speeds:?}");
     }
 }

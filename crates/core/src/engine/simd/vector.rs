@@ -22,6 +22,12 @@ pub(in crate::engine) trait Simd: Copy {
     /// Prefetches a cache line into the L2 cache. The address need not be valid.
     unsafe fn prefetch(from: *const f32);
     unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// Stores past the caches, where the hardware can: it need not read the line from memory first, and what is in the
+    /// caches stays there. The address must be a multiple of 64 bytes. Before anyone accesses the values, call
+    /// [`fence`](Self::fence).
+    unsafe fn stream(to: *mut f32, vector: Self::Vector);
+    /// Orders this thread's [`stream`](Self::stream)s before everything that it does later.
+    unsafe fn fence();
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;

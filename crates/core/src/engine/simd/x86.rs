@@ -22,6 +22,8 @@ impl Simd for Avx512 {
     #[inline(always)] unsafe fn load(from: *const f32) -> __m512 { unsafe { _mm512_loadu_ps(from) } }
     #[inline(always)] unsafe fn prefetch(from: *const f32) { unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) } }
     #[inline(always)] unsafe fn store(to: *mut f32, vector: __m512) { unsafe { _mm512_storeu_ps(to, vector) } }
+    #[inline(always)] unsafe fn stream(to: *mut f32, vector: __m512) { unsafe { _mm512_stream_ps(to, vector) } }
+    #[inline(always)] unsafe fn fence() { unsafe { _mm_sfence() } }
     #[inline(always)] unsafe fn add(a: __m512, b: __m512) -> __m512 { unsafe { _mm512_add_ps(a, b) } }
     #[inline(always)] unsafe fn sub(a: __m512, b: __m512) -> __m512 { unsafe { _mm512_sub_ps(a, b) } }
     #[inline(always)] unsafe fn mul(a: __m512, b: __m512) -> __m512 { unsafe { _mm512_mul_ps(a, b) } }
@@ -128,6 +130,8 @@ impl Simd for Avx2 {
     #[inline(always)] unsafe fn load(from: *const f32) -> Pair { unsafe { Pair(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) } }
     #[inline(always)] unsafe fn prefetch(from: *const f32) { unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) } }
     #[inline(always)] unsafe fn store(to: *mut f32, v: Pair) { unsafe { _mm256_storeu_ps(to, v.0); _mm256_storeu_ps(to.add(8), v.1) } }
+    #[inline(always)] unsafe fn stream(to: *mut f32, v: Pair) { unsafe { _mm256_stream_ps(to, v.0); _mm256_stream_ps(to.add(8), v.1) } }
+    #[inline(always)] unsafe fn fence() { unsafe { _mm_sfence() } }
     #[inline(always)] unsafe fn add(a: Pair, b: Pair) -> Pair { unsafe { Pair(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) } }
     #[inline(always)] unsafe fn sub(a: Pair, b: Pair) -> Pair { unsafe { Pair(_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1)) } }
     #[inline(always)] unsafe fn mul(a: Pair, b: Pair) -> Pair { unsafe { Pair(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1)) } }

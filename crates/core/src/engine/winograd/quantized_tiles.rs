@@ -7,7 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::WinogradConvolution;
-use super::tile::{store_outputs, transform_input_tile, transform_output_tile, with_filter};
+use super::tile::{
+    prefetch_input_tile, store_outputs, transform_input_tile, transform_output_tile, with_filter,
+};
 use crate::engine::integer_microkernel::HALF_BLOCK;
 use crate::engine::integer_packing::IntegerWeights;
 use crate::engine::minimal_filtering::MinimalFilter;
@@ -79,13 +81,16 @@ unsafe fn quantize_input_tiles<
     let block_len = N * N * BLOCK;
     for tile in 0..tiles.count {
         let from = input.add(w.input_offset(0, tiles.first + tile));
+        let next = input.add(w.input_offset(0, tiles.first + tile + 1));
         // SAFETY: guaranteed by the caller.
         unsafe {
             // As integers, the bits of magnitudes have their order, and those of infinity and NaN come last.
             let mut largest = S::splat_integer(0);
             let sign = S::splat_integer(i32::MIN);
             for block in 0..w.input_blocks() {
-                let from = from.add(block * w.input.block_stride());
+                let at = block * w.input.block_stride();
+                prefetch_input_tile::<S, N, M>(next.add(at), w.input.row_stride());
+                let from = from.add(at);
                 let to = tiles.scratch.add(block * block_len);
                 let factors = &weights.channel_factors[block * BLOCK..][..BLOCK];
                 let factors = S::load(factors.as_ptr());
@@ -191,4 +196,6 @@ unsafe fn dequantize_output_tiles<
             store_outputs::<S, M>(w, block, first + tile, y, output);
         }
     }
+    // SAFETY: guaranteed by the caller.
+    unsafe { S::fence() }
 }

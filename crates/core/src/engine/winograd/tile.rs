@@ -28,6 +28,23 @@ pub(super) use with_filter;
 type HalfTransformed<S, const ROWS: usize, const COLUMNS: usize> =
     [[MaybeUninit<<S as Simd>::Vector>; COLUMNS]; ROWS];
 
+/// Prefetches what the tile at this address does not share with its neighbor to the left.
+///
+/// # Safety
+/// `S` must be available.
+#[inline(always)]
+pub(super) unsafe fn prefetch_input_tile<S: Simd, const N: usize, const M: usize>(
+    tile: CheckedPtr,
+    row_stride: usize,
+) {
+    for row in 0..N {
+        for column in N - M..N {
+            // SAFETY: guaranteed by the caller.
+            unsafe { tile.add(row * row_stride + column * BLOCK).prefetch::<S>() };
+        }
+    }
+}
+
 /// `Bᵀ d B` of the tile at `from`; calls `store` with each product's index and its part of V.
 ///
 /// # Safety
@@ -105,10 +122,11 @@ pub(super) unsafe fn transform_output_tile<
 }
 
 /// Stores the outputs of a tile of a block of channels, with bias, ReLU and pool. Outputs outside of the map are
-/// not stored.
+/// not stored. They go past the caches: the map's next reader needs them much later, and V, M and the weights sooner.
 ///
 /// # Safety
-/// `S` must be available, the tile inside the map, and no other thread may access its outputs.
+/// `S` must be available, the tile inside the map, and no other thread may access its outputs. Before anyone does,
+/// [`Simd::fence`] must be called.
 #[inline(always)]
 pub(super) unsafe fn store_outputs<S: Simd, const M: usize>(
     w: &WinogradConvolution,
@@ -132,7 +150,7 @@ pub(super) unsafe fn store_outputs<S: Simd, const M: usize>(
                     let lower = S::max(y[i + 1][j], y[i + 1][j + 1]);
                     let value = S::max(floor, S::add(S::max(upper, lower), bias));
                     let (y, x) = (tile_y * side + row, tile_x * side + column);
-                    output.add(map.offset(image, block, y, x)).store::<S>(value);
+                    output.add(map.offset(image, block, y, x)).stream::<S>(value);
                 }
             }
         } else {
@@ -143,7 +161,7 @@ pub(super) unsafe fn store_outputs<S: Simd, const M: usize>(
                 for (column, value) in y.iter().enumerate() {
                     if row < rows && column < columns {
                         let value = S::max(floor, S::add(*value, bias));
-                        to.add(row * map.row_stride() + column * BLOCK).store::<S>(value);
+                        to.add(row * map.row_stride() + column * BLOCK).stream::<S>(value);
                     }
                 }
             }

@@ -4,9 +4,14 @@
 #![allow(unsafe_code)]
 
 use super::WinogradConvolution;
-use super::tile::{store_outputs, transform_input_tile, transform_output_tile, with_filter};
+use super::tile::{
+    prefetch_input_tile, store_outputs, transform_input_tile, transform_output_tile, with_filter,
+};
 use crate::engine::minimal_filtering::MinimalFilter;
 use crate::engine::simd::{BLOCK, CheckedPtr, Simd, dispatch};
+
+/// How many tiles before their use inputs are prefetched. The hardware does not see which rows come next.
+const TILES_AHEAD: usize = 2;
 
 /// Computes V for `count` tiles of a block of channels. Product `p` of the first tile is stored at
 /// `v + p * product_stride`.
@@ -69,8 +74,12 @@ unsafe fn transform_input_tiles<S: Simd, const N: usize, const M: usize, F: Mini
     for tile in 0..count {
         let from = input.add(w.input_offset(block, first + tile));
         let to = v.add(tile * BLOCK);
+        let ahead = tile + TILES_AHEAD;
+        // After the last tile, those of the next block follow.
+        let ahead = w.input_offset(block + ahead / count, first + ahead % count);
         // SAFETY: guaranteed by the caller.
         unsafe {
+            prefetch_input_tile::<S, N, M>(input.add(ahead), w.input.row_stride());
             transform_input_tile::<S, N, M, F>(from, w.input.row_stride(), |product, vector| {
                 to.add(product * product_stride).store::<S>(vector);
             });
@@ -151,4 +160,6 @@ unsafe fn transform_output_tiles<
             store_outputs::<S, M>(w, block, first + tile, y, output);
         }
     }
+    // SAFETY: guaranteed by the caller.
+    unsafe { S::fence() }
 }
