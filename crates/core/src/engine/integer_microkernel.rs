@@ -6,7 +6,7 @@
 //! the same with every instruction set. Lengths and strides count pairs, which take the space of an `f32` each.
 #![allow(unsafe_code)]
 
-use super::microkernel::PREFETCH_DISTANCE;
+use super::microkernel::{PREFETCH_DISTANCE, few_rows};
 use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers};
 
 /// Space of sixteen 16-bit integers, in `f32` values; also, pairs of channels in a block.
@@ -29,6 +29,17 @@ pub(super) struct IntegerProduct {
     pub row_stride: usize,
 }
 
+impl IntegerProduct {
+    /// Pairs from the first to the last that the rows of the result read.
+    fn extent(&self) -> usize {
+        if self.rows * self.segments * self.pairs == 0 {
+            return 0;
+        }
+        let last_segment = (self.segments - 1) * self.segment_stride;
+        last_segment + (self.rows - 1) * self.row_stride + self.pairs
+    }
+}
+
 /// Where the result is stored: `[block of output channels][row][16]`.
 #[derive(Clone, Copy)]
 pub(super) struct IntegerOutput {
@@ -48,6 +59,17 @@ pub(super) struct Scaling {
     /// `[block of output channels][16]`
     pub bias: CheckedPtr,
     pub relu: bool,
+}
+
+/// The operands, which are known to be inside their buffers.
+#[derive(Clone, Copy)]
+struct Operands {
+    input: *const i32,
+    weights: *const i32,
+    output: *mut f32,
+    /// Values from one block of output channels to the next.
+    block_stride: usize,
+    scaling: Option<Scaling>,
 }
 
 /// Computes a panel of output channels.
@@ -81,48 +103,72 @@ unsafe fn multiply<S: IntegerSimd>(
     weights: CheckedPtr,
     output: IntegerOutput,
 ) {
+    for column in 0..product.columns {
+        output.ptr.add(column * output.block_stride).checked(product.rows * BLOCK);
+    }
+    let weights_len = product.segments * product.pairs * product.columns * BLOCK;
+    let operands = Operands {
+        input: input.checked(product.extent()).cast_const().cast(),
+        weights: weights.checked(weights_len).cast_const().cast(),
+        output: output.ptr.checked(0),
+        block_stride: output.block_stride,
+        scaling: output.scaling,
+    };
+    let is_known = match product.row_stride {
+        HALF_BLOCK => output.scaling.is_none(),
+        stride => matches!(stride, 2 | 6),
+    };
     // Chunks of nearly equal size, so that no slow chunk of few rows remains.
-    let chunks = product.rows.div_ceil(S::MR);
+    let chunks = product.rows.div_ceil(if is_known { S::MR } else { few_rows::<S>() });
     let start = |chunk: usize| chunk * product.rows / chunks;
     let mut chunk = 0;
     while chunk < chunks {
         let rows = start(chunk + 1) - start(chunk);
-        let input = input.add(start(chunk) * product.row_stride);
-        let output = IntegerOutput { ptr: output.ptr.add(start(chunk) * BLOCK), ..output };
+        let input = operands.input.wrapping_add(start(chunk) * product.row_stride);
+        let output = operands.output.wrapping_add(start(chunk) * BLOCK);
+        let operands = Operands { input, output, ..operands };
         // SAFETY: guaranteed by the caller.
         unsafe {
             match product.columns {
-                1 => select_kernel::<S, 1>(rows, product, input, weights, output),
-                _ => select_kernel::<S, 2>(rows, product, input, weights, output),
+                1 => select_kernel::<S, 1>(rows, product, operands),
+                _ => select_kernel::<S, 2>(rows, product, operands),
             }
         }
         chunk += 1;
     }
 }
 
-/// Calls the microkernel that is compiled for this number of rows.
+/// Calls the microkernel that is compiled for this number of rows and this stride.
 ///
 /// # Safety
-/// As for [`multiply_integers`]; at most `S::MR` rows.
+/// As for [`multiply_integers`]; at most `S::MR` rows, or [`few_rows`] if the stride is not known at compile time.
 #[inline(always)]
 unsafe fn select_kernel<S: IntegerSimd, const NB: usize>(
     rows: usize,
     product: IntegerProduct,
-    input: CheckedPtr,
-    weights: CheckedPtr,
-    output: IntegerOutput,
+    operands: Operands,
 ) {
     macro_rules! select {
         ($($mr:literal)*) => {
             match rows {
                 $($mr if const { $mr <= S::MR && NB <= S::NR_BLOCKS } => {
-                    // As in f32: strides known at compile time, of Winograd products and of first layers with three
-                    // channels and strides 1 and 4.
-                    match product.row_stride {
-                        HALF_BLOCK => microkernel::<S, $mr, NB, HALF_BLOCK>(product, input, weights, output),
-                        2 => microkernel::<S, $mr, NB, 2>(product, input, weights, output),
-                        6 => microkernel::<S, $mr, NB, 6>(product, input, weights, output),
-                        _ => microkernel::<S, $mr, NB, 0>(product, input, weights, output),
+                    // As in f32: strides known at compile time, of Winograd products, which are not scaled, and of
+                    // first layers with three channels and strides 1 and 4.
+                    match (operands.scaling, product.row_stride) {
+                        (None, HALF_BLOCK) => {
+                            let store = Unscaled;
+                            microkernel::<S, $mr, NB, HALF_BLOCK, _>(product, operands, store)
+                        }
+                        (Some(scaling), 2) if const { $mr >= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 2, _>(product, operands, scaling)
+                        }
+                        (Some(scaling), 6) if const { $mr >= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 6, _>(product, operands, scaling)
+                        }
+                        (Some(scaling), _) if const { $mr <= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 0, _>(product, operands, scaling)
+                        }
+                        (_, stride) => debug_assert!(false, "no microkernel for stride {stride}"),
                     }
                 })*
                 _ => debug_assert!(false, "no microkernel for {rows} rows of {NB} blocks"),
@@ -133,59 +179,109 @@ unsafe fn select_kernel<S: IntegerSimd, const NB: usize>(
     unsafe { select!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
+/// What happens to a register tile of sums.
+trait StoreSums: Copy {
+    /// Stores the tile of `[row][block of output channels]` sums.
+    ///
+    /// # Safety
+    /// `S` must be available, and the output must be inside its buffer.
+    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
+        self,
+        sums: [[S::Integers; NB]; MR],
+        output: *mut f32,
+        block_stride: usize,
+    );
+}
+
+/// Stores the sums as 32-bit integers.
+#[derive(Clone, Copy)]
+struct Unscaled;
+
+#[allow(clippy::needless_range_loop)]
+impl StoreSums for Unscaled {
+    #[inline(always)]
+    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
+        self,
+        sums: [[S::Integers; NB]; MR],
+        output: *mut f32,
+        block_stride: usize,
+    ) {
+        for t in 0..MR {
+            for j in 0..NB {
+                let to = output.wrapping_add(j * block_stride + t * BLOCK);
+                // SAFETY: guaranteed by the caller.
+                unsafe { S::store_integers(to.cast(), sums[t][j]) };
+            }
+        }
+    }
+}
+
+#[allow(clippy::needless_range_loop)]
+impl StoreSums for Scaling {
+    #[inline(always)]
+    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
+        self,
+        sums: [[S::Integers; NB]; MR],
+        output: *mut f32,
+        block_stride: usize,
+    ) {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let floor = S::splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
+            for j in 0..NB {
+                let unit = self.units.add(j * BLOCK).load::<S>();
+                let unit = S::mul(unit, S::splat(self.scale));
+                let bias = self.bias.add(j * BLOCK).load::<S>();
+                for t in 0..MR {
+                    let value = S::mul_add(S::to_float(sums[t][j]), unit, bias);
+                    let to = output.wrapping_add(j * block_stride + t * BLOCK);
+                    S::store(to, S::max(floor, value));
+                }
+            }
+        }
+    }
+}
+
 /// `STRIDE` is the stride from row to row, or 0 if it is only known at run time.
 ///
 /// # Safety
 /// As for [`multiply_integers`].
 #[inline(always)]
-unsafe fn microkernel<S: IntegerSimd, const MR: usize, const NB: usize, const STRIDE: usize>(
+#[allow(clippy::needless_range_loop)]
+unsafe fn microkernel<
+    S: IntegerSimd,
+    const MR: usize,
+    const NB: usize,
+    const STRIDE: usize,
+    O: StoreSums,
+>(
     product: IntegerProduct,
-    input: CheckedPtr,
-    weights: CheckedPtr,
-    output: IntegerOutput,
+    operands: Operands,
+    store: O,
 ) {
     let stride = if STRIDE == 0 { product.row_stride } else { STRIDE };
     // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat_integer(0); NB]; MR];
-        let mut weights = weights;
+        let mut weights = operands.weights;
         for segment in 0..product.segments {
-            let input = input.add(segment * product.segment_stride);
+            let input = operands.input.wrapping_add(segment * product.segment_stride);
             for pair in 0..product.pairs {
                 let mut pairs_of_weights = [S::splat_integer(0); NB];
-                for (j, pairs) in pairs_of_weights.iter_mut().enumerate() {
-                    *pairs = weights.add(j * BLOCK).load_integers::<S>();
-                    weights.add(PREFETCH_DISTANCE + j * BLOCK).prefetch::<S>();
+                for j in 0..NB {
+                    pairs_of_weights[j] = S::load_integers(weights.wrapping_add(j * BLOCK));
+                    S::prefetch(weights.wrapping_add(PREFETCH_DISTANCE + j * BLOCK).cast());
                 }
-                for (t, sums) in sums.iter_mut().enumerate() {
-                    let values = input.add(t * stride + pair).splat_integer::<S>();
-                    for (sum, weights) in sums.iter_mut().zip(pairs_of_weights) {
-                        *sum = S::add_products(*sum, values, weights);
+                for t in 0..MR {
+                    let values = *input.wrapping_add(t * stride).wrapping_add(pair);
+                    let values = S::splat_integer(values);
+                    for j in 0..NB {
+                        sums[t][j] = S::add_products(sums[t][j], values, pairs_of_weights[j]);
                     }
                 }
-                weights = weights.add(NB * BLOCK);
+                weights = weights.wrapping_add(NB * BLOCK);
             }
         }
-        let to = |t: usize, j: usize| output.ptr.add(j * output.block_stride + t * BLOCK);
-        let Some(scaling) = output.scaling else {
-            for (t, sums) in sums.iter().enumerate() {
-                for (j, sum) in sums.iter().enumerate() {
-                    to(t, j).store_integers::<S>(*sum);
-                }
-            }
-            return;
-        };
-        for j in 0..NB {
-            let unit = scaling.units.add(j * BLOCK).load::<S>();
-            let unit = S::mul(unit, S::splat(scaling.scale));
-            let bias = scaling.bias.add(j * BLOCK).load::<S>();
-            for (t, sums) in sums.iter().enumerate() {
-                let mut value = S::mul_add(S::to_float(sums[j]), unit, bias);
-                if scaling.relu {
-                    value = S::max(S::splat(0.0), value);
-                }
-                to(t, j).store::<S>(value);
-            }
-        }
+        store.store::<S, MR, NB>(sums, operands.output, operands.block_stride);
     }
 }

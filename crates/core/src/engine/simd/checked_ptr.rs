@@ -35,6 +35,14 @@ impl CheckedPtr {
         Self { ptr: self.ptr.wrapping_add(offset), ..self }
     }
 
+    /// The plain pointer, after the check that the next `len` values are inside: for loops with thousands of variants, in
+    /// which a check of each access would take minutes to compile.
+    #[inline(always)]
+    pub fn checked(self, len: usize) -> *mut f32 {
+        self.check(len);
+        self.ptr
+    }
+
     #[inline(always)]
     fn check(self, len: usize) {
         let _ = len;
@@ -190,15 +198,6 @@ impl CheckedPtr {
         self.check(BLOCK);
         // SAFETY: guaranteed by the caller.
         unsafe { S::load_integers(self.ptr.cast()) }
-    }
-
-    /// # Safety
-    /// As for [`store`](Self::store).
-    #[inline(always)]
-    pub unsafe fn store_integers<S: IntegerSimd>(self, integers: S::Integers) {
-        self.check(BLOCK);
-        // SAFETY: guaranteed by the caller.
-        unsafe { S::store_integers(self.ptr.cast(), integers) }
     }
 
     /// Rounds sixteen values to 16-bit integers, which take the space of eight `f32`.
