@@ -11,7 +11,7 @@
 use super::column_panels::ColumnPanels;
 use super::compile_options::LinearWeights;
 use super::elementwise::Activation;
-use super::microkernel::{OutputPanel, StridedInput, multiply_panel, rows_in_time};
+use super::microkernel::{OutputPanel, PanelWeights, StridedInput, multiply_panel, rows_in_time};
 use super::packed_linear::{PackedLinear, RowSegment};
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 use super::stage::{Stage, Work};
@@ -123,6 +123,7 @@ unsafe fn multiply<S: Simd>(
             let sums = output.add(offset + first * blocks * BLOCK);
             // SAFETY: guaranteed by the caller.
             unsafe {
+                let x = PanelWeights::in_sequence(x);
                 multiply_panel(w.isa, rows, blocks, &strides, decoded, x, product);
                 add_products::<S>(stage, [first, rows, blocks], [start, len], products, sums);
             }

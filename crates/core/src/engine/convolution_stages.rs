@@ -89,9 +89,8 @@ pub(super) fn input_transform(
 /// The second step of the non-fused schedule.
 pub(super) fn products(division: &Division, convolution: &NonFusedWinograd) -> WinogradProducts {
     let most = WinogradProducts::most_panels(&convolution.winograd.convolution);
-    let l2_bytes = division.machine.l2_bytes;
     division.choose(most, halves_of(most), |panels| {
-        WinogradProducts::new(convolution.clone(), panels, l2_bytes)
+        WinogradProducts::new(convolution.clone(), panels, division)
     })
 }
 

@@ -9,7 +9,7 @@ use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
 use super::integer_microkernel::{IntegerOutput, IntegerProduct, Scaling, multiply_integers};
 use super::integer_packing::IntegerWeights;
-use super::microkernel::{OutputPanel, StridedInput, multiply_panel, rows_in_time};
+use super::microkernel::{OutputPanel, PanelWeights, StridedInput, multiply_panel, rows_in_time};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, CheckedPtr};
@@ -130,6 +130,7 @@ unsafe fn convolve(
         // SAFETY: guaranteed by the caller.
         unsafe {
             let input = input.add(window);
+            let weights = PanelWeights::in_sequence(weights);
             multiply_panel(conv.isa, to.width, panel.blocks, &strides, input, weights, row);
         }
     }
@@ -167,6 +168,9 @@ unsafe fn convolve_integers(
         let ptr = output.add(to.offset(image, panel.first_block, y, 0));
         let row = IntegerOutput { ptr, block_stride: to.block_stride(), scaling: Some(scaling) };
         // SAFETY: guaranteed by the caller.
-        unsafe { multiply_integers(conv.isa, product, input.add(window), weights, row) }
+        unsafe {
+            let weights = PanelWeights::in_sequence(weights);
+            multiply_integers(conv.isa, product, input.add(window), weights, row);
+        }
     }
 }

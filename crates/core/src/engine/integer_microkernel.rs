@@ -6,7 +6,7 @@
 //! the same with every instruction set. Lengths and strides count pairs, which take the space of an `f32` each.
 #![allow(unsafe_code)]
 
-use super::microkernel::{PREFETCH_DISTANCE, few_rows};
+use super::microkernel::{PanelWeights, few_rows};
 use super::simd::{BLOCK, CheckedPtr, IntegerSimd, Isa, dispatch_integers};
 
 /// Space of sixteen 16-bit integers, in `f32` values; also, pairs of channels in a block.
@@ -66,6 +66,10 @@ pub(super) struct Scaling {
 struct Operands {
     input: *const i32,
     weights: *const i32,
+    /// What is fetched into the L2 cache.
+    next: *const f32,
+    /// From what is fetched in one step to what is fetched in the next.
+    next_step: usize,
     output: *mut f32,
     /// Values from one block of output channels to the next.
     block_stride: usize,
@@ -82,13 +86,13 @@ pub(super) unsafe fn multiply_integers(
     isa: Isa,
     product: IntegerProduct,
     input: CheckedPtr,
-    weights: CheckedPtr,
+    weights: PanelWeights,
     output: IntegerOutput,
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         dispatch_integers!(isa, multiply(
-            product: IntegerProduct = product, input: CheckedPtr = input, weights: CheckedPtr = weights,
+            product: IntegerProduct = product, input: CheckedPtr = input, weights: PanelWeights = weights,
             output: IntegerOutput = output,
         ))
     }
@@ -100,16 +104,18 @@ pub(super) unsafe fn multiply_integers(
 unsafe fn multiply<S: IntegerSimd>(
     product: IntegerProduct,
     input: CheckedPtr,
-    weights: CheckedPtr,
+    weights: PanelWeights,
     output: IntegerOutput,
 ) {
     for column in 0..product.columns {
         output.ptr.add(column * output.block_stride).checked(product.rows * BLOCK);
     }
-    let weights_len = product.segments * product.pairs * product.columns * BLOCK;
+    let len = product.segments * product.pairs * product.columns * BLOCK;
     let operands = Operands {
         input: input.checked(product.extent()).cast_const().cast(),
-        weights: weights.checked(weights_len).cast_const().cast(),
+        weights: weights.ptr.checked(len).cast_const().cast(),
+        next: weights.next.address(),
+        next_step: 0,
         output: output.ptr.checked(0),
         block_stride: output.block_stride,
         scaling: output.scaling,
@@ -126,7 +132,9 @@ unsafe fn multiply<S: IntegerSimd>(
         let rows = start(chunk + 1) - start(chunk);
         let input = operands.input.wrapping_add(start(chunk) * product.row_stride);
         let output = operands.output.wrapping_add(start(chunk) * BLOCK);
-        let operands = Operands { input, output, ..operands };
+        let next = operands.next.wrapping_add(chunk * len / chunks);
+        let next_step = product.columns * BLOCK / chunks;
+        let operands = Operands { input, next, next_step, output, ..operands };
         // SAFETY: guaranteed by the caller.
         unsafe {
             match product.columns {
@@ -263,14 +271,14 @@ unsafe fn microkernel<
     // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat_integer(0); NB]; MR];
-        let mut weights = operands.weights;
+        let (mut weights, mut next) = (operands.weights, operands.next);
         for segment in 0..product.segments {
             let input = operands.input.wrapping_add(segment * product.segment_stride);
             for pair in 0..product.pairs {
                 let mut pairs_of_weights = [S::splat_integer(0); NB];
                 for j in 0..NB {
                     pairs_of_weights[j] = S::load_integers(weights.wrapping_add(j * BLOCK));
-                    S::prefetch(weights.wrapping_add(PREFETCH_DISTANCE + j * BLOCK).cast());
+                    S::prefetch(next.wrapping_add(j * BLOCK));
                 }
                 for t in 0..MR {
                     let values = *input.wrapping_add(t * stride).wrapping_add(pair);
@@ -280,6 +288,7 @@ unsafe fn microkernel<
                     }
                 }
                 weights = weights.wrapping_add(NB * BLOCK);
+                next = next.wrapping_add(operands.next_step);
             }
         }
         store.store::<S, MR, NB>(sums, operands.output, operands.block_stride);

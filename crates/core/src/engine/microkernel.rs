@@ -10,10 +10,25 @@
 
 use super::simd::{BLOCK, CheckedPtr, Isa, Simd, dispatch};
 
-/// How many values ahead of their use weights are prefetched; memory latency is a large fraction of a
-/// microsecond. Beyond the end of a panel, this fetches the weights of the next product in the fused
-/// schedule, and otherwise values that are not needed.
-pub(super) const PREFETCH_DISTANCE: usize = 1024;
+/// The weights of a panel, and what is fetched into the L2 cache meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct PanelWeights {
+    /// `[inner_len][blocks][16]`
+    pub ptr: CheckedPtr,
+    /// As many values, which may lie outside the buffer: fetched evenly while the panel is computed.
+    pub next: CheckedPtr,
+}
+
+impl PanelWeights {
+    /// A panel after which the values behind it are needed: its own first, then those of the next product in the fused
+    /// schedule.
+    pub fn in_sequence(ptr: CheckedPtr) -> Self {
+        Self { ptr, next: ptr.add(PREFETCH_DISTANCE) }
+    }
+}
+
+/// How many values ahead of their use weights are fetched; memory latency is a large fraction of a microsecond.
+const PREFETCH_DISTANCE: usize = 1024;
 
 /// Where the inputs of a row of the result lie: `blocks` × `rows` segments of `row_len` contiguous values.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +80,10 @@ pub(super) struct OutputPanel {
 struct Operands {
     input: *const f32,
     weights: *const f32,
+    /// What is fetched into the L2 cache.
+    next: *const f32,
+    /// From what is fetched in one step to what is fetched in the next.
+    next_step: usize,
     output: *mut f32,
     /// Values from one block of output channels to the next.
     block_stride: usize,
@@ -101,14 +120,14 @@ pub(super) unsafe fn multiply_panel(
     blocks: usize,
     strides: &StridedInput,
     input: CheckedPtr,
-    weights: CheckedPtr,
+    weights: PanelWeights,
     output: OutputPanel,
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         dispatch!(isa, multiply(
             rows: usize = rows, blocks: usize = blocks, strides: &StridedInput = strides,
-            input: CheckedPtr = input, weights: CheckedPtr = weights, output: OutputPanel = output,
+            input: CheckedPtr = input, weights: PanelWeights = weights, output: OutputPanel = output,
         ))
     }
 }
@@ -121,15 +140,18 @@ unsafe fn multiply<S: Simd>(
     blocks: usize,
     strides: &StridedInput,
     input: CheckedPtr,
-    weights: CheckedPtr,
+    weights: PanelWeights,
     output: OutputPanel,
 ) {
+    let len = strides.inner_len() * blocks * BLOCK;
     for block in 0..blocks {
         output.ptr.add(block * output.block_stride).checked(rows * BLOCK);
     }
     let operands = Operands {
         input: input.checked(strides.extent(rows)),
-        weights: weights.checked(strides.inner_len() * blocks * BLOCK),
+        weights: weights.ptr.checked(len),
+        next: weights.next.address(),
+        next_step: 0,
         output: output.ptr.checked(0),
         block_stride: output.block_stride,
         bias: output.bias.map(|bias| bias.checked(blocks * BLOCK).cast_const()),
@@ -144,7 +166,9 @@ unsafe fn multiply<S: Simd>(
         let end = (chunk + 1) * rows / chunks;
         let input = operands.input.wrapping_add(start * strides.pixel_stride);
         let output = operands.output.wrapping_add(start * BLOCK);
-        let operands = Operands { input, output, ..operands };
+        let next = operands.next.wrapping_add(chunk * len / chunks);
+        let next_step = blocks * BLOCK / chunks;
+        let operands = Operands { input, next, next_step, output, ..operands };
         // SAFETY: guaranteed by the caller.
         unsafe {
             match blocks {
@@ -211,7 +235,7 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NB: usize, const STRIDE: u
     // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat(0.0); NB]; MR];
-        let mut weights = operands.weights;
+        let (mut weights, mut next) = (operands.weights, operands.next);
         for block in 0..strides.blocks {
             for row in 0..strides.rows {
                 let segment = block * strides.block_stride + row * strides.row_stride;
@@ -220,7 +244,7 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NB: usize, const STRIDE: u
                     let mut weight_vectors = [S::splat(0.0); NB];
                     for j in 0..NB {
                         weight_vectors[j] = S::load(weights.wrapping_add(j * BLOCK));
-                        S::prefetch(weights.wrapping_add(PREFETCH_DISTANCE + j * BLOCK));
+                        S::prefetch(next.wrapping_add(j * BLOCK));
                     }
                     for t in 0..MR {
                         let value = S::splat(*segment.wrapping_add(t * stride).wrapping_add(i));
@@ -229,6 +253,7 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NB: usize, const STRIDE: u
                         }
                     }
                     weights = weights.wrapping_add(NB * BLOCK);
+                    next = next.wrapping_add(operands.next_step);
                 }
             }
         }

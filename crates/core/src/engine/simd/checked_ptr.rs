@@ -43,6 +43,12 @@ impl CheckedPtr {
         self.ptr
     }
 
+    /// The plain pointer, unchecked: for prefetching.
+    #[inline(always)]
+    pub fn address(self) -> *const f32 {
+        self.ptr
+    }
+
     #[inline(always)]
     fn check(self, len: usize) {
         let _ = len;

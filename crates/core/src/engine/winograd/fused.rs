@@ -1,7 +1,7 @@
 //! The fused schedule: all three steps for a few tiles at a time.
 #![allow(unsafe_code)]
 
-use super::{ItemTiles, ProductTiles, Weights, WinogradConvolution};
+use super::{ItemTiles, PanelOfProduct, ProductTiles, Weights, WinogradConvolution};
 use crate::engine::microkernel::rows_in_time;
 use crate::engine::simd::{BLOCK, CheckedPtr};
 use crate::engine::stage::{Stage, Work};
@@ -102,7 +102,9 @@ unsafe fn convolve(
         for index in 0..w.convolution.panels() {
             let panel = w.convolution.panel(index);
             for p in 0..w.products() {
-                w.multiply(weights, panel, p, tiles, [v.add(p * v_stride), m.add(p * m_stride)]);
+                let this = PanelOfProduct { panel, product: p };
+                let pointers = [v.add(p * v_stride), m.add(p * m_stride)];
+                w.multiply(weights, this, None, tiles, pointers);
             }
             for j in 0..panel.blocks {
                 let m = m.add(j * tiles.capacity * BLOCK);

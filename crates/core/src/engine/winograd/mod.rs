@@ -29,7 +29,7 @@ use super::algorithm::Algorithm;
 use super::feature_map::FeatureMap;
 use super::integer_microkernel::{HALF_BLOCK, IntegerOutput, IntegerProduct, multiply_integers};
 use super::integer_packing::IntegerWeights;
-use super::microkernel::{OutputPanel, StridedInput, multiply_panel};
+use super::microkernel::{OutputPanel, PanelWeights, StridedInput, multiply_panel};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, CheckedPtr};
 use super::stage::Work;
@@ -193,7 +193,8 @@ impl WinogradConvolution {
         }
     }
 
-    /// The products of a panel with some tiles: one of the n² matrix products.
+    /// The products of a panel with some tiles: one of the n² matrix products. Meanwhile, the weights of the `next`
+    /// panel are fetched, or those that follow in memory.
     ///
     /// # Safety
     /// The convolution's instruction set must be available; V and M must have space for the tiles; and no other thread
@@ -201,21 +202,31 @@ impl WinogradConvolution {
     unsafe fn multiply(
         &self,
         weights: Weights<'_>,
-        panel: Panel,
-        index: usize,
+        this: PanelOfProduct,
+        next: Option<PanelOfProduct>,
         tiles: ProductTiles,
         [v, m]: [CheckedPtr; 2],
     ) {
         let conv = &*self.convolution;
         let v_block = tiles.capacity * self.v_block_len();
+        let panel = this.panel;
         let v = v.add(panel.group * conv.input_blocks() * v_block);
         let weight_len = conv.inner_len(self.algorithm) * self.v_block_len();
-        let at = (panel.first_block * self.products() + panel.blocks * index) * weight_len;
+        let offset = |PanelOfProduct { panel, product }: PanelOfProduct| {
+            (panel.first_block * self.products() + panel.blocks * product) * weight_len
+        };
+        let panel_weights = |weights: CheckedPtr| {
+            let ptr = weights.add(offset(this));
+            match next {
+                Some(next) => PanelWeights { ptr, next: weights.add(offset(next)) },
+                None => PanelWeights::in_sequence(ptr),
+            }
+        };
         // SAFETY: guaranteed by the caller.
         unsafe {
             match weights {
                 Weights::Floats(weights) => {
-                    self.multiply_floats(weights.add(at), panel.blocks, tiles, [v, m]);
+                    self.multiply_floats(panel_weights(weights), panel.blocks, tiles, [v, m]);
                 }
                 Weights::Integers(weights) => {
                     let product = IntegerProduct {
@@ -228,7 +239,8 @@ impl WinogradConvolution {
                     };
                     let block_stride = tiles.capacity * BLOCK;
                     let output = IntegerOutput { ptr: m, block_stride, scaling: None };
-                    multiply_integers(conv.isa, product, v, weights.weights.ptr().add(at), output);
+                    let weights = panel_weights(weights.weights.ptr());
+                    multiply_integers(conv.isa, product, v, weights, output);
                 }
             }
         }
@@ -238,7 +250,7 @@ impl WinogradConvolution {
     /// As for [`multiply`](Self::multiply).
     unsafe fn multiply_floats(
         &self,
-        weights: CheckedPtr,
+        weights: PanelWeights,
         blocks: usize,
         tiles: ProductTiles,
         [v, m]: [CheckedPtr; 2],
@@ -264,6 +276,13 @@ impl WinogradConvolution {
 enum Weights<'a> {
     Floats(CheckedPtr),
     Integers(&'a IntegerWeights),
+}
+
+/// A panel of one of the n² products.
+#[derive(Clone, Copy)]
+struct PanelOfProduct {
+    panel: Panel,
+    product: usize,
 }
 
 /// The tiles of an item, and where their V lies.

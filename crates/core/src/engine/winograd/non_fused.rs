@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::tile_transforms::transform_inputs;
-use super::{ItemTiles, ProductTiles, Weights, WinogradConvolution};
+use super::{ItemTiles, PanelOfProduct, ProductTiles, Weights, WinogradConvolution};
+use crate::engine::division::Division;
 use crate::engine::microkernel::rows_in_time;
 use crate::engine::packed_convolution::PackedConvolution;
 use crate::engine::simd::{BLOCK, CheckedPtr};
@@ -166,6 +167,8 @@ pub(in crate::engine) struct WinogradProducts {
     panels_per_item: usize,
     /// Tiles whose V stays in the cache while an item goes through its panels.
     tiles_at_once: usize,
+    /// Threads that take items.
+    threads: usize,
 }
 
 impl WinogradProducts {
@@ -175,13 +178,13 @@ impl WinogradProducts {
         convolution.panels().div_ceil(4).max(1)
     }
 
-    /// Divides the products into items of so many panels, for an L2 cache of that size.
-    pub fn new(convolution: NonFusedWinograd, panels_per_item: usize, l2_bytes: usize) -> Self {
+    /// Divides the products into items of so many panels.
+    pub fn new(convolution: NonFusedWinograd, panels_per_item: usize, division: &Division) -> Self {
         let conv = &convolution.winograd.convolution;
         let tile_bytes = conv.input_blocks() * convolution.winograd.v_block_len() * 4;
         let mr = conv.isa.mr();
-        let tiles_at_once = (l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
-        Self { convolution, panels_per_item, tiles_at_once }
+        let tiles_at_once = (division.machine.l2_bytes / 2 / tile_bytes / mr).max(1) * mr;
+        Self { convolution, panels_per_item, tiles_at_once, threads: division.threads }
     }
 
     /// The product of an item, and its panels.
@@ -189,6 +192,22 @@ impl WinogradProducts {
         let panels = self.convolution.winograd.convolution.panels();
         let first = item % self.chunks() * self.panels_per_item;
         (item / self.chunks(), first..(first + self.panels_per_item).min(panels))
+    }
+
+    /// The panel that the thread will probably compute after that one: it takes the next item that no other thread has.
+    fn next_panel(&self, item: usize, panel: usize) -> Option<PanelOfProduct> {
+        let (product, panels) = self.part(item);
+        let (product, index) = if panel + 1 < panels.end {
+            (product, panel + 1)
+        } else {
+            let next = item + self.threads;
+            if next >= self.items() {
+                return None;
+            }
+            let (product, panels) = self.part(next);
+            (product, panels.start)
+        };
+        Some(PanelOfProduct { panel: self.convolution.winograd.convolution.panel(index), product })
     }
 
     /// Items that the panels of a product are divided into.
@@ -251,11 +270,13 @@ unsafe fn multiply(
         let count = stage.tiles_at_once.min(w.tile_count() - first);
         for index in panels.clone() {
             let panel = conv.panel(index);
+            let this = PanelOfProduct { panel, product: p };
+            let next = stage.next_panel(item, index);
             let v = v.add(first * w.v_block_len());
             let m = m.add((panel.first_block * w.tile_count() + first) * BLOCK);
             let tiles = ProductTiles { count, capacity: w.tile_count() };
             // SAFETY: guaranteed by the caller.
-            unsafe { w.multiply(weights, panel, p, tiles, [v, m]) };
+            unsafe { w.multiply(weights, this, next, tiles, [v, m]) };
         }
         first += count;
     }
