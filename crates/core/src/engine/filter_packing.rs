@@ -110,7 +110,7 @@ impl Packing<'_> {
     #[inline(always)]
     unsafe fn pack_taps<S: Simd>(&self, packed: &mut [f32]) {
         let taps = self.convolution.kernel * self.convolution.kernel;
-        let per_block = self.convolution.channels_per_block;
+        let per_block = self.convolution.layout.channels_per_block;
         let columns = self.panel.blocks * BLOCK;
         for block in 0..self.panel.blocks {
             let place = |input: usize, tap: usize| {
@@ -189,7 +189,7 @@ impl Packing<'_> {
 
     /// The same with those that its last block lacks.
     fn padded_inputs(&self) -> usize {
-        self.convolution.input_blocks() * self.convolution.channels_per_block
+        self.convolution.input_blocks() * self.convolution.layout.channels_per_block
     }
 
     /// The taps from an input channel to a block of output channels of the panel, scaled; 0 for channels that do not

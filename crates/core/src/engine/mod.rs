@@ -78,6 +78,7 @@ mod open;
 mod packed_convolution;
 mod packed_linear;
 mod parking;
+mod patches;
 mod plan;
 mod plan_cache;
 mod pooling;

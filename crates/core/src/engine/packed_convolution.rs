@@ -7,6 +7,7 @@ use super::algorithm::{Algorithm, TileSize};
 use super::buffer::Buffer;
 use super::compile_options::ConvolutionArithmetic;
 use super::integer_packing::IntegerWeights;
+use super::patches::Patches;
 use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, Isa};
 use crate::array::zeros;
@@ -41,8 +42,7 @@ pub(super) struct PackedConvolution {
     channels_per_output: usize,
     /// Either one group, or groups of whole blocks of channels: smaller ones have been merged.
     pub groups: usize,
-    /// Of the input: see [`FeatureMap`](super::feature_map::FeatureMap).
-    pub channels_per_block: usize,
+    pub layout: InputLayout,
     /// `[outputs, inputs / groups, kernel, kernel]`, with merged groups.
     pub weight: Arc<Vec<f32>>,
     /// The scale of each output channel by a folded batch norm.
@@ -56,7 +56,21 @@ pub(super) struct PackedConvolution {
     pub integers: [OnceLock<IntegerWeights>; Algorithm::ALL.len()],
 }
 
-/// A convolution as the architecture defines it.
+/// How the input of a convolution lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InputLayout {
+    /// See [`FeatureMap`](super::feature_map::FeatureMap).
+    pub channels_per_block: usize,
+    /// Of the image, if it is the first convolution.
+    pub patches: Patches,
+}
+
+impl InputLayout {
+    /// That of all convolutions but the first.
+    pub const BLOCKS: Self = Self { channels_per_block: BLOCK, patches: Patches::PIXELS };
+}
+
+/// A convolution as the architecture defines it, or on patches.
 #[derive(Clone)]
 pub(super) struct ConvolutionSpec {
     pub inputs: usize,
@@ -74,7 +88,7 @@ pub(super) struct ConvolutionSpec {
 }
 
 impl PackedConvolution {
-    pub fn new(isa: Isa, spec: ConvolutionSpec, channels_per_block: usize) -> Result<Self> {
+    pub fn new(isa: Isa, spec: ConvolutionSpec, layout: InputLayout) -> Result<Self> {
         let ConvolutionSpec {
             inputs,
             outputs,
@@ -104,7 +118,7 @@ impl PackedConvolution {
             padding,
             channels_per_output,
             groups,
-            channels_per_block,
+            layout,
             weight,
             scale,
             bias: padded_bias,
@@ -132,7 +146,7 @@ impl PackedConvolution {
     /// Whether it is computed directly, on integers. Only a first convolution is, on images with fewer channels than a
     /// block.
     pub fn reads_quantized_images(&self) -> bool {
-        self.is_integer() && self.channels_per_block < BLOCK
+        self.is_integer() && self.layout.channels_per_block < BLOCK
     }
 
     /// Multiply-adds in `f32` that take as long as these: AVX-512's instruction for integers does twice as many, others
@@ -152,7 +166,7 @@ impl PackedConvolution {
             && (!self.is_integer() || channels <= max_integer_channels(size));
         self.kernel == size.kernel
             && self.stride == 1
-            && self.channels_per_block == BLOCK
+            && self.layout.channels_per_block == BLOCK
             && is_accurate
     }
 
@@ -174,7 +188,7 @@ impl PackedConvolution {
 
     /// Blocks of input channels of a group.
     pub fn input_blocks(&self) -> usize {
-        (self.inputs / self.groups).div_ceil(self.channels_per_block)
+        (self.inputs / self.groups).div_ceil(self.layout.channels_per_block)
     }
 
     /// Blocks of output channels of a group.
@@ -218,7 +232,7 @@ impl PackedConvolution {
     pub fn inner_len(&self, algorithm: Algorithm) -> usize {
         match algorithm {
             Algorithm::Direct => {
-                self.input_blocks() * self.kernel * self.kernel * self.channels_per_block
+                self.input_blocks() * self.kernel * self.kernel * self.layout.channels_per_block
             }
             _ => self.input_blocks() * BLOCK,
         }

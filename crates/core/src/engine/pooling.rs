@@ -7,7 +7,7 @@ use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::ops::Range;
 
-/// A max pool that is not fused into a convolution. An item is a row of the output, or some blocks of
+/// A max pool that is not fused into a convolution. An item is some rows of the output, or some blocks of
 /// channels of one.
 #[derive(Debug)]
 pub(super) struct MaxPool {
@@ -17,17 +17,36 @@ pub(super) struct MaxPool {
     pub input: FeatureMap,
     pub output: FeatureMap,
     pub batch: usize,
-    /// Blocks of channels of an item.
-    pub blocks_per_item: usize,
+    /// Rows of a block of channels of an item.
+    pub block_rows_per_item: usize,
+}
+
+/// Rows of an item of [`MaxPool`] for few threads: one row would take as long as taking an item.
+pub(super) const POOLED_ROWS_PER_ITEM: usize = 4;
+
+impl MaxPool {
+    /// Blocks of a row that an item computes.
+    fn blocks_per_part(&self) -> usize {
+        self.block_rows_per_item.min(self.output.blocks())
+    }
+
+    /// The parts of rows of an item.
+    fn parts(&self, item: usize) -> Range<usize> {
+        let per_item = self.block_rows_per_item / self.blocks_per_part();
+        let all = self.output.row_parts(self.batch, self.blocks_per_part());
+        item * per_item..((item + 1) * per_item).min(all)
+    }
 }
 
 impl Stage for MaxPool {
     fn items(&self) -> usize {
-        self.output.row_parts(self.batch, self.blocks_per_item)
+        let parts = self.output.row_parts(self.batch, self.blocks_per_part());
+        parts.div_ceil(self.block_rows_per_item / self.blocks_per_part())
     }
 
     fn work(&self, item: usize) -> Work {
-        let blocks = self.output.row_part(item, self.blocks_per_item).blocks.len();
+        let blocks_of = |part| self.output.row_part(part, self.blocks_per_part()).blocks.len();
+        let blocks: usize = self.parts(item).map(blocks_of).sum();
         // Reading a value of the window takes a fraction of what a transform takes.
         Work::of_vectors((blocks * self.output.width * self.kernel * self.kernel).div_ceil(4))
     }
@@ -38,7 +57,7 @@ impl Stage for MaxPool {
         // SAFETY: the plan chose an available instruction set and reserved both maps. No two items share
         // a row of a block of the output.
         unsafe {
-            dispatch!(self.isa, max_pool_row(
+            dispatch!(self.isa, max_pool_rows(
                 stage: &MaxPool = self, item: usize = item,
                 input: CheckedPtr = input, output: CheckedPtr = output,
             ))
@@ -47,24 +66,26 @@ impl Stage for MaxPool {
 }
 
 /// # Safety
-/// `S` must be available, both maps reserved, and no other thread may access the item's row.
+/// `S` must be available, both maps reserved, and no other thread may access the item's rows.
 #[inline(always)]
-unsafe fn max_pool_row<S: Simd>(
+unsafe fn max_pool_rows<S: Simd>(
     stage: &MaxPool,
     item: usize,
     input: CheckedPtr,
     output: CheckedPtr,
 ) {
     let (from, to, stride) = (&stage.input, &stage.output, stage.stride);
-    let RowPart { image, y, blocks } = to.row_part(item, stage.blocks_per_item);
-    for block in blocks {
-        let row = output.add(to.offset(image, block, y, 0));
-        for x in 0..to.width {
-            let window = input.add(from.offset(image, block, y * stride, x * stride));
-            // SAFETY: guaranteed by the caller.
-            unsafe {
-                let value = max_of_window::<S>(stage.kernel, from.row_stride(), window);
-                row.add(x * BLOCK).store::<S>(value);
+    for part in stage.parts(item) {
+        let RowPart { image, y, blocks } = to.row_part(part, stage.blocks_per_part());
+        for block in blocks {
+            let row = output.add(to.offset(image, block, y, 0));
+            for x in 0..to.width {
+                let window = input.add(from.offset(image, block, y * stride, x * stride));
+                // SAFETY: guaranteed by the caller.
+                unsafe {
+                    let value = max_of_window::<S>(stage.kernel, from.row_stride(), window);
+                    row.add(x * BLOCK).store::<S>(value);
+                }
             }
         }
     }

@@ -2,15 +2,19 @@
 #![allow(unsafe_code)]
 
 use super::feature_map::FeatureMap;
+use super::patches::Patches;
 use super::stage::{Stage, Work};
 use super::workspace::Workspace;
 use std::ops::Range;
 
-/// Planar images to a feature map.
+/// Planar images to a feature map of their patches.
 #[derive(Debug)]
 pub(super) struct PlanarToBlocked {
     /// Index of the buffer of the planar images.
     pub planar: usize,
+    /// `[C, H, W]` of an image.
+    pub shape: [usize; 3],
+    pub patches: Patches,
     pub map: FeatureMap,
     pub batch: usize,
     /// Rows of an item.
@@ -44,18 +48,31 @@ impl Stage for PlanarToBlocked {
     }
 
     fn run(&self, item: usize, _: usize, workspace: &Workspace) {
-        let map = &self.map;
+        let (map, [channels, height, width]) = (&self.map, self.shape);
+        let Patches { side, padding } = self.patches;
         let (from, to) = (workspace.buffer(self.planar), workspace.buffer(map.buffer));
         let image = item / self.chunks();
         for channel in 0..map.channels {
             let (block, lane) =
                 (channel / map.channels_per_block, channel % map.channels_per_block);
-            for y in self.rows(item) {
-                let row = from.add(((image * map.channels + channel) * map.height + y) * map.width);
+            let [plane, i, j] = self.patches.pixel(channel);
+            // The patches whose pixel is inside the image. Nothing is ever written to others: they stay zero.
+            let inside = |length: usize, at: usize, patches: Range<usize>| {
+                let first = padding.saturating_sub(at).div_ceil(side);
+                let end = (length + padding).saturating_sub(at).div_ceil(side);
+                patches.start.max(first)..patches.end.min(end)
+            };
+            let columns = inside(width, j, 0..map.width);
+            for y in inside(height, i, self.rows(item)) {
+                let row = (image * channels + plane) * height + y * side + i - padding;
+                let row = from.add(row * width);
                 let pixels = to.add(map.offset(image, block, y, 0) + lane);
-                for x in 0..map.width {
+                for x in columns.clone() {
                     // SAFETY: both pointers are inside their buffers, and only this item accesses the rows.
-                    unsafe { pixels.add(x * map.channels_per_block).write(row.add(x).read()) }
+                    unsafe {
+                        let pixel = row.add(x * side + j - padding).read();
+                        pixels.add(x * map.channels_per_block).write(pixel);
+                    }
                 }
             }
         }

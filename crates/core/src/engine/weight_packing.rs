@@ -1,8 +1,9 @@
 //! Reads the weights of an architecture once and packs them.
 
 use super::compile_options::{ConvolutionArithmetic, LinearWeights};
-use super::packed_convolution::{ConvolutionSpec, PackedConvolution};
+use super::packed_convolution::{ConvolutionSpec, InputLayout, PackedConvolution};
 use super::packed_linear::PackedLinear;
+use super::patches::on_patches;
 use super::simd::{BLOCK, Isa};
 use crate::architecture::{Layer, Parameter, Shape, Step};
 use crate::error::{Error, Result};
@@ -53,30 +54,28 @@ pub(super) fn pack_weights(
 ) -> Result<Vec<PackedLayer>> {
     let mut layers: Vec<PackedLayer> = Vec::with_capacity(steps.len());
     // The convolution right before the current step.
-    let mut previous: Option<(ConvolutionSpec, usize)> = None;
+    let mut previous: Option<(ConvolutionSpec, InputLayout)> = None;
     for (index, step) in steps.iter().enumerate() {
         let before = previous.take();
         let layer = match step.layer {
             Layer::Conv { .. } => {
-                let spec = convolution_spec(step, read_rows)?;
-                // The few channels of the input image are not padded to sixteen.
-                let channels_per_block = if index == 0 { spec.inputs.min(BLOCK) } else { BLOCK };
-                let convolution = PackedConvolution::new(isa, spec.clone(), channels_per_block)?
-                    .with_arithmetic(arithmetic);
-                previous = Some((spec, channels_per_block));
+                let (spec, layout) = convolution_spec(index, step, read_rows)?;
+                let convolution =
+                    PackedConvolution::new(isa, spec.clone(), layout)?.with_arithmetic(arithmetic);
+                previous = Some((spec, layout));
                 let convolution = Arc::new(convolution);
                 PackedLayer::Convolution { convolution, with_batch_norm: None }
             }
             Layer::BatchNorm => {
                 let (scale, shift) = scale_and_shift(step, read_rows)?;
                 if let (
-                    Some((spec, channels_per_block)),
+                    Some((spec, layout)),
                     Some(PackedLayer::Convolution { with_batch_norm, .. }),
                 ) = (before, layers.last_mut())
                 {
                     let spec = fold_batch_norm(spec, &scale, &shift);
-                    let folded = PackedConvolution::new(isa, spec, channels_per_block)?
-                        .with_arithmetic(arithmetic);
+                    let folded =
+                        PackedConvolution::new(isa, spec, layout)?.with_arithmetic(arithmetic);
                     *with_batch_norm = Some(Arc::new(folded));
                 }
                 PackedLayer::BatchNorm { scale: pad(&scale), shift: pad(&shift) }
@@ -92,7 +91,12 @@ pub(super) fn pack_weights(
     Ok(layers)
 }
 
-fn convolution_spec(step: &Step, read_rows: ReadRows) -> Result<ConvolutionSpec> {
+/// The convolution of a step, and how it reads its input: the first is on patches of the image if that is faster.
+fn convolution_spec(
+    index: usize,
+    step: &Step,
+    read_rows: ReadRows,
+) -> Result<(ConvolutionSpec, InputLayout)> {
     let Layer::Conv { out, kernel, stride, padding, groups, .. } = step.layer else {
         return Err(unexpected_layer(step, "a convolution"));
     };
@@ -100,7 +104,17 @@ fn convolution_spec(step: &Step, read_rows: ReadRows) -> Result<ConvolutionSpec>
     let bias = read_all(&step.parameters[1], read_rows)?;
     let (inputs, outputs) = (step.input.channels(), out);
     let scale = None;
-    Ok(ConvolutionSpec { inputs, outputs, kernel, stride, padding, groups, weight, bias, scale })
+    let spec =
+        ConvolutionSpec { inputs, outputs, kernel, stride, padding, groups, weight, bias, scale };
+    if index > 0 {
+        return Ok((spec, InputLayout::BLOCKS));
+    }
+    if let Some((spec, patches)) = on_patches(&spec)? {
+        return Ok((spec, InputLayout { patches, ..InputLayout::BLOCKS }));
+    }
+    // The few channels of an image are not padded to sixteen.
+    let channels_per_block = inputs.min(BLOCK);
+    Ok((spec, InputLayout { channels_per_block, ..InputLayout::BLOCKS }))
 }
 
 /// The convolution followed by a batch norm, as one convolution.

@@ -14,8 +14,9 @@ use crate::engine::feature_map::FeatureMap;
 use crate::engine::forward_pass::Stages;
 use crate::engine::integer_packing::input_limit;
 use crate::engine::lrn::{LocalResponseNorm, LrnWindow};
-use crate::engine::packed_convolution::PackedConvolution;
-use crate::engine::pooling::{AdaptiveAvgPool, MaxPool};
+use crate::engine::packed_convolution::{InputLayout, PackedConvolution};
+use crate::engine::patches::Patches;
+use crate::engine::pooling::{AdaptiveAvgPool, MaxPool, POOLED_ROWS_PER_ITEM};
 use crate::engine::quantized_images::{QuantizeImages, pixel_len};
 use crate::engine::reorder::{BlockedToPlanar, PlanarToBlocked, ROWS_PER_ITEM};
 use crate::engine::simd::BLOCK;
@@ -158,17 +159,23 @@ impl<'a> Planner<'a> {
         let shape = self.steps.first().map_or(Shape::Map([1; 3]), |step| step.input);
         let image_len = shape.elements() as usize;
         let planar = self.add_buffer(self.batch * image_len);
-        let map = self.add_map(shape)?;
         let first = match self.packed.first() {
             Some(PackedLayer::Convolution { convolution, .. }) => Some(&**convolution),
             _ => None,
         };
-        if let Some(convolution) = first {
-            self.maps[map].channels_per_block = convolution.channels_per_block;
-        }
+        let layout = first.map_or(InputLayout::BLOCKS, |convolution| convolution.layout);
+        let map = match (first, self.steps.first().map(|step| step.output.dims())) {
+            (Some(convolution), Some(&[_, height, width])) if layout.patches != Patches::PIXELS => {
+                let [height, width] =
+                    [height, width].map(|outputs| outputs + convolution.kernel - 1);
+                self.add_map(Shape::Map([convolution.inputs, height, width]))?
+            }
+            _ => self.add_map(shape)?,
+        };
+        self.maps[map].channels_per_block = layout.channels_per_block;
         match first.filter(|convolution| convolution.reads_quantized_images()) {
             Some(convolution) => self.quantize_images(planar, map, convolution),
-            None => self.reorder_images(planar, map),
+            None => self.reorder_images(planar, shape, layout.patches, map)?,
         }
         let (layers, stages) = ("input".into(), 0..1);
         self.layers.push(PlannedLayer { layers, stages, ..PlannedLayer::default() });
@@ -176,18 +183,29 @@ impl<'a> Planner<'a> {
         Ok([planar, image_len])
     }
 
-    fn reorder_images(&mut self, planar: usize, map: usize) {
+    fn reorder_images(
+        &mut self,
+        planar: usize,
+        shape: Shape,
+        patches: Patches,
+        map: usize,
+    ) -> Result<()> {
+        let &[channels, height, width] = shape.dims() else { return Err(unsupported(shape)) };
+        let shape = [channels, height, width];
         let (batch, division) = (self.batch, self.division);
         self.push(move |maps| {
             let map = maps[map];
             let most = ROWS_PER_ITEM.min(map.height);
             division.choose(most, halves_of(most), |rows_per_item| PlanarToBlocked {
                 planar,
+                shape,
+                patches,
                 map,
                 batch,
                 rows_per_item,
             })
         });
+        Ok(())
     }
 
     /// For the first convolution on integers.
@@ -321,15 +339,15 @@ impl<'a> Planner<'a> {
         let (isa, batch, division) = (self.machine.isa, self.batch, self.division);
         self.push(move |maps| {
             let (input, output) = (maps[input], maps[output]);
-            let blocks = output.blocks();
-            division.choose(blocks, halves_of(blocks), |blocks_per_item| MaxPool {
+            let most = POOLED_ROWS_PER_ITEM * output.blocks();
+            division.choose(most, halves_of(most), |block_rows_per_item| MaxPool {
                 isa,
                 kernel,
                 stride,
                 input,
                 output,
                 batch,
-                blocks_per_item,
+                block_rows_per_item,
             })
         });
         Ok(index + 1)

@@ -12,7 +12,7 @@ use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::division::Division;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::filters::Filters;
-use crate::engine::packed_convolution::{ConvolutionSpec, PackedConvolution};
+use crate::engine::packed_convolution::{ConvolutionSpec, InputLayout, PackedConvolution};
 use crate::engine::simd::{BLOCK, Isa};
 use crate::engine::stage::Stage;
 use crate::engine::winograd::{NonFusedWinograd, WinogradConvolution};
@@ -54,7 +54,8 @@ pub fn convolve(
     output: &mut [f32],
 ) -> Result<()> {
     let channels_per_block = spec.inputs.min(BLOCK);
-    let mut convolution = PackedConvolution::new(isa, spec, channels_per_block)?;
+    let layout = InputLayout { channels_per_block, ..InputLayout::BLOCKS };
+    let mut convolution = PackedConvolution::new(isa, spec, layout)?;
     let size = [height, width].map(|side| convolution.output_side(side));
     let machine = usual_machine(isa);
     let chosen = choose(&machine, &convolution, batch, size);
