@@ -35,6 +35,7 @@
 //! | `winograd`, `direct_convolution` | convolutions: Winograd's with a fraction of the multiplications, direct for all others |
 //! | `linear`, `integer_linear` | a linear layer for a few vectors, bound by the speed of memory |
 //! | `batched_linear`, `column_panels` | a linear layer for many vectors, as a matrix product |
+//! | `patches` | a first layer with a stride, as a convolution with stride 1 |
 //! | `pooling`, `lrn`, `elementwise`, `reorder`, `quantized_images` | the other layers, and conversion into and out of the blocked layout |
 //! | `weight_packing`, `packed_convolution`, `filter_packing`, `integer_packing`, `filters`, `packed_linear` | weights, packed for the kernels |
 //! | `microkernel`, `integer_microkernel` | the matrix product in registers, which takes most of the time |

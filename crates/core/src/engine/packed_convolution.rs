@@ -38,7 +38,7 @@ pub(super) struct PackedConvolution {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
-    /// Input channels that each output sums over.
+    /// Input channels that each output sums over; of the image, if it is on patches.
     channels_per_output: usize,
     /// Either one group, or groups of whole blocks of channels: smaller ones have been merged.
     pub groups: usize,
@@ -100,7 +100,8 @@ impl PackedConvolution {
             bias,
             scale,
         } = spec;
-        let channels_per_output = inputs / groups;
+        // Those of patches are few taps of few channels, which hardly average rounding errors out.
+        let channels_per_output = inputs / groups / layout.patches.side.pow(2);
         let merged = groups_to_merge([inputs, outputs], groups);
         let weight = match merged {
             1 => weight,

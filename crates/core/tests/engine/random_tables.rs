@@ -30,8 +30,9 @@ proptest! {
         for isa in isas() {
             let compiled = formula::compiled(&architecture, on(isa));
             let taps = compiled.taps(&images, shape, &keys).expect("valid");
-            // A logit may be nearly 0 where its terms are not: so the last layer's inputs count, too.
-            let values = taps.iter().rev().take(2).map(|tap| largest(&tap.values));
+            // A logit may be nearly 0 where its terms are not: so the inputs of the last two layers, which may be a
+            // linear one and a ReLU, count, too.
+            let values = taps.iter().rev().take(3).map(|tap| largest(&tap.values));
             let scale = values.fold(largest(&reference), f64::max);
             let error = difference_of(scale, &logits(&compiled, shape), &reference);
             prop_assert!(error < TOLERANCE, "{}: {:.1e}", isa, error);
