@@ -102,8 +102,9 @@ mod tests {
             return;
         }
         let speeds: Vec<f64> = (0..50).map(|_| speed_of_avx512()).collect();
+        // Some processors lower their clock for AVX-512, so 2 may be a little less.
         let is_clear =
-            |speed: &f64| if has_full_width_avx512() { *speed > 1.7 } else { *speed < 1.3 };
+            |speed: &f64| if has_full_width_avx512() { *speed > 1.6 } else { *speed < 1.4 };
         assert!(speeds.iter().all(is_clear), "{speeds:?}");
     }
 }
