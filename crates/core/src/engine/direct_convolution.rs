@@ -117,6 +117,7 @@ unsafe fn convolve(
         pixel_stride: conv.stride * from.channels_per_block,
     };
     let weights = weights.add(panel.first_block * BLOCK * strides.inner_len());
+    let weights = PanelWeights::in_sequence(weights);
     let first_input_block = panel.group * conv.input_blocks();
     let bias = conv.bias.ptr().add(panel.first_block * BLOCK);
     for y in rows {
@@ -130,7 +131,6 @@ unsafe fn convolve(
         // SAFETY: guaranteed by the caller.
         unsafe {
             let input = input.add(window);
-            let weights = PanelWeights::in_sequence(weights);
             multiply_panel(conv.isa, to.width, panel.blocks, &strides, input, weights, row);
         }
     }
@@ -163,14 +163,12 @@ unsafe fn convolve_integers(
     let (units, bias) = (weights.units.ptr().add(first), conv.bias.ptr().add(first));
     let scaling = Scaling { units, scale, bias, relu: stage.relu };
     let weights = weights.weights.ptr().add(first * conv.pairs(Algorithm::Direct));
+    let weights = PanelWeights::in_sequence(weights);
     for y in rows {
         let window = from.padded_offset(image, 0, y * conv.stride, 0);
         let ptr = output.add(to.offset(image, panel.first_block, y, 0));
         let row = IntegerOutput { ptr, block_stride: to.block_stride(), scaling: Some(scaling) };
         // SAFETY: guaranteed by the caller.
-        unsafe {
-            let weights = PanelWeights::in_sequence(weights);
-            multiply_integers(conv.isa, product, input.add(window), weights, row);
-        }
+        unsafe { multiply_integers(conv.isa, product, input.add(window), weights, row) }
     }
 }

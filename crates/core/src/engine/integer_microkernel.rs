@@ -164,17 +164,16 @@ unsafe fn select_kernel<S: IntegerSimd, const NB: usize>(
                     // first layers with three channels and strides 1 and 4.
                     match (operands.scaling, product.row_stride) {
                         (None, HALF_BLOCK) => {
-                            let store = Unscaled;
-                            microkernel::<S, $mr, NB, HALF_BLOCK, _>(product, operands, store)
+                            microkernel::<S, $mr, NB, HALF_BLOCK>(product, operands)
                         }
-                        (Some(scaling), 2) if const { $mr >= few_rows::<S>() } => {
-                            microkernel::<S, $mr, NB, 2, _>(product, operands, scaling)
+                        (Some(_), 2) if const { $mr >= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 2>(product, operands)
                         }
-                        (Some(scaling), 6) if const { $mr >= few_rows::<S>() } => {
-                            microkernel::<S, $mr, NB, 6, _>(product, operands, scaling)
+                        (Some(_), 6) if const { $mr >= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 6>(product, operands)
                         }
-                        (Some(scaling), _) if const { $mr <= few_rows::<S>() } => {
-                            microkernel::<S, $mr, NB, 0, _>(product, operands, scaling)
+                        (Some(_), _) if const { $mr <= few_rows::<S>() } => {
+                            microkernel::<S, $mr, NB, 0>(product, operands)
                         }
                         (_, stride) => debug_assert!(false, "no microkernel for stride {stride}"),
                     }
@@ -187,85 +186,16 @@ unsafe fn select_kernel<S: IntegerSimd, const NB: usize>(
     unsafe { select!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
-/// What happens to a register tile of sums.
-trait StoreSums: Copy {
-    /// Stores the tile of `[row][block of output channels]` sums.
-    ///
-    /// # Safety
-    /// `S` must be available, and the output must be inside its buffer.
-    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
-        self,
-        sums: [[S::Integers; NB]; MR],
-        output: *mut f32,
-        block_stride: usize,
-    );
-}
-
-/// Stores the sums as 32-bit integers.
-#[derive(Clone, Copy)]
-struct Unscaled;
-
-#[allow(clippy::needless_range_loop)]
-impl StoreSums for Unscaled {
-    #[inline(always)]
-    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
-        self,
-        sums: [[S::Integers; NB]; MR],
-        output: *mut f32,
-        block_stride: usize,
-    ) {
-        for t in 0..MR {
-            for j in 0..NB {
-                let to = output.wrapping_add(j * block_stride + t * BLOCK);
-                // SAFETY: guaranteed by the caller.
-                unsafe { S::store_integers(to.cast(), sums[t][j]) };
-            }
-        }
-    }
-}
-
-#[allow(clippy::needless_range_loop)]
-impl StoreSums for Scaling {
-    #[inline(always)]
-    unsafe fn store<S: IntegerSimd, const MR: usize, const NB: usize>(
-        self,
-        sums: [[S::Integers; NB]; MR],
-        output: *mut f32,
-        block_stride: usize,
-    ) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            let floor = S::splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
-            for j in 0..NB {
-                let unit = self.units.add(j * BLOCK).load::<S>();
-                let unit = S::mul(unit, S::splat(self.scale));
-                let bias = self.bias.add(j * BLOCK).load::<S>();
-                for t in 0..MR {
-                    let value = S::mul_add(S::to_float(sums[t][j]), unit, bias);
-                    let to = output.wrapping_add(j * block_stride + t * BLOCK);
-                    S::store(to, S::max(floor, value));
-                }
-            }
-        }
-    }
-}
-
-/// `STRIDE` is the stride from row to row, or 0 if it is only known at run time.
+/// `STRIDE` is the stride from row to row, or 0 if it is only known at run time. That of Winograd products means that the
+/// sums are stored, and any other that they are scaled: each variant contains one of the two, and compiles faster.
 ///
 /// # Safety
 /// As for [`multiply_integers`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn microkernel<
-    S: IntegerSimd,
-    const MR: usize,
-    const NB: usize,
-    const STRIDE: usize,
-    O: StoreSums,
->(
+unsafe fn microkernel<S: IntegerSimd, const MR: usize, const NB: usize, const STRIDE: usize>(
     product: IntegerProduct,
     operands: Operands,
-    store: O,
 ) {
     let stride = if STRIDE == 0 { product.row_stride } else { STRIDE };
     // SAFETY: guaranteed by the caller.
@@ -291,6 +221,26 @@ unsafe fn microkernel<
                 next = next.wrapping_add(operands.next_step);
             }
         }
-        store.store::<S, MR, NB>(sums, operands.output, operands.block_stride);
+        let to = |t: usize, j: usize| {
+            operands.output.wrapping_add(j * operands.block_stride + t * BLOCK)
+        };
+        if STRIDE == HALF_BLOCK {
+            for t in 0..MR {
+                for j in 0..NB {
+                    S::store_integers(to(t, j).cast(), sums[t][j]);
+                }
+            }
+        } else if let Some(scaling) = operands.scaling {
+            let floor = S::splat(if scaling.relu { 0.0 } else { f32::NEG_INFINITY });
+            for j in 0..NB {
+                let unit = scaling.units.add(j * BLOCK).load::<S>();
+                let unit = S::mul(unit, S::splat(scaling.scale));
+                let bias = scaling.bias.add(j * BLOCK).load::<S>();
+                for t in 0..MR {
+                    let value = S::mul_add(S::to_float(sums[t][j]), unit, bias);
+                    S::store(to(t, j), S::max(floor, value));
+                }
+            }
+        }
     }
 }

@@ -30,18 +30,25 @@ impl MaxPool {
         self.block_rows_per_item.min(self.output.blocks())
     }
 
-    /// The parts of rows of an item.
+    fn parts_per_item(&self) -> usize {
+        self.block_rows_per_item / self.blocks_per_part()
+    }
+
+    /// Parts of rows of the whole batch.
+    fn all_parts(&self) -> usize {
+        self.output.row_parts(self.batch, self.blocks_per_part())
+    }
+
+    /// The parts of an item.
     fn parts(&self, item: usize) -> Range<usize> {
-        let per_item = self.block_rows_per_item / self.blocks_per_part();
-        let all = self.output.row_parts(self.batch, self.blocks_per_part());
-        item * per_item..((item + 1) * per_item).min(all)
+        let first = item * self.parts_per_item();
+        first..(first + self.parts_per_item()).min(self.all_parts())
     }
 }
 
 impl Stage for MaxPool {
     fn items(&self) -> usize {
-        let parts = self.output.row_parts(self.batch, self.blocks_per_part());
-        parts.div_ceil(self.block_rows_per_item / self.blocks_per_part())
+        self.all_parts().div_ceil(self.parts_per_item())
     }
 
     fn work(&self, item: usize) -> Work {
