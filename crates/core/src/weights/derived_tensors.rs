@@ -6,7 +6,7 @@ use super::format_error::FormatError;
 use super::tensor_entry::{TensorEntry, is_float};
 use super::tensor_factor::{Factor, Length};
 use safetensors::tensor::Dtype;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is derived: the names of the tensor, of its factor, and of the result.
 struct Derivation {
@@ -20,11 +20,12 @@ struct Derivation {
 /// weight normalization, because a parametrization of one's own can have tensors of the same names and shapes.
 ///
 /// # Errors
-/// For parameters that are computed in any other way.
+/// For parameters that are computed in any other way, or in two ways at once.
 pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<Option<String>, FormatError> {
     let index_by_name: HashMap<String, usize> =
         tensors.iter().enumerate().map(|(at, tensor)| (tensor.name.clone(), at)).collect();
     let (mut factors, mut normalized) = (Vec::new(), Vec::new());
+    let mut results = HashSet::new();
     for at in 0..tensors.len() {
         refuse_other_derivations(&tensors[at].name, &index_by_name)?;
         let Some(derivation) = derivation(&tensors[at].name) else { continue };
@@ -33,6 +34,11 @@ pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<Option<String>, 
         let (Some(base), Some(factor)) = (base, factor) else { continue };
         if base.name != tensors[at].name || index_by_name.contains_key(&derivation.result) {
             continue;
+        }
+        if !results.insert(derivation.result.clone()) {
+            let expected = format!("one tensor that {:?} is computed from", derivation.result);
+            let found = format!("two, {:?} the second", base.name);
+            return Err(FormatError::new(expected, found));
         }
         let entry = checked(base, &tensors[factor], &derivation)?;
         if !derivation.is_mask {

@@ -74,6 +74,21 @@ fn two_tensors_of_the_right_shapes_are_weight_normalization_with_a_notice() {
     }
 }
 
+/// Found by the fuzzer: a parameter was listed twice, and one of the two was read for both.
+#[test]
+fn a_parameter_is_computed_in_one_way() {
+    let matrix = |name: &str| (name.to_string(), vec![2, 2], vec![1.0; 4]);
+    let pruned = ["0.weight_orig", "0.weight_mask"].map(matrix);
+    let [g, v] = OLD.map(|name| format!("0.{name}"));
+    let normalized = [(g, vec![2, 1], vec![1.0; 2]), matrix(&v)];
+    let both: Vec<_> = pruned.into_iter().chain(normalized).collect();
+    let error = Weights::from_bytes("both", file(&both)).expect_err("two of 0.weight").to_string();
+    assert!(
+        ["\"0.weight\"", "one tensor", "second"].iter().all(|it| error.contains(it)),
+        "{error}"
+    );
+}
+
 #[test]
 fn an_average_that_is_left_aside_is_a_notice() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/weights");
