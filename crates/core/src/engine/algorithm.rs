@@ -13,6 +13,8 @@ pub enum Algorithm {
     F5x3,
     /// Winograd's F(6×6, 3×3): 16/81 of the multiplications.
     F6x3,
+    /// Winograd's F(7×7, 3×3): 9/49 of the multiplications.
+    F7x3,
     /// Winograd's F(4×4, 5×5): 4/25 of the multiplications.
     F4x5,
 }
@@ -29,8 +31,8 @@ pub(super) struct TileSize {
 }
 
 impl Algorithm {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Direct, Self::F2x3, Self::F4x3, Self::F5x3, Self::F6x3, Self::F4x5];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Direct, Self::F2x3, Self::F4x3, Self::F5x3, Self::F6x3, Self::F7x3, Self::F4x5];
 
     /// The sizes of its tile; `None` for direct convolution.
     pub(super) fn tile_size(self) -> Option<TileSize> {
@@ -40,6 +42,7 @@ impl Algorithm {
             Self::F4x3 => (4, 3),
             Self::F5x3 => (5, 3),
             Self::F6x3 => (6, 3),
+            Self::F7x3 => (7, 3),
             Self::F4x5 => (4, 5),
         };
         Some(TileSize { outputs, kernel, inputs: outputs + kernel - 1 })

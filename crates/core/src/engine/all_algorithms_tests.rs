@@ -72,8 +72,24 @@ fn cases() -> Vec<Case> {
             }
         }
     }
+    cases.extend(enough_channels_for_the_largest_tiles());
     cases.extend(first_layers());
     cases
+}
+
+fn enough_channels_for_the_largest_tiles() -> impl Iterator<Item = Case> {
+    [([6, 7], false), ([14, 21], true), ([15, 8], false)].into_iter().map(|(size, pool)| Case {
+        channels: [130, 40],
+        groups: 1,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        size,
+        batch: 2,
+        pool,
+        arithmetic: ConvolutionArithmetic::F32,
+        is_first: false,
+    })
 }
 
 /// The papers' first layers, and others: pixels of an odd and an even number of values, rows of the kernel that are not
@@ -188,9 +204,8 @@ fn run(
     let precision = (LinearWeights::Int24, case.arithmetic);
     let layers = pack_weights(&steps, isa, precision, &mut values).expect("enough memory");
     let machine = Machine::detect(isa);
-    let choose_candidate = |convolution: &_, batch, size| {
-        choose(cost_model::candidates(&machine, convolution, batch, size))
-    };
+    let choose_candidate =
+        |convolution: &_, outputs| choose(cost_model::candidates(&machine, convolution, outputs));
     let key = PlanKey {
         mode: PlanMode::Images,
         batch: case.batch,

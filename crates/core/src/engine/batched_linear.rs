@@ -116,6 +116,7 @@ unsafe fn multiply<S: Simd>(
                 row_stride: 0,
                 row_len: BLOCK,
                 pixel_stride: BLOCK,
+                blocks_of_sum: len / BLOCK,
             };
             let (bias, relu) = (None, false);
             let product = OutputPanel { ptr: products, block_stride: rows * BLOCK, bias, relu };

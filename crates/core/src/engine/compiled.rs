@@ -313,8 +313,8 @@ impl Compiled {
             PlanMode::Vectors { .. } => self.architecture().steps().to_vec(),
             PlanMode::Images | PlanMode::Dense => self.architecture().walk(key.size)?,
         };
-        let choose = |convolution: &_, batch, size| {
-            cost_model::cheapest_of_part(machine, convolution, [key.part_of, batch], size)
+        let choose = |convolution: &_, outputs| {
+            cost_model::cheapest_of_part(machine, convolution, key.part_of, outputs)
         };
         Planner::plan(*machine, &choose, key, &steps, layers)
     }

@@ -14,6 +14,8 @@
 //! - *Schedule*: the fused schedule reads all weights for each of its items, the first time from memory and
 //!   then from the L3 cache, if they fit. The non-fused one reads them once, but writes and reads V and M,
 //!   in the L3 cache or, if they are larger, in memory.
+//! - *Pool*: an even tile has whole windows of a following 2×2 max pool. For all others, the map is written at four times
+//!   its size and read again, in memory.
 //! - *Integers*: with AVX-512, products of 16-bit integers take half as long, and their weights half as many bytes.
 //!
 //! The constants were measured on two cores of a Zen 4 at 3.6 GHz. `examples/explain_plan` prints
@@ -110,18 +112,24 @@ pub(super) struct Candidate {
     pub cycles: f64,
 }
 
-/// The cheapest way to compute a convolution of `batch` images with `[height, width]` outputs.
-pub(super) fn cheapest(
-    machine: &Machine,
-    convolution: &PackedConvolution,
-    batch: usize,
-    size: [usize; 2],
-) -> Candidate {
+/// The outputs of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outputs {
+    /// Images.
+    pub batch: usize,
+    /// `[height, width]`
+    pub size: [usize; 2],
+    /// Whether a 2×2 max pool with stride 2 follows, after a batch norm or ReLU at most.
+    pub is_pooled: bool,
+}
+
+/// The cheapest way to compute a convolution.
+fn cheapest(machine: &Machine, convolution: &PackedConvolution, outputs: Outputs) -> Candidate {
     let has_enough_items = |candidate: &Candidate| match candidate.schedule {
         Schedule::Fused { items, .. } => items >= MIN_FUSED_ITEMS,
         _ => true,
     };
-    let [first, others @ ..] = &candidates(machine, convolution, batch, size)[..] else {
+    let [first, others @ ..] = &candidates(machine, convolution, outputs)[..] else {
         unreachable!("either direct convolution or integers are always a candidate")
     };
     let others = others.iter().filter(|candidate| has_enough_items(candidate));
@@ -131,21 +139,21 @@ pub(super) fn cheapest(
 /// The batch whose algorithms convolutions on integers have, whatever the batch.
 const USUAL_BATCH: usize = 8;
 
-/// The cheapest way to compute a part of `batch` images of a batch of `whole`, with the algorithm of the
-/// whole: so each image has the same bits in the part.
+/// The cheapest way to compute a part of a batch of `whole` images, with the algorithm of the whole: so each image has
+/// the same bits in the part.
 pub(super) fn cheapest_of_part(
     machine: &Machine,
     convolution: &PackedConvolution,
-    [whole, batch]: [usize; 2],
-    size: [usize; 2],
+    whole: usize,
+    part: Outputs,
 ) -> Candidate {
     // With integers, algorithms differ by more than the last bits.
     let whole = if convolution.is_integer() { USUAL_BATCH } else { whole };
-    let of_whole = cheapest(machine, convolution, whole, size);
-    if batch == whole {
+    let of_whole = cheapest(machine, convolution, Outputs { batch: whole, ..part });
+    if part.batch == whole {
         return of_whole;
     }
-    let candidates = candidates(machine, convolution, batch, size).into_iter();
+    let candidates = candidates(machine, convolution, part).into_iter();
     (candidates.filter(|candidate| candidate.algorithm == of_whole.algorithm))
         .min_by(|a, b| a.cycles.total_cmp(&b.cycles))
         .unwrap_or(of_whole)
@@ -155,13 +163,10 @@ pub(super) fn cheapest_of_part(
 pub(super) fn candidates(
     machine: &Machine,
     convolution: &PackedConvolution,
-    batch: usize,
-    size: [usize; 2],
+    outputs: Outputs,
 ) -> Vec<Candidate> {
     let algorithms = Algorithm::ALL.into_iter().filter(|&algorithm| convolution.allows(algorithm));
-    algorithms
-        .flat_map(|algorithm| estimate(machine, convolution, algorithm, batch, size))
-        .collect()
+    algorithms.flat_map(|algorithm| estimate(machine, convolution, algorithm, outputs)).collect()
 }
 
 /// A candidate for each schedule of an algorithm.
@@ -169,8 +174,7 @@ fn estimate(
     machine: &Machine,
     conv: &PackedConvolution,
     algorithm: Algorithm,
-    batch: usize,
-    size: [usize; 2],
+    Outputs { batch, size, is_pooled }: Outputs,
 ) -> Vec<Candidate> {
     let [rows, columns] = algorithm.tiles(size);
     let tiles = batch * rows * columns;
@@ -183,7 +187,17 @@ fn estimate(
     let product_cycles = conv.f32_multiply_adds(multiplications as f64) / machine.throughput();
     let weight_bytes = conv.weight_bytes(algorithm);
     let first_read = weight_bytes as f64 / MEMORY_BYTES_PER_CYCLE;
-    let candidate = |schedule, cycles| Candidate { algorithm, schedule, multiplications, cycles };
+    let pool = if is_pooled && !algorithm.can_fuse_pool() {
+        let map =
+            (4 * batch * outputs) as f64 * size.map(|side| side as f64).iter().product::<f64>();
+        (map * 3.0 / 4.0 + map) / MEMORY_INTERMEDIATE_BYTES_PER_CYCLE
+    } else {
+        0.0
+    };
+    let candidate = |schedule, cycles| {
+        let cycles = cycles + pool;
+        Candidate { algorithm, schedule, multiplications, cycles }
+    };
     if algorithm == Algorithm::Direct {
         return vec![candidate(Schedule::Rows, overlapped(product_cycles, first_read))];
     }

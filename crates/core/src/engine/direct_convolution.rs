@@ -115,6 +115,7 @@ unsafe fn convolve(
         row_stride: from.row_stride(),
         row_len: conv.kernel * from.channels_per_block,
         pixel_stride: conv.stride * from.channels_per_block,
+        blocks_of_sum: conv.input_blocks(),
     };
     let weights = weights.add(panel.first_block * BLOCK * strides.inner_len());
     let weights = PanelWeights::in_sequence(weights);

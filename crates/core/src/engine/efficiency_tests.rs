@@ -62,8 +62,7 @@ fn plan(
         size: [height, width],
         outputs: vec![steps.len() - 1].into(),
     };
-    let choose =
-        |conv: &_, batch, size| cost_model::cheapest_of_part(machine, conv, [batch, batch], size);
+    let choose = |conv: &_, outputs| cost_model::cheapest_of_part(machine, conv, batch, outputs);
     Planner::plan(*machine, &choose, &key, steps, packed).expect("a plan")
 }
 

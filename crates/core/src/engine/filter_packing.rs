@@ -5,7 +5,9 @@
 use super::algorithm::Algorithm;
 use super::buffer::Buffer;
 use super::filters::Filters;
-use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter, filter_transform};
+use super::minimal_filtering::{
+    F2x3, F4x3, F4x5, F5x3, F6x3, F7x3, MinimalFilter, filter_transform,
+};
 use super::packed_convolution::{PackedConvolution, Panel};
 use super::simd::{BLOCK, Simd, dispatch};
 use crate::error::Result;
@@ -13,7 +15,7 @@ use rayon::prelude::*;
 use std::sync::OnceLock;
 
 /// Products of the largest tile.
-const MAX_PRODUCTS: usize = 64;
+const MAX_PRODUCTS: usize = 81;
 /// Output channels of the widest panel.
 pub(super) const MAX_COLUMNS: usize = 2 * BLOCK;
 /// Input channels whose products are written together.
@@ -97,6 +99,7 @@ pub(super) unsafe fn pack_panel<S: Simd>(packing: &Packing<'_>, packed: &mut [f3
             Algorithm::F4x3 => packing.pack_products::<S, F4x3, 6, 4, 3>(packed),
             Algorithm::F5x3 => packing.pack_products::<S, F5x3, 7, 5, 3>(packed),
             Algorithm::F6x3 => packing.pack_products::<S, F6x3, 8, 6, 3>(packed),
+            Algorithm::F7x3 => packing.pack_products::<S, F7x3, 9, 7, 3>(packed),
             Algorithm::F4x5 => packing.pack_products::<S, F4x5, 8, 4, 5>(packed),
         }
     }

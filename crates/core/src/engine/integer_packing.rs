@@ -11,7 +11,7 @@ use super::algorithm::Algorithm;
 use super::buffer::Buffer;
 use super::filter_packing::{MAX_COLUMNS, Packing, pack_panel as pack_floats};
 use super::filters::Filters;
-use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, MinimalFilter};
+use super::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, F7x3, MinimalFilter};
 use super::packed_convolution::PackedConvolution;
 use super::quantized_images::pixel_len;
 use super::simd::{BLOCK, Portable, Simd, dispatch};
@@ -60,6 +60,7 @@ fn input_weights(algorithm: Algorithm) -> Vec<f32> {
         Algorithm::F4x3 => weights::<6, 4, F4x3>(),
         Algorithm::F5x3 => weights::<7, 5, F5x3>(),
         Algorithm::F6x3 => weights::<8, 6, F6x3>(),
+        Algorithm::F7x3 => weights::<9, 7, F7x3>(),
         Algorithm::F4x5 => weights::<8, 4, F4x5>(),
         Algorithm::Direct => vec![1.0],
     }

@@ -45,6 +45,8 @@ pub(super) struct StridedInput {
     pub row_len: usize,
     /// Values from the inputs of one row of the result to those of the next.
     pub pixel_stride: usize,
+    /// Blocks that are summed before their sum is added to that of the others: the longer a sum, the more it is rounded.
+    pub blocks_of_sum: usize,
 }
 
 impl StridedInput {
@@ -87,9 +89,22 @@ struct Operands {
     output: *mut f32,
     /// Values from one block of output channels to the next.
     block_stride: usize,
-    bias: Option<*const f32>,
+    /// What is added to the first sum.
+    addend: Addend,
     relu: bool,
 }
+
+/// What is added to a sum: `[block of output channels][row][16]`.
+#[derive(Clone, Copy)]
+struct Addend {
+    ptr: *const f32,
+    block_stride: usize,
+    /// Values from one row to the next, or 0 if all have the same.
+    row_stride: usize,
+}
+
+/// The addend where there is none.
+static ZEROS: [f32; BLOCK] = [0.0; BLOCK];
 
 /// The fewest rows that keep the multiply-add units busy: with fewer, each sum waits for the one before.
 const MIN_BUSY_ROWS: usize = 4;
@@ -147,6 +162,10 @@ unsafe fn multiply<S: Simd>(
     for block in 0..blocks {
         output.ptr.add(block * output.block_stride).checked(rows * BLOCK);
     }
+    let addend = match output.bias {
+        Some(bias) => (bias.checked(blocks * BLOCK).cast_const(), BLOCK),
+        None => (ZEROS.as_ptr(), 0),
+    };
     let operands = Operands {
         input: input.checked(strides.extent(rows)),
         weights: weights.ptr.checked(len),
@@ -154,7 +173,7 @@ unsafe fn multiply<S: Simd>(
         next_step: 0,
         output: output.ptr.checked(0),
         block_stride: output.block_stride,
-        bias: output.bias.map(|bias| bias.checked(blocks * BLOCK).cast_const()),
+        addend: Addend { ptr: addend.0, block_stride: addend.1, row_stride: 0 },
         relu: output.relu,
     };
     let is_known = matches!(strides.pixel_stride, BLOCK | 3 | 12);
@@ -234,42 +253,46 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NB: usize, const STRIDE: u
     let stride = if STRIDE == 0 { strides.pixel_stride } else { STRIDE };
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let mut sums = [[S::splat(0.0); NB]; MR];
         let (mut weights, mut next) = (operands.weights, operands.next);
-        for block in 0..strides.blocks {
-            for row in 0..strides.rows {
-                let segment = block * strides.block_stride + row * strides.row_stride;
-                let segment = operands.input.wrapping_add(segment);
-                for i in 0..strides.row_len {
-                    let mut weight_vectors = [S::splat(0.0); NB];
-                    for j in 0..NB {
-                        weight_vectors[j] = S::load(weights.wrapping_add(j * BLOCK));
-                        S::prefetch(next.wrapping_add(j * BLOCK));
-                    }
-                    for t in 0..MR {
-                        let value = S::splat(*segment.wrapping_add(t * stride).wrapping_add(i));
+        let floor = S::splat(if operands.relu { 0.0 } else { f32::NEG_INFINITY });
+        let mut addend = operands.addend;
+        let mut first = 0;
+        while first < strides.blocks {
+            let end = strides.blocks.min(first + strides.blocks_of_sum);
+            let mut sums = [[S::splat(0.0); NB]; MR];
+            for block in first..end {
+                for row in 0..strides.rows {
+                    let segment = block * strides.block_stride + row * strides.row_stride;
+                    let segment = operands.input.wrapping_add(segment);
+                    for i in 0..strides.row_len {
+                        let mut weight_vectors = [S::splat(0.0); NB];
                         for j in 0..NB {
-                            sums[t][j] = S::mul_add(value, weight_vectors[j], sums[t][j]);
+                            weight_vectors[j] = S::load(weights.wrapping_add(j * BLOCK));
+                            S::prefetch(next.wrapping_add(j * BLOCK));
                         }
+                        for t in 0..MR {
+                            let value = S::splat(*segment.wrapping_add(t * stride).wrapping_add(i));
+                            for j in 0..NB {
+                                sums[t][j] = S::mul_add(value, weight_vectors[j], sums[t][j]);
+                            }
+                        }
+                        weights = weights.wrapping_add(NB * BLOCK);
+                        next = next.wrapping_add(operands.next_step);
                     }
-                    weights = weights.wrapping_add(NB * BLOCK);
-                    next = next.wrapping_add(operands.next_step);
                 }
             }
-        }
-        let floor = S::splat(if operands.relu { 0.0 } else { f32::NEG_INFINITY });
-        for j in 0..NB {
-            let bias = match operands.bias {
-                Some(bias) => S::load(bias.wrapping_add(j * BLOCK)),
-                None => S::splat(0.0),
-            };
-            for t in 0..MR {
-                let value = S::max(floor, S::add(sums[t][j], bias));
-                S::store(
-                    operands.output.wrapping_add(j * operands.block_stride + t * BLOCK),
-                    value,
-                );
+            for j in 0..NB {
+                let to = operands.output.wrapping_add(j * operands.block_stride);
+                let from = addend.ptr.wrapping_add(j * addend.block_stride);
+                for t in 0..MR {
+                    let added = S::load(from.wrapping_add(t * addend.row_stride));
+                    let value = S::max(floor, S::add(sums[t][j], added));
+                    S::store(to.wrapping_add(t * BLOCK), value);
+                }
             }
+            let (ptr, block_stride) = (operands.output.cast_const(), operands.block_stride);
+            addend = Addend { ptr, block_stride, row_stride: BLOCK };
+            first = end;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::engine::algorithm::Schedule;
 use crate::engine::convolution_stages::{
     direct, fused, input_transform, output_transform, products, schedule,
 };
-use crate::engine::cost_model::Candidate;
+use crate::engine::cost_model::{Candidate, Outputs};
 use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::feature_map::FeatureMap;
 use crate::engine::packed_convolution::PackedConvolution;
@@ -50,10 +50,15 @@ impl Planner<'_> {
         let &[_, height, width] = self.steps[index].output.dims() else {
             return Err(unsupported(self.steps[index].output));
         };
-        let candidate = (self.choose)(conv, self.batch, [height, width]);
+        let is_2x2_pool = |next: &Layer| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 });
+        // Even if the pool cannot be fused because its input is asked for, too: that must not change the bits.
+        let is_pooled = (self.steps[index + 1..].iter().map(|step| &step.layer))
+            .find(|layer| !matches!(layer, Layer::BatchNorm | Layer::Relu))
+            .is_some_and(is_2x2_pool);
+        let outputs = Outputs { batch: self.batch, size: [height, width], is_pooled };
+        let candidate = (self.choose)(conv, outputs);
         let convolution = conv.clone();
         convolution.prepare(candidate.algorithm)?;
-        let is_2x2_pool = |next: &Layer| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 });
         let pool = candidate.algorithm.can_fuse_pool() && self.can_fuse_next(last, is_2x2_pool);
         last += usize::from(pool);
 

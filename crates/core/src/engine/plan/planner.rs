@@ -7,7 +7,7 @@
 use super::{Plan, PlanKey, PlanMode, PlanOutput, PlannedLayer};
 use crate::architecture::{Layer, Section, Shape, Step};
 use crate::engine::algorithm::Algorithm;
-use crate::engine::cost_model::{Candidate, Machine};
+use crate::engine::cost_model::{Candidate, Machine, Outputs};
 use crate::engine::division::{Division, halves_of};
 use crate::engine::elementwise::{Activation, MapElementwise, MapOperation};
 use crate::engine::feature_map::FeatureMap;
@@ -43,9 +43,9 @@ pub(super) enum LayerInput {
     Vectors { buffer: usize, len: usize },
 }
 
-/// Chooses how to compute a convolution of `batch` images with `[height, width]` outputs.
+/// Chooses how to compute a convolution.
 pub(in crate::engine) type ChooseCandidate<'a> =
-    &'a dyn Fn(&PackedConvolution, usize, [usize; 2]) -> Candidate;
+    &'a dyn Fn(&PackedConvolution, Outputs) -> Candidate;
 
 /// A plan in progress.
 pub(in crate::engine) struct Planner<'a> {

@@ -7,7 +7,7 @@ use crate::engine::algorithm::{Algorithm, Schedule};
 use crate::engine::convolution_stages::{
     direct, fused, input_transform, output_transform, products, schedule,
 };
-use crate::engine::cost_model::{Candidate, Machine, candidates};
+use crate::engine::cost_model::{Candidate, Machine, Outputs, candidates};
 use crate::engine::direct_convolution::DirectConvolution;
 use crate::engine::division::Division;
 use crate::engine::feature_map::FeatureMap;
@@ -143,7 +143,8 @@ fn choose(
     size: [usize; 2],
 ) -> Candidate {
     let cheapest = |batch: usize, is_allowed: &dyn Fn(Algorithm) -> bool| {
-        let candidates = candidates(machine, convolution, batch, size);
+        let candidates =
+            candidates(machine, convolution, Outputs { batch, size, is_pooled: false });
         let allowed = candidates.into_iter().filter(|candidate| is_allowed(candidate.algorithm));
         allowed.min_by(|a, b| a.cycles.total_cmp(&b.cycles))
     };

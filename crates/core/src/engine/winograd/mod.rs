@@ -37,6 +37,12 @@ use quantized_tiles::{QuantizedTiles, dequantize_outputs, quantize_inputs};
 use std::sync::Arc;
 use tile_transforms::{transform_inputs, transform_outputs};
 
+/// Blocks of input channels that are summed before their sum is added to the others: in one sum, the rounding of hundreds of
+/// channels is the larger part of the error. Each sum takes as long as two channels.
+const BLOCKS_OF_SUM: usize = 8;
+/// The same for tiles of nine inputs, whose outputs amplify rounding errors the most.
+const BLOCKS_OF_SUM_OF_LARGEST_TILES: usize = 2;
+
 /// A convolution by Winograd's algorithm: what both schedules share.
 #[derive(Debug, Clone)]
 pub(super) struct WinogradConvolution {
@@ -96,6 +102,11 @@ impl WinogradConvolution {
     /// From one product's M to the next, with space for `blocks` of channels of `tiles`.
     fn m_stride(blocks: usize, tiles: usize) -> usize {
         odd_lines(blocks * tiles * BLOCK)
+    }
+
+    fn blocks_of_sum(&self) -> usize {
+        let has_largest_tiles = self.algorithm.tile_size().is_some_and(|size| size.inputs >= 9);
+        if has_largest_tiles { BLOCKS_OF_SUM_OF_LARGEST_TILES } else { BLOCKS_OF_SUM }
     }
 
     /// Where a tile's inputs begin.
@@ -262,6 +273,7 @@ impl WinogradConvolution {
             row_stride: 0,
             row_len: BLOCK,
             pixel_stride: BLOCK,
+            blocks_of_sum: self.blocks_of_sum(),
         };
         let block_stride = tiles.capacity * BLOCK;
         let output = OutputPanel { ptr: m, block_stride, bias: None, relu: false };

@@ -10,12 +10,13 @@ use std::mem::MaybeUninit;
 macro_rules! with_filter {
     ($algorithm:expr, $kernel:ident :: <$s:ident> ($($argument:expr),* $(,)?)) => {{
         use $crate::engine::algorithm::Algorithm;
-        use $crate::engine::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3};
+        use $crate::engine::minimal_filtering::{F2x3, F4x3, F4x5, F5x3, F6x3, F7x3};
         match $algorithm {
             Algorithm::F2x3 => $kernel::<$s, 4, 2, F2x3>($($argument),*),
             Algorithm::F4x3 => $kernel::<$s, 6, 4, F4x3>($($argument),*),
             Algorithm::F5x3 => $kernel::<$s, 7, 5, F5x3>($($argument),*),
             Algorithm::F6x3 => $kernel::<$s, 8, 6, F6x3>($($argument),*),
+            Algorithm::F7x3 => $kernel::<$s, 9, 7, F7x3>($($argument),*),
             Algorithm::F4x5 => $kernel::<$s, 8, 4, F4x5>($($argument),*),
             Algorithm::Direct => {}
         }
