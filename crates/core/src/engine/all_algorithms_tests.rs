@@ -78,9 +78,14 @@ fn cases() -> Vec<Case> {
 }
 
 fn enough_channels_for_the_largest_tiles() -> impl Iterator<Item = Case> {
-    [([6, 7], false), ([14, 21], true), ([15, 8], false)].into_iter().map(|(size, pool)| Case {
-        channels: [130, 40],
-        groups: 1,
+    let cases = [
+        ([130, 40], 1, [6, 7], false),
+        ([130, 40], 1, [14, 21], true),
+        ([256, 64], 2, [15, 8], false),
+    ];
+    cases.into_iter().map(|(channels, groups, size, pool)| Case {
+        channels,
+        groups,
         kernel: 3,
         stride: 1,
         padding: 1,

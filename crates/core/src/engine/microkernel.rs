@@ -1,4 +1,4 @@
-//! The microkernel: a small matrix product that accumulates in registers. The engine spends nearly all of
+//! The microkernel: a small matrix product that sums in registers. The engine spends nearly all of
 //! its time on convolutions here.
 //!
 //! In the terms of BLIS (Goto and van de Geijn 2008; Van Zee and van de Geijn 2015), it computes up to
@@ -46,6 +46,7 @@ pub(super) struct StridedInput {
     /// Values from the inputs of one row of the result to those of the next.
     pub pixel_stride: usize,
     /// Blocks that are summed before their sum is added to that of the others: the longer a sum, the more it is rounded.
+    /// All blocks, if there is a ReLU.
     pub blocks_of_sum: usize,
 }
 
@@ -158,6 +159,8 @@ unsafe fn multiply<S: Simd>(
     weights: PanelWeights,
     output: OutputPanel,
 ) {
+    debug_assert!(strides.blocks_of_sum > 0, "a sum of no channels");
+    debug_assert!(!output.relu || strides.blocks <= strides.blocks_of_sum, "a ReLU of parts");
     let len = strides.inner_len() * blocks * BLOCK;
     for block in 0..blocks {
         output.ptr.add(block * output.block_stride).checked(rows * BLOCK);

@@ -12,9 +12,9 @@
 //!
 //! The input and output transforms are written out below with their common subexpressions; a test checks
 //! them against these definitions. The points determine how large the intermediate values get, and so
-//! the rounding error: 0, ±1, ½, -2 has half the error of 0, ±1, ±2 (Barabasz et al. 2020 search for good
+//! the rounding error: 0, ±1, ½, -2 has two thirds of the error of 0, ±1, ±2 (Barabasz et al. 2020 search for good
 //! points systematically). In two dimensions, the error of random inputs and filters is in proportion to
-//! `Σ |Aᵀ[i][p]|² |G[p]|² |Bᵀ[p]|²` over all points, on average of all outputs i: 21 for F(4, 3), 62 for F(6, 3), and
+//! `Σ |Aᵀ[i][p]|² |G[p]|² |Bᵀ[p]|²` over all points, averaged over all outputs i: 21 for F(4, 3), 62 for F(6, 3), and
 //! 146 for F(7, 3), which would have 304 with the points ±¼, ±½, ±1, ±2.
 #![allow(unsafe_code)]
 
@@ -351,8 +351,8 @@ unsafe fn transform_eight_inputs<S: Simd>(d: [S::Vector; 8]) -> [S::Vector; 8] {
     }
 }
 
-/// Half of the points of the algorithm with nine inputs; the others are their negatives. The error is smallest with
-/// 0.232, 0.676, 1.126 and 2.179, by 3%; with these, all coefficients are exact.
+/// Half of the points of the algorithm with nine inputs; the others are their negatives. With 0.232, 0.676, 1.126 and
+/// 2.179 the error would be 3% less, but with these all coefficients are exact.
 const NINE_POINTS: [f32; 4] = [0.25, 0.6875, 1.125, 2.0];
 
 /// For each pair of points ±a, `q0`, `q1` and `q2` of `M(x) / (x² - a²) = x⁶ + q2 x⁴ + q1 x² + q0`.

@@ -36,8 +36,8 @@ pub(super) fn combine(tensors: &mut Vec<TensorEntry>) -> Result<Option<String>, 
             continue;
         }
         if !results.insert(derivation.result.clone()) {
-            let expected = format!("one tensor that {:?} is computed from", derivation.result);
-            let found = format!("two, {:?} the second", base.name);
+            let expected = format!("one way to compute {:?}", derivation.result);
+            let found = format!("a second, from {:?}", base.name);
             return Err(FormatError::new(expected, found));
         }
         let entry = checked(base, &tensors[factor], &derivation)?;

@@ -51,10 +51,11 @@ impl Planner<'_> {
             return Err(unsupported(self.steps[index].output));
         };
         let is_2x2_pool = |next: &Layer| matches!(next, Layer::MaxPool { kernel: 2, stride: 2 });
-        // Even if the pool cannot be fused because its input is asked for, too: that must not change the bits.
-        let is_pooled = (self.steps[index + 1..].iter().map(|step| &step.layer))
-            .find(|layer| !matches!(layer, Layer::BatchNorm | Layer::Relu))
-            .is_some_and(is_2x2_pool);
+        // Also where the pool is not fused because its input is returned, too: that must not change the bits.
+        let mut next = self.steps[index + 1..].iter().map(|step| &step.layer).peekable();
+        next.next_if(|layer| matches!(layer, Layer::BatchNorm));
+        next.next_if(|layer| matches!(layer, Layer::Relu));
+        let is_pooled = next.next().is_some_and(is_2x2_pool);
         let outputs = Outputs { batch: self.batch, size: [height, width], is_pooled };
         let candidate = (self.choose)(conv, outputs);
         let convolution = conv.clone();

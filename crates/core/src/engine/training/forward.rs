@@ -19,7 +19,7 @@ use crate::engine::winograd::{NonFusedWinograd, WinogradConvolution};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// The largest side of Winograd's input tiles for 3×3 kernels. Larger ones round five times as much: 1e-5 of the largest
+/// The largest side of Winograd's input tiles for 3×3 kernels. Those of eight round five times as much: 1e-5 of the largest
 /// value, as the tiles of eight that 5×5 kernels have (1.1e-5 back to the input of AlexNet's second convolution).
 const MAX_TILE: usize = 6;
 /// The numbers of a usual machine, so that the algorithm follows from the shape alone.
