@@ -79,9 +79,9 @@ fn cases() -> Vec<Case> {
 
 fn enough_channels_for_the_largest_tiles() -> impl Iterator<Item = Case> {
     let cases = [
-        ([130, 40], 1, [6, 7], false),
-        ([130, 40], 1, [14, 21], true),
-        ([256, 64], 2, [15, 8], false),
+        ([260, 24], 1, [6, 7], false),
+        ([260, 24], 1, [14, 21], true),
+        ([512, 32], 2, [15, 8], false),
     ];
     cases.into_iter().map(|(channels, groups, size, pool)| Case {
         channels,

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 /// as 2e-5 with a dozen.
 const MIN_CHANNELS_OF_LARGE_TILES: usize = 32;
 /// The same for tiles of nine inputs: their transforms enlarge rounding errors 2.4 times as much as those of eight.
-const MIN_CHANNELS_OF_LARGEST_TILES: usize = 128;
+const MIN_CHANNELS_OF_LARGEST_TILES: usize = 256;
 
 /// Blocks of output channels that the microkernel computes together.
 #[derive(Clone, Copy, Debug)]

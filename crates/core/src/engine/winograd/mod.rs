@@ -39,7 +39,7 @@ use tile_transforms::{transform_inputs, transform_outputs};
 
 /// Blocks of input channels that are summed before their sum is added to the others: in one sum, the rounding of hundreds of
 /// channels is the larger part of the error. Each sum takes about as long as one more channel.
-const BLOCKS_OF_SUM: usize = 8;
+const BLOCKS_OF_SUM: usize = 4;
 /// The same for tiles of nine inputs, whose outputs amplify rounding errors the most.
 const BLOCKS_OF_SUM_OF_LARGEST_TILES: usize = 2;
 
