@@ -14,8 +14,6 @@ use crate::error::Result;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Products of the largest tile.
-const MAX_PRODUCTS: usize = 81;
 /// Output channels of the widest panel.
 pub(super) const MAX_COLUMNS: usize = 2 * BLOCK;
 /// Input channels whose products are written together.
@@ -157,7 +155,8 @@ impl Packing<'_> {
         let product_len = self.convolution.inner_len(self.algorithm) * columns;
         // The products of a few input channels, `[product][input][block][16]`: written in one piece, they take half the
         // time of single cache lines that are a power of two apart.
-        let mut products = [[0.0; INPUTS * MAX_COLUMNS]; MAX_PRODUCTS];
+        let mut products = [[[0.0; INPUTS * MAX_COLUMNS]; N]; N];
+        let products = products.as_flattened_mut();
         for first in (0..self.padded_inputs()).step_by(INPUTS) {
             let inputs = first..self.padded_inputs().min(first + INPUTS);
             for (block, input) in (0..self.panel.blocks)
@@ -177,7 +176,7 @@ impl Packing<'_> {
                     });
                 }
             }
-            for (product, values) in products.iter().enumerate().take(N * N) {
+            for (product, values) in products.iter().enumerate() {
                 let to = &mut packed[product * product_len + first * columns..];
                 let len = inputs.len() * columns;
                 to[..len].copy_from_slice(&values[..len]);

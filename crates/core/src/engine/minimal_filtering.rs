@@ -375,7 +375,11 @@ const fn without_roots(a: f32, b: f32, c: f32) -> [f32; 3] {
 }
 
 impl MinimalFilter<9, 7> for F7x3 {
-    const POINTS: &'static [f64] = &[0.25, -0.25, 0.6875, -0.6875, 1.125, -1.125, 2.0, -2.0];
+    const POINTS: &'static [f64] = &{
+        let [a, b, c, d] = NINE_POINTS;
+        let [a, b, c, d] = [a as f64, b as f64, c as f64, d as f64];
+        [a, -a, b, -b, c, -c, d, -d]
+    };
 
     /// The rows of a pair of points ±a share their even and odd parts: `M(x) / (x - a) = (x + a) (x⁶ + q2 x⁴ + q1 x² + q0)`.
     #[inline(always)]

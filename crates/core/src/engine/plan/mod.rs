@@ -75,8 +75,8 @@ pub struct PlannedLayer {
     pub multiplications: u64,
     /// Bytes of the packed weights.
     pub weight_bytes: u64,
-    /// Estimated clock cycles of two cores, with a following max pool that should be fused and cannot: see
-    /// [`Isa::cycles_per_second`](super::Isa::cycles_per_second).
+    /// Estimated clock cycles of two cores (see [`Isa::cycles_per_second`](super::Isa::cycles_per_second)). If a 2×2 max
+    /// pool follows a convolution and could not be fused into it, it is included.
     pub estimated_cycles: f64,
     /// Its stages in the plan.
     pub(super) stages: Range<usize>,
